@@ -1,0 +1,67 @@
+"""The one interface between a paper and the loop, and what several papers share around it."""
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Objective(NamedTuple):
+  """A method as pure functions over explicit state, after the shape of `optax.GradientTransformation`.
+
+  `params` is what the optimizer trains; `memory` is everything else that the method keeps (teacher, centre, queue,
+  batch statistics, arrays of length n addressed by the batch's global `index`). Both are plain pytrees of arrays.
+
+  batch:   {key: shape}, what the views must deliver, e.g. {'views': 'b 2 h w c'}; letters are bound across keys,
+           numbers are literal. Checked before the first compile.
+  init:    (key, batch) -> (params, memory); `batch` may be abstract.
+  loss:    (params, memory, batch, key, step) -> (loss, (carry, metrics)). Differentiated in `params` alone, written
+           over the global batch: no axis names, no collectives, no device count.
+  update:  (params, memory, carry, step) -> (params, memory). Runs after the optimizer.
+  encode:  (params, memory, images f32[b, h, w, c] in [0, 1]) -> features f32[b, d]. All that evaluators ever see.
+  predict: (params, memory, images) -> probabilities f32[b, k], where the method has classes.
+  couples_batch: True if one example's loss depends on the others, so that accumulating gradients would change them.
+  """
+  batch: dict[str, str]
+  init: Callable
+  loss: Callable
+  update: Callable
+  encode: Callable
+  predict: Callable | None = None
+  couples_batch: bool = False
+
+
+def keep(params, memory, carry, step):
+  """The plain `update`: what the forward pass carries out (batch statistics) replaces the same keys of memory."""
+  del step
+  return params, memory | carry
+
+
+def ema(old, new, momentum):
+  """momentum * old + (1 - momentum) * new, leaf by leaf, in the dtype of `old`."""
+  return jax.tree.map(lambda o, n: (o + (1 - momentum) * (n.astype(o.dtype) - o)).astype(o.dtype), old, new)
+
+
+def cosine(start: float, end: float, steps: int) -> Callable:
+  """Half a cosine from `start` at step 0 to `end` at `steps`, constant afterwards: a function of the step."""
+  def value(step):
+    progress = jnp.clip(step / steps, 0., 1.)
+    return end + (start - end) * (1 + jnp.cos(jnp.pi * progress)) / 2
+  return value
+
+
+def check_batch(objective: Objective, batch) -> None:
+  """Raises ValueError unless `batch` holds what `objective.batch` declares; letters must agree across keys."""
+  sizes, shapes = {}, {key: tuple(value.shape) for key, value in batch.items()}
+  for key, pattern in objective.batch.items():
+    wanted = f"the objective wants batch[{key!r}] of shape '{pattern}'"
+    if key not in shapes:
+      raise ValueError(f'{wanted}; the views deliver {shapes}')
+    letters = pattern.split()
+    if len(letters) != len(shapes[key]):
+      raise ValueError(f'{wanted}, got {shapes[key]}')
+    for letter, size in zip(letters, shapes[key], strict=True):
+      want = int(letter) if re.fullmatch(r'\d+', letter) else sizes.setdefault(letter, size)
+      if want != size:
+        raise ValueError(f'{wanted}, got {shapes[key]}: {letter} is {want}, not {size}')
