@@ -1,0 +1,188 @@
+"""Configs: flat, literal `ml_collections` dictionaries whose schema is the signatures of the functions they call.
+
+`dict(name='simclr', **kwargs)` is the only convention: `build` finds the function of that name and calls it with the
+rest. There is no other schema, so a key that no function takes is a key that nothing reads, and is refused.
+"""
+import ast
+import difflib
+import functools
+import importlib
+import inspect
+import json
+import math
+import pkgutil
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+
+class ConfigError(ValueError):
+  """A config that cannot be run; the message names the key, what was wanted, what was got and the nearest valid."""
+
+
+def nearest(word: str, words) -> str:
+  """'; nearest: 'x'; all: [...]', for the end of an error message."""
+  words = sorted(map(str, words))
+  close = difflib.get_close_matches(str(word), words, n=1, cutoff=0.3)
+  return (f'; nearest: {close[0]!r}' if close else '') + f'; all: {words}'
+
+
+def load(path: str, overrides: list[str]) -> dict:
+  """Reads `path.py` (or `path.py:argument`, given to `get_config`), then applies 'a.b=value' overrides in order.
+
+  Args:
+    path: a Python file that defines `get_config() -> ConfigDict`.
+    overrides: values are Python literals; what is not one is a string. A JSON-like dict replaces the whole entry.
+  Returns:
+    Plain nested dicts.
+  Raises:
+    ConfigError: no such file, a file that does not parse or has no get_config, an override that is not 'key=value'.
+  """
+  file, _, argument = path.partition(':')
+  if not Path(file).is_file():
+    found = sorted(str(p) for p in Path(file).parent.glob('*.py')) if Path(file).parent.is_dir() else []
+    raise ConfigError(f'--config: no file {file}' + (nearest(file, found) if found else ''))
+  namespace: dict[str, Any] = {}
+  try:
+    exec(compile(Path(file).read_text(), file, 'exec'), namespace)
+    config = namespace['get_config'](*([argument] if argument else []))
+  except Exception as error:
+    where = f', line {error.lineno}' if isinstance(error, SyntaxError) else ''
+    raise ConfigError(f'--config: {file} does not give a config: {type(error).__name__}: {error}{where}') from error
+  if not isinstance(config, ml_collections.ConfigDict | dict):
+    raise ConfigError(f'--config: get_config() in {file} returns {type(config).__name__}, wanted a ConfigDict')
+  tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
+  for override in overrides:
+    keys, equals, text = override.partition('=')
+    if not equals:
+      raise ConfigError(f'--config.{override}: wanted --config.key=value')
+    *parents, last = keys.split('.')
+    node = tree
+    for key in parents:
+      node = node.setdefault(key, {})
+      if not isinstance(node, dict):
+        raise ConfigError(f'--config.{keys}: {key!r} holds {node!r}, which has no keys')
+    try:
+      node[last] = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+      node[last] = text
+  return tree
+
+
+def build(package: types.ModuleType, spec: dict, where: str, **given) -> Any:
+  """Calls the function that `spec` names with the rest of `spec` and those of `given` that it takes.
+
+  Args:
+    package: where to look: a function of the module itself, or the function of the file's name in the package.
+    spec: dict(name=..., **kwargs).
+    where: the spec's place in the config, for messages: 'config.objective'.
+    given: arguments that the program knows, such as the number of steps; a spec must not set them.
+  Raises:
+    ConfigError: no name, an unknown name, an argument that is unknown, missing or of another type.
+  """
+  if not isinstance(spec, dict) or not isinstance(spec.get('name'), str):
+    raise ConfigError(f"{where}: wanted dict(name='...', ...), got {spec!r}")
+  name = spec['name']
+  if name not in (all_names := names(package)):
+    raise ConfigError(f'{where}.name: no {name!r} in {package.__name__}{nearest(name, all_names)}')
+  owner = package if not hasattr(package, '__path__') else importlib.import_module(f'{package.__name__}.{name}')
+  return call(getattr(owner, name), {k: v for k, v in spec.items() if k != 'name'}, where, **given)
+
+
+def names(package: types.ModuleType) -> list[str]:
+  """What `build` finds: the files of a package, or the public functions of a module."""
+  if hasattr(package, '__path__'):
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg and not m.name.startswith('_'))
+  return sorted(name for name, f in vars(package).items()
+                if inspect.isfunction(f) and f.__module__ == package.__name__ and not name.startswith('_'))
+
+
+def call(function: Callable, arguments: dict, where: str, **given) -> Any:
+  """`function(**arguments)` after `check`, adding those of `given` that the function takes."""
+  parameters = inspect.signature(function).parameters
+  given = {name: value for name, value in given.items() if name in parameters}
+  check(function, arguments, where, given)
+  return function(**arguments, **given)
+
+
+def check(function: Callable, arguments: dict, where: str, given=()) -> None:
+  """Raises ConfigError unless `arguments` fit the signature of `function`: names, types, nothing missing."""
+  if not isinstance(arguments, dict):
+    raise ConfigError(f'{where}: wanted a dict of {list(schema(function))}, got {arguments!r}')
+  parameters = {name: p for name, p in schema(function).items() if name not in given}
+  for name, value in arguments.items():
+    if name not in parameters:
+      reason = 'is set by the program' if name in given else 'is read by nothing'
+      raise ConfigError(f'{where}.{name}: {reason}{nearest(name, parameters)}')
+    if not fits(value, kind := parameters[name].annotation):
+      wanted = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+      raise ConfigError(f'{where}.{name}: wanted {wanted}, got {value!r} ({type(value).__name__})')
+  required = {n for n, p in parameters.items() if p.default is p.empty}
+  if missing := sorted(required - arguments.keys()):
+    raise ConfigError(f'{where}: {getattr(function, "__name__", function)} needs {missing}, which the config does not say')
+
+
+@functools.cache
+def schema(function: Callable) -> dict[str, inspect.Parameter]:
+  """The parameters that a config may set: those given by keyword."""
+  return {name: p for name, p in inspect.signature(function).parameters.items()
+          if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and name != 'self'}
+
+
+def fits(value, kind) -> bool:
+  """Whether a literal is of an annotated type; an int is a float, a list is a tuple, bool is only bool."""
+  if kind in (inspect.Parameter.empty, Any):
+    return True
+  origin, inner = typing.get_origin(kind), typing.get_args(kind)
+  if origin in (typing.Union, types.UnionType):
+    return any(fits(value, k) for k in inner)
+  if origin is typing.Literal:
+    return value in inner
+  if kind in (None, types.NoneType):
+    return value is None
+  if kind is float:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+  if kind is int:
+    return isinstance(value, int) and not isinstance(value, bool)
+  if kind is tuple or origin is tuple:
+    if not isinstance(value, tuple | list):
+      return False
+    if inner and inner[-1] is not Ellipsis and len(inner) != len(value):
+      return False
+    wanted = inner[:1] * len(value) if inner and inner[-1] is Ellipsis else inner
+    return all(map(fits, value, wanted)) if inner else True
+  return isinstance(value, origin or kind)
+
+
+def flatten(tree: dict, prefix: str = '') -> dict[str, Any]:
+  """{'a': {'b': 1}} -> {'a.b': 1}; tuples become lists, as JSON has them."""
+  flat = {}
+  for key, value in tree.items():
+    if isinstance(value, dict) and value:
+      flat |= flatten(value, f'{prefix}{key}.')
+    else:
+      flat[f'{prefix}{key}'] = json.loads(json.dumps(value))
+  return flat
+
+
+def differences(old: dict, new: dict, ignore: tuple[str, ...] = ()) -> list[str]:
+  """['optimizer.lr: 0.1 -> 0.2', ...] over two configs, leaving out the top-level keys in `ignore`."""
+  old, new = flatten(old), flatten(new)
+  return [f'{key}: {old.get(key, "(absent)")} -> {new.get(key, "(absent)")}' for key in sorted(old.keys() | new.keys())
+          if key.split('.')[0] not in ignore and (key in old) + (key in new) > 0
+          and (key not in old or key not in new or old[key] != new[key])]
+
+
+def total_steps(steps: int | None, epochs: float | None, examples: int, batch: int) -> int:
+  """The number of steps of a run, from exactly one of steps and epochs (of `examples` examples each)."""
+  if (steps is None) == (epochs is None):
+    raise ConfigError(f'config: wanted one of steps and epochs, got steps={steps}, epochs={epochs}')
+  total = steps if steps is not None else math.floor(epochs * examples / batch)
+  if total <= 0:
+    asked = f'steps={steps}' if steps is not None else f'epochs={epochs} of {examples} examples in batches of {batch}'
+    raise ConfigError(f'config: wanted at least one step, got {asked}')
+  return total
