@@ -19,9 +19,11 @@ class Net(NamedTuple):
 
   init:  key -> (params, mutable), nested dicts of arrays; `mutable` holds what is not trained (batch statistics).
   apply: (params, mutable, call) -> (outputs, mutable), where `call(module)` runs any of the module's methods.
+  couples_batch: True where the outputs of one example depend on the others: the module has batch statistics.
   """
   init: Callable
   apply: Callable
+  couples_batch: bool
 
 
 def functional(build: Callable[[nnx.Rngs], nnx.Module]) -> Net:
@@ -51,7 +53,7 @@ def functional(build: Callable[[nnx.Rngs], nnx.Module]) -> Net:
     outputs = call(module)
     return outputs, nnx.to_pure_dict(nnx.split(module, nnx.Param, ...)[2])
 
-  return Net(init, apply)
+  return Net(init, apply, couples_batch=bool(wanted[1]))
 
 
 def paths(tree: Any) -> frozenset[str]:

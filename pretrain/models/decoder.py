@@ -1,0 +1,34 @@
+"""A light Transformer that predicts every patch from the tokens of some."""
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain.models.patches import sincos
+from pretrain.models.vit import Transformer
+
+
+class PatchDecoder(nnx.Module):
+  """Tokens of the visible patches -> a prediction for every patch of the grid (arXiv:2111.06377v3, section 3).
+
+  Args:
+    in_: width of the encoder's tokens.
+    out: numbers predicted a patch, p.
+    grid: (rows, columns) of patches.
+    width, depth, heads: of the decoder's Transformer; its MLP is 4 * width wide.
+  """
+
+  def __init__(self, in_: int, out: int, grid: tuple[int, int], *, width: int, depth: int, heads: int, rngs: nnx.Rngs):
+    xavier = nnx.initializers.xavier_uniform()
+    self.grid, self.width = grid, width
+    self.embed = nnx.Linear(in_, width, kernel_init=xavier, rngs=rngs)
+    self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
+    self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs)
+    self.predict = nnx.Linear(width, out, kernel_init=xavier, rngs=rngs)
+
+  def __call__(self, tokens, visible):
+    """tokens [b, e + k, in_] (e extra tokens, then k patches), visible int[b, k] their places -> f32[b, n, out]."""
+    tokens = self.embed(tokens)
+    b, n, extra = len(tokens), self.grid[0] * self.grid[1], tokens.shape[1] - visible.shape[1]
+    full = jnp.broadcast_to(self.mask_token[...], (b, n, self.width))
+    full = full.at[jnp.arange(b)[:, None], visible].set(tokens[:, extra:])  # [b, n, width]
+    full = full + jnp.asarray(sincos(self.grid, self.width))[None]
+    return self.predict(self.trunk(jnp.concatenate([tokens[:, :extra], full], 1))[:, extra:])

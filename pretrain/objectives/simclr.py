@@ -1,0 +1,47 @@
+"""SimCLR: A Simple Framework for Contrastive Learning of Visual Representations (contrastive)."""
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP
+from pretrain.objective import Objective, keep
+
+
+def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float) -> Objective:
+  """Two views of an image attract each other and repel all other views of the batch.
+
+  arXiv:2002.05709v3, section 2.1 and algorithm 1; the projector is that of the authors' code, with batch normalisation
+  after every linear layer (the last one too).
+
+  Args:
+    backbone: f, build(rngs) -> module with `width`.
+    hidden, dim: widths of the projector g; the paper's is (2048,), 128 for ResNet-50.
+    temperature: > 0; the paper's best is 0.1 for long training with large batches, 0.5 for 100 epochs.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
+                                              last_affine=True, rngs=rngs))
+
+  net = functional(parts)
+
+  def init(key, batch):
+    del batch
+    params, statistics = net.init(key)
+    return params, {'statistics': statistics}
+
+  def loss(params, memory, batch, key, step):
+    del step
+    x = jnp.concatenate([batch['views'][:, 0], batch['views'][:, 1]])  # [2b, h, w, c]
+    z, statistics = net.apply(params, memory['statistics'],
+                              lambda m: m.projector(m.backbone(x, train=True, key=key), train=True))
+    value = losses.nt_xent(*jnp.split(z, 2), temperature)
+    return value, ({'statistics': statistics}, {})
+
+  def encode(params, memory, images):
+    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+
+  return Objective({'views': 'b 2 h w c'}, init, loss, keep, encode, couples_batch=True)

@@ -1,0 +1,47 @@
+"""Supervised classification: the baseline that every method is held against."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import Classifier
+from pretrain.objective import Objective, keep
+
+
+def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.) -> Objective:
+  """Cross-entropy of a linear classifier on the backbone's features.
+
+  Args:
+    backbone: build(rngs) -> module with `width`.
+    classes: number of classes, k.
+    label_smoothing: in [0, 1): targets are (1 - s) one-hot + s / k (arXiv:1512.00567v3, section 7).
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs))
+
+  net = functional(parts)
+
+  def init(key, batch):
+    del batch
+    params, statistics = net.init(key)
+    return params, {'statistics': statistics}
+
+  def loss(params, memory, batch, key, step):
+    del step
+    logits, statistics = net.apply(params, memory['statistics'], lambda m: m.head(
+        m.backbone(batch['image'], train=True, key=key)))
+    targets = (1 - label_smoothing) * jax.nn.one_hot(batch['label'], classes) + label_smoothing / classes  # [b, k]
+    value = jnp.mean(losses.soft_cross_entropy(targets, logits))
+    return value, ({'statistics': statistics}, {'accuracy': jnp.mean(logits.argmax(-1) == batch['label'])})
+
+  def encode(params, memory, images):
+    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+
+  def predict(params, memory, images):
+    return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: m.head(m.backbone(images)))[0])
+
+  return Objective({'image': 'b h w c', 'label': 'b'}, init, loss, keep, encode, predict, net.couples_batch)
