@@ -58,7 +58,8 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
     batch: raw global batch, {'image': u8[b, h, w, c], 'index': i32[b], 'epoch': i32[b], ...} or a dict of such.
     accumulate: into how many parts to split the batch, one after the other; gradients and carries are averaged.
   Returns:
-    the next state, and f32 scalars: loss (the number minimised), lr, grad_norm and the objective's own.
+    the next state, and f32 scalars: loss (the number minimised), lr, grad_norm and the objective's own; and i32
+    nonfinite, as in the state.
   """
   key = jax.random.fold_in(jax.random.split(jax.random.key(seed))[1], state.step)
   views_key, loss_key = jax.random.split(key)
@@ -82,7 +83,7 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   bad = ~jnp.isfinite(loss) | ~jnp.isfinite(norm)
   nonfinite = jnp.where(bad & (state.nonfinite < 0), state.step, state.nonfinite)
   metrics = {'loss': loss, 'lr': schedule(state.step), 'grad_norm': norm, **metrics}
-  metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+  metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()} | {'nonfinite': nonfinite}
   return TrainState(state.step + 1, params, memory, opt_state, nonfinite), metrics
 
 

@@ -1,0 +1,73 @@
+"""`python -m pretrain train|evaluate|report`: flags in, one call, an exit code out."""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pretrain.config import ConfigError, load, nearest
+
+USAGE = """\
+  pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
+  pretrain evaluate --workdir=DIR      kNN and linear probes of the newest checkpoint, then the report
+  pretrain report   --workdir=DIR      report.html from what the directory holds
+
+exit codes: 0 done, 75 stopped on request after saving (run it again), 1 bad input or a bug"""
+COMMANDS = ('train', 'evaluate', 'report')
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs one command. Bad input ends in one line on stderr and 1; --traceback shows where it was noticed."""
+  argv = sys.argv[1:] if argv is None else argv
+  # --config.a.b=value are not argparse's: any key may be set
+  overrides = [arg.removeprefix('--config.') for arg in argv if arg.startswith('--config.')]
+  parser = argparse.ArgumentParser('pretrain', usage=USAGE, allow_abbrev=False, add_help=True, exit_on_error=False)
+  parser.add_argument('command')
+  parser.add_argument('--config')
+  parser.add_argument('--workdir')
+  parser.add_argument('--quiet', action='store_true')
+  parser.add_argument('--traceback', action='store_true')
+  try:
+    args, unknown = parser.parse_known_args([arg for arg in argv if not arg.startswith('--config.')])
+  except argparse.ArgumentError as error:
+    return fail(f'{error}\n{USAGE}')
+  if unknown:
+    return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], ["--config", "--config.KEY", "--workdir", "--quiet"])}')
+  try:
+    return run(args, overrides)
+  except (ValueError, OSError, RuntimeError) as error:
+    if args.traceback or not str(error):
+      raise
+    return fail(str(error))
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+  if args.command not in COMMANDS:
+    raise ConfigError(f'no command {args.command!r}{nearest(args.command, COMMANDS)}')
+  if not args.workdir:
+    raise ConfigError(f'{args.command} needs --workdir=DIR, the directory of the run')
+  if args.command == 'train':
+    if not args.config:
+      raise ConfigError('train needs --config=configs/FILE.py')
+    config = load(args.config, overrides)
+    from pretrain.train import train  # jax is imported here, so that a mistyped flag is told at once
+    return train(config, args.workdir, quiet=args.quiet)
+  if args.config or overrides:
+    raise ConfigError(f'{args.command} takes the config of the directory; wanted no --config')
+  path = Path(args.workdir) / 'config.json'
+  if not path.is_file():
+    raise ConfigError(f'{args.workdir} is not the directory of a run: it has no config.json')
+  if args.command == 'evaluate':
+    from pretrain.train import evaluate
+    evaluate(json.loads(path.read_text()), args.workdir)
+  from pretrain.report import report
+  print(report(args.workdir))
+  return 0
+
+
+def fail(message: str) -> int:
+  print(f'error: {message}', file=sys.stderr)
+  return 1
+
+
+if __name__ == '__main__':
+  sys.exit(main())

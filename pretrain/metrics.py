@@ -1,0 +1,241 @@
+"""What a run says while it runs: metrics.jsonl, events.jsonl, TensorBoard scalars, and one line that a human reads."""
+
+import contextlib
+import datetime
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from tensorboardX import SummaryWriter
+
+SMOOTHING = 0.7  # share of the old value in the examples/s that is shown; the rows hold the plain interval
+
+
+def strict(value, where: str = '') -> tuple[object, list[str]]:
+  """Turns a value into what strict JSON can hold.
+
+  Args:
+    value: dicts, lists, tuples, paths, strings, numbers, and scalars or arrays of NumPy or JAX, nested at will.
+    where: dotted path of `value`, the prefix of the paths returned.
+
+  Returns:
+    (the value with every NaN and infinity replaced by None, the dotted paths where one was).
+
+  Raises:
+    TypeError: for an object that has no JSON form; the message names its path and type.
+  """
+  if isinstance(value, Mapping) or isinstance(value, list | tuple):
+    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+    parts = {str(key): strict(part, f'{where}.{key}' if where else str(key)) for key, part in pairs}
+    clean = {key: part for key, (part, _) in parts.items()}
+    bad = [path for _, paths in parts.values() for path in paths]
+    return (clean if isinstance(value, Mapping) else list(clean.values())), bad
+  if hasattr(value, 'tolist'):  # NumPy and JAX, without importing either
+    return strict(value.tolist(), where)
+  if isinstance(value, float) and not math.isfinite(value):
+    return None, [where]
+  if value is None or isinstance(value, bool | int | float | str):
+    return value, []
+  if isinstance(value, os.PathLike):
+    return os.fspath(value), []
+  raise TypeError(f'{where or "value"} is a {type(value).__name__}; JSON holds numbers, strings, lists and dicts')
+
+
+def _line(fields: Mapping) -> str:
+  clean, bad = strict(fields)
+  return json.dumps(clean | ({'nonfinite': bad} if bad else {}), allow_nan=False, ensure_ascii=False) + '\n'
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+  """Writes a file by rename: a reader, or a kill at any moment, sees the old content or the new, never a part."""
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+  try:
+    with part.open('wb') as file:
+      file.write(data)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, obj) -> None:
+  """Writes `obj` as strict, indented JSON by rename; NaN and infinity become null, listed under "nonfinite"."""
+  clean, bad = strict(obj)
+  if bad and isinstance(clean, dict):
+    clean['nonfinite'] = bad
+  write_bytes(path, (json.dumps(clean, allow_nan=False, ensure_ascii=False, indent=2) + '\n').encode())
+
+
+def read_rows(path: str | os.PathLike) -> list[dict]:
+  """Rows of a .jsonl file, oldest first; a line that is no JSON object was cut by a kill and is left out.
+
+  Returns [] where there is no file: a run killed before its first row is a run without rows.
+  """
+  path, rows = Path(path), []
+  for line in path.read_bytes().splitlines() if path.exists() else []:
+    with contextlib.suppress(ValueError):  # bad JSON, or a character cut in half
+      row = json.loads(line)
+      if isinstance(row, dict):
+        rows.append(row)
+  return rows
+
+
+def event(workdir: str | os.PathLike, name: str, **fields) -> None:
+  """Appends {"time": unix seconds, "event": name, **fields} to workdir/events.jsonl. Call it on one process only."""
+  path = Path(workdir) / 'events.jsonl'
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open('ab+') as file:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+    cut = file.read(1) not in (b'', b'\n')  # the last attempt was killed in the middle of a line: leave it alone
+    file.write(b'\n' * cut + _line({'time': round(time.time(), 3), 'event': name, **fields}).encode())
+
+
+class Recorder:
+  """Writes one run's metrics: metrics.jsonl, TensorBoard, and a progress bar, or plain rows where no terminal is.
+
+  Use it as a context manager, or call `close`. Metrics arrive as host numbers, so the caller has already waited for
+  the device; wait before `pause` too, or steps that are still queued run inside the pause and look free.
+
+  Args:
+    workdir: the run directory, made if absent.
+    steps: total steps of the run.
+    start: the step that the state is at. Rows past it, of an earlier attempt, are dropped; at 0 all rows are.
+    batch: global batch, in examples; examples/s counts all hosts.
+    quiet: True shows nothing; the files are written all the same.
+    process: index of this process; only process 0 writes and shows.
+    description: what the bar is called; the directory's name if empty.
+  """
+
+  def __init__(
+    self,
+    workdir: str | os.PathLike,
+    *,
+    steps: int,
+    start: int,
+    batch: int,
+    quiet: bool,
+    process: int = 0,
+    description: str = '',
+  ):
+    self.steps, self.batch, self.writes = steps, batch, process == 0
+    self.shows = self.writes and not quiet
+    self.rate, self.depth, self.bar = None, 0, None
+    if self.writes:
+      path = Path(workdir) / 'metrics.jsonl'
+      rows = [row for row in read_rows(path) if start > 0 and row.get('step', 0) <= start]
+      write_bytes(path, ''.join(map(_line, rows)).encode())
+      self.file = path.open('a', encoding='utf-8')
+      # TensorBoard hides what an earlier attempt wrote at purge_step and later.
+      purge = start + 1 if start > 0 else 0
+      self.board = SummaryWriter(str(path.parent / 'tensorboard'), purge_step=purge, flush_secs=10)
+    if self.shows and sys.stdout.isatty() and sys.stderr.isatty():
+      texts = ('{task.description}', '{task.completed:,.0f}/{task.total:,.0f}', '{task.fields[note]}')
+      name, count, note = (TextColumn(text, markup=False) for text in texts)
+      eta = TextColumn('ETA {task.fields[eta]}')
+      columns = name, BarColumn(), count, note, TimeElapsedColumn(), eta
+      self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
+      description = description or Path(workdir).resolve().name
+      self.task = self.bar.add_task(description, total=steps, completed=start, note='', eta='-:--:--')
+      self.bar.start()
+    self.restart(start)
+
+  def restart(self, step: int) -> None:
+    """Starts the clocks of examples/s and ETA at `step`; call it once the first step is through, to leave out XLA."""
+    self.begun = self.since = time.perf_counter()
+    self.begun_step = self.since_step = step
+    self.paused = 0.0
+
+  @contextlib.contextmanager
+  def pause(self) -> Iterator[None]:
+    """Context whose time examples/s leaves out (evaluation, checkpoints); may be nested. The ETA counts it."""
+    begin, self.depth = time.perf_counter(), self.depth + 1
+    try:
+      yield
+    finally:
+      self.depth -= 1
+      if self.depth == 0:
+        self.paused += time.perf_counter() - max(begin, self.since)  # a log inside has begun a new interval
+
+  def advance(self, step: int) -> None:
+    """Moves the bar to `step`; cheap enough for every step."""
+    if self.bar:
+      self.bar.update(self.task, completed=step)
+
+  def log(self, step: int, metrics: Mapping[str, float]) -> dict:
+    """Records a training row; adds examples_per_second over the interval since the last one.
+
+    Returns the row as it was written: NaN and infinity are None, and "nonfinite" names their keys. Every process gets
+    its row, process 0 writes it.
+    """
+    now = time.perf_counter()
+    seconds = now - self.since - self.paused
+    if step > self.since_step and seconds > 0:
+      speed = (step - self.since_step) * self.batch / seconds
+      self.rate = speed if self.rate is None else SMOOTHING * self.rate + (1 - SMOOTHING) * speed
+      metrics = {**metrics, 'examples_per_second': round(speed, 2)}
+    self.since, self.since_step, self.paused = now, step, 0.0
+    row = self._write(step, metrics)
+    eta = self._eta(now, step)
+    loss = 'not finite' if row.get('loss') is None else f'{row["loss"]:.4g}'
+    parts = {f'loss {loss}': 'loss' in row, f'{self.rate or 0:,.0f} examples/s': self.rate is not None}
+    note = '  '.join(text for text, known in parts.items() if known)
+    if self.bar:
+      self.bar.update(self.task, completed=step, note=note, eta=eta)
+    elif self.shows:
+      print(f'step {step}/{self.steps}  {note}  ETA {eta}', flush=True)
+    return row
+
+  def write(self, step: int, metrics: Mapping[str, float]) -> dict:
+    """Records a row of other numbers, such as {'eval/knn': 0.71}, and shows all of them; returns it as `log` does."""
+    row = self._write(step, metrics)
+    if self.shows:
+      shown = (f'{key} {row[key]:.4g}' if isinstance(row[key], float) else f'{key} {row[key]}' for key in metrics)
+      text = f'step {step}/{self.steps}  ' + '  '.join(shown)
+      if self.bar:
+        self.bar.console.print(text, markup=False, highlight=False)
+      else:
+        print(text, flush=True)
+    return row
+
+  def _write(self, step: int, metrics: Mapping[str, float]) -> dict:
+    line = _line({'step': step, **metrics})
+    row = json.loads(line)
+    if self.writes:
+      self.file.write(line)
+      self.file.flush()
+      for key, value in row.items():
+        if key != 'step' and isinstance(value, int | float):
+          self.board.add_scalar(key, value, step)
+    return row
+
+  def _eta(self, now: float, step: int) -> str:
+    if step <= self.begun_step:
+      return '-:--:--'
+    seconds = (now - self.begun) * max(0, self.steps - step) / (step - self.begun_step)
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+  def close(self) -> None:
+    """Ends the bar and closes the files; a second call does nothing."""
+    if self.bar:
+      self.bar.stop()
+      self.bar = None
+    if self.writes:
+      self.writes = self.shows = False
+      self.file.close()
+      self.board.close()
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self.close()

@@ -1,0 +1,58 @@
+"""Layers that several models share."""
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+def gelu(x):
+  """The exact GELU, x * Phi(x) (1606.08415v5)."""
+  return jax.nn.gelu(x, approximate=False)
+
+
+def unit(x, axis: int = -1):
+  """x divided by its L2 norm along an axis, in float32; a zero vector stays zero, with a finite gradient."""
+  x = x.astype(jnp.float32)
+  return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis, keepdims=True), 1e-24))
+
+
+def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> nnx.LayerNorm:
+  """LayerNorm (1607.06450v1) with epsilon 1e-6; statistics in float32, the variance in two passes."""
+  return nnx.LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)
+
+
+def batch_norm(width: int, *, affine: bool = True, zero: bool = False, momentum: float = 0.9, epsilon: float = 1e-5,
+               dtype: str = 'float32', rngs: nnx.Rngs) -> nnx.BatchNorm:
+  """BatchNorm (1502.03167v3) over all axes but the last, hence over the global batch under jit.
+
+  Call it with `use_running_average=not train`. Statistics are float32 whatever `dtype`. Running ones are
+  momentum * old + (1 - momentum) * new (PyTorch's momentum is one minus this) and keep the biased variance (PyTorch:
+  the unbiased one). `affine` adds a gain and an offset; `zero` starts the gain at 0.
+  """
+  init = nnx.initializers.zeros_init() if zero else nnx.initializers.ones_init()
+  return nnx.BatchNorm(width, momentum=momentum, epsilon=epsilon, use_scale=affine, use_bias=affine, scale_init=init,
+                       dtype=jnp.dtype(dtype), rngs=rngs)
+
+
+class Conv(nnx.Module):
+  """A square convolution without bias: float[b, h, w, in_] -> [b, h / stride, w / stride, out], in `dtype`.
+
+  Padding is (size - 1) / 2 zeros on every side, as PyTorch's (not 'SAME', which is lopsided for a stride of 2). The
+  kernel [size, size, in_, out] is a normal of variance 2 / (size * size * out) (1502.01852v1, fan-out).
+  `standardize` shifts and scales the kernel of each output to mean 0 and variance 1 (weight standardisation,
+  1903.10520v2 equation 6, with 1e-10 added to the variance).
+  """
+
+  def __init__(self, in_: int, out: int, size: int, *, stride: int = 1, standardize: bool = False,
+               dtype: str = 'float32', rngs: nnx.Rngs):
+    self.stride, self.standardize, self.dtype = stride, standardize, jnp.dtype(dtype)
+    init = nnx.initializers.variance_scaling(2.0, 'fan_out', 'normal')
+    self.kernel = nnx.Param(init(rngs.params(), (size, size, in_, out), jnp.float32))
+
+  def __call__(self, x):
+    kernel, side = self.kernel[...], (self.kernel.shape[0] - 1) // 2
+    if self.standardize:
+      kernel = kernel - kernel.mean((0, 1, 2))
+      kernel = kernel * jax.lax.rsqrt(jnp.square(kernel).mean((0, 1, 2)) + 1e-10)
+    return jax.lax.conv_general_dilated(
+      x.astype(self.dtype), kernel.astype(self.dtype), (self.stride, self.stride), ((side, side), (side, side)),
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))

@@ -1,0 +1,96 @@
+"""The image front end: normalisation, patches and their positions."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def normalize(images, *, channels: int, mean: tuple[float, ...], std: tuple[float, ...]):
+  """Standardise images in [0, 1] by a mean and a standard deviation for each channel (or one for all).
+
+  Takes float[b, h, w, channels] and returns f32 of the same shape, (x - mean) / std.
+
+  Raises ValueError if the images are not floats of that rank and number of channels.
+  """
+  if images.ndim != 4 or images.shape[-1] != channels:
+    raise ValueError(f'wanted images [b, h, w, {channels}], got {images.shape}; '
+                     'set `channels` of the backbone to what the data has')
+  if not jnp.issubdtype(images.dtype, jnp.floating):
+    raise ValueError(f'wanted float images in [0, 1], got {images.dtype}; convert with `images / 255`')
+  return (images.astype(jnp.float32) - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+
+
+def check_statistics(channels: int, **statistics: tuple[float, ...]):
+  """Raise ValueError unless each of the named statistics has one value, or one for each channel."""
+  for name, values in statistics.items():
+    if len(values) not in (1, channels):
+      raise ValueError(f'wanted {name} with 1 or {channels} values, as `channels`={channels}, got {values}')
+
+
+def grid_of(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+  """(rows, columns) of patches of an image batch of shape [b, h, w, c].
+
+  Raises ValueError if a side is not divisible by the patch size.
+  """
+  _, h, w, _ = shape
+  if h % size or w % size:
+    near = tuple(max(size, round(side / size) * size) for side in (h, w))
+    raise ValueError(f'wanted image sides divisible by the patch size {size}, got {h}x{w}; '
+                     f'the nearest that fits is {near[0]}x{near[1]}')
+  return h // size, w // size
+
+
+def patchify(images, size: int):
+  """Cut images [b, h, w, c] into non-overlapping patches [b, n, size * size * c].
+
+  Patches come row by row; inside a patch the order is row, column, channel, as in the code of 2111.06377v3.
+
+  Raises ValueError if a side is not divisible by `size`.
+  """
+  b, c = images.shape[0], images.shape[-1]
+  rows, columns = grid_of(images.shape, size)
+  x = images.reshape(b, rows, size, columns, size, c).transpose(0, 1, 3, 2, 4, 5)  # [b, rows, columns, size, size, c]
+  return x.reshape(b, rows * columns, size * size * c)
+
+
+def unpatchify(patches, size: int, grid: tuple[int, int]):
+  """Put patches [b, n, size * size * c] of a (rows, columns) grid back into images [b, h, w, c]; undoes `patchify`.
+
+  Raises ValueError if n is not rows * columns, or a patch is not size * size * c long.
+  """
+  (b, n, d), (rows, columns) = patches.shape, grid
+  if n != rows * columns or d % size**2:
+    raise ValueError(f'wanted patches [b, {rows * columns}, {size**2} * c] for the grid {grid} and patch size {size}, '
+                     f'got {patches.shape}')
+  x = patches.reshape(b, rows, columns, size, size, d // size**2).transpose(0, 1, 3, 2, 4, 5)
+  return x.reshape(b, rows * size, columns * size, d // size**2)
+
+
+def sincos(grid: tuple[int, int], width: int, *, temperature: float = 10_000.0) -> np.ndarray:
+  """Fixed sine-cosine positions f32[rows * columns, width] of a grid of patches.
+
+  The first half of the features encodes the column, the second half the row; each is [sin, cos] of the coordinate times
+  temperature**(-i / (width / 4)), i = 0, 1, ... (1706.03762v7 section 3.5 along both axes; the order of the
+  halves is that of the code of 2111.06377v3). Computed in float64, in NumPy, when the model is traced.
+
+  Raises ValueError if the width is not divisible by 4.
+  """
+  if width % 4:
+    raise ValueError(f'wanted a width divisible by 4 for sine-cosine positions, got {width}; '
+                     f'the nearest is {max(4, round(width / 4) * 4)}')
+  rows, columns = np.meshgrid(np.arange(grid[0]), np.arange(grid[1]), indexing='ij')
+  frequencies = temperature ** (-np.arange(width // 4) / (width / 4))
+  angles = [np.outer(axis.reshape(-1), frequencies) for axis in (columns, rows)]  # 2 x [n, width / 4]
+  return np.concatenate([f(a) for a in angles for f in (np.sin, np.cos)], axis=1).astype(np.float32)
+
+
+def interpolate(positions, grid: tuple[int, int], target: tuple[int, int]):
+  """Resample positions [rows * columns, d] of one grid to another grid, bicubically; the identity for the same grid.
+
+  `jax.image.resize` with Keys' kernel (a = -0.5), half-pixel centres and no antialiasing. Deviation: PyTorch's, used
+  by the code of 2104.14294v2, has a = -0.75 and repeats the border, where this renormalises the weights at the border.
+  """
+  if tuple(grid) == tuple(target):
+    return positions
+  d = positions.shape[-1]
+  table = positions.reshape(*grid, d)
+  return jax.image.resize(table, (*target, d), 'cubic', antialias=False).reshape(-1, d)

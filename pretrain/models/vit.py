@@ -1,0 +1,248 @@
+"""Vision Transformer (2010.11929v2): patches to tokens to features, in pieces that masked objectives can take apart."""
+import difflib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from pretrain.models.layers import gelu, layer_norm
+from pretrain.models.patches import check_statistics, grid_of, interpolate, normalize, patchify, sincos
+
+# (width, depth, heads, mlp): Ti and S are DeiT's (2012.12877v2 table 1), B, L and H those of 2010.11929v2 table 1,
+# g and G those of 2106.04560v2 table 2 (the `giant` of 2304.07193v2, 1536 wide with a gated MLP, is another model).
+VARIANTS = {
+  'Ti': (192, 12, 3, 768),
+  'S': (384, 12, 6, 1536),
+  'B': (768, 12, 12, 3072),
+  'L': (1024, 24, 16, 4096),
+  'H': (1280, 32, 16, 5120),
+  'g': (1408, 40, 16, 6144),
+  'G': (1664, 48, 16, 8192),
+}
+
+
+class Attention(nnx.Module):
+  """Multi-head self-attention (1706.03762v7 section 3.2) on tokens [b, n, width].
+
+  The kernels are `qkv` [width, 3, heads, width / heads] and `out` [heads, width / heads, width], so that heads can be
+  sharded. Each of q, k, v is Xavier-uniform as a width x width matrix. The softmax is in float32 whatever `dtype`.
+
+  Raises ValueError if the width is not divisible by the number of heads.
+  """
+
+  def __init__(self, width: int, heads: int, *, dtype: str = 'float32', rngs: nnx.Rngs):
+    if width % heads:
+      near = min((n for n in range(1, width + 1) if width % n == 0), key=lambda n: abs(n - heads))
+      raise ValueError(f'wanted a width divisible by the number of heads, got width={width}, heads={heads}; '
+                       f'the nearest number of heads is {near}')
+    head, dtype, init = (heads, width // heads), jnp.dtype(dtype), nnx.initializers
+    # NNX initialises the flattened kernel [width, 3 * width]: with fan-in alone its bound sqrt(3 / width) is Xavier's.
+    self.qkv = nnx.LinearGeneral(width, (3, *head), kernel_init=init.lecun_uniform(), dtype=dtype, rngs=rngs)
+    self.out = nnx.LinearGeneral(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), dtype=dtype, rngs=rngs)
+
+  def __call__(self, x):
+    q, k, v = jnp.moveaxis(self.qkv(x), -3, 0)  # 3 x [b, n, heads, width / heads]
+    return self.out(jax.nn.dot_product_attention(q, k, v))
+
+
+class Block(nnx.Module):
+  """A pre-norm Transformer block: x + attention(norm(x)), then x + mlp(norm(x)), on tokens [b, n, width].
+
+  LayerNorm with epsilon 1e-6, biases everywhere, exact GELU, kernels Xavier-uniform, as in the code of 2111.06377v3.
+  The branches compute in `dtype`, parameters and the residual stream are float32 (as under PyTorch's autocast).
+
+  Args:
+    width, heads, mlp: features of a token, attention heads, hidden features of the MLP.
+    layer_scale: initial value of a learned gain on each branch (LayerScale, 2103.17239v2 equation 4), or None.
+    drop_path: probability of leaving out a branch for an example when training (stochastic depth, 1603.09382v3);
+      the branches kept are divided by 1 - drop_path.
+
+  Raises ValueError if called with `train` and without a key although drop_path > 0.
+  """
+
+  def __init__(self, width: int, heads: int, mlp: int, *, layer_scale: float | None = None, drop_path: float = 0.0,
+               dtype: str = 'float32', rngs: nnx.Rngs):
+    if not 0 <= drop_path < 1:
+      raise ValueError(f'wanted drop_path in [0, 1), got {drop_path}')
+    self.drop_path = float(drop_path)
+    dtype, xavier = jnp.dtype(dtype), nnx.initializers.xavier_uniform()
+    self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
+    self.attention = Attention(width, heads, dtype=dtype, rngs=rngs)
+    self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
+    self.mlp1 = nnx.Linear(width, mlp, kernel_init=xavier, dtype=dtype, rngs=rngs)
+    self.mlp2 = nnx.Linear(mlp, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
+    self.scaled = layer_scale is not None
+    if self.scaled:
+      self.scale1 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
+      self.scale2 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
+
+  def __call__(self, x, *, train: bool = False, key=None):
+    keys = [None, None]
+    if train and self.drop_path > 0:
+      if key is None:
+        raise ValueError(f'wanted a key: train=True with drop_path={self.drop_path} draws the paths to drop; pass key=')
+      keys = jax.random.split(key)
+    y = self.attention(self.norm1(x))
+    x = x + self.drop(y * self.scale1[...] if self.scaled else y, keys[0])
+    y = self.mlp2(gelu(self.mlp1(self.norm2(x))))
+    return x + self.drop(y * self.scale2[...] if self.scaled else y, keys[1])
+
+  def drop(self, y, key):
+    if key is None:
+      return y
+    kept = jax.random.bernoulli(key, 1 - self.drop_path, (y.shape[0], *[1] * (y.ndim - 1)))
+    return jnp.where(kept, y / (1 - self.drop_path), 0)
+
+
+class Transformer(nnx.Module):
+  """A trunk: tokens [b, n, width] -> blocks -> LayerNorm -> f32 tokens of the same shape.
+
+  `drop_path` is the rate of the last block; that of block l of L is drop_path * l / (L - 1), l = 0, ..., L - 1.
+  The rest is as in `Block`. It adds no positions and no tokens, so that encoders and decoders share it.
+  """
+
+  def __init__(self, width: int, depth: int, heads: int, mlp: int, *, layer_scale: float | None = None,
+               drop_path: float = 0.0, dtype: str = 'float32', rngs: nnx.Rngs):
+    self.blocks = nnx.List([
+      Block(width, heads, mlp, layer_scale=layer_scale, drop_path=float(rate), dtype=dtype, rngs=rngs)
+      for rate in np.linspace(0, drop_path, depth)])
+    self.norm = layer_norm(width, rngs=rngs)
+
+  def __call__(self, tokens, *, train: bool = False, key=None):
+    x = tokens.astype(jnp.float32)
+    for i, block in enumerate(self.blocks):
+      x = block(x, train=train, key=None if key is None else jax.random.fold_in(key, i))
+    return self.norm(x)
+
+
+class ViT(nnx.Module):
+  """A Vision Transformer without a head; see `vit` for its arguments.
+
+  `encode(embed(images))` gives all tokens; an objective that hides patches gathers rows of the tokens in between.
+
+  Attributes:
+    width: features of a token, and of the pooled features.
+    patch: side of a patch in pixels.
+    grid: (rows, columns) of patches of an image of the native size.
+  """
+
+  def __init__(self, *, image: int, channels: int, patch: int, width: int, depth: int, heads: int, mlp: int,
+               registers: int, layer_scale: float | None, drop_path: float, positions: str, pool: str,
+               mean: tuple[float, ...], std: tuple[float, ...], dtype: str, rngs: nnx.Rngs):
+    self.channels, self.patch, self.width, self.registers = channels, patch, width, registers
+    self.mean, self.std, self.pooling = mean, std, pool
+    self.grid = (image // patch, image // patch)
+    small = nnx.initializers.truncated_normal(0.02)
+    self.project = nnx.Linear(patch * patch * channels, width, kernel_init=nnx.initializers.xavier_uniform(),
+                              dtype=jnp.dtype(dtype), rngs=rngs)
+    self.cls = nnx.Param(small(rngs.params(), (width,), jnp.float32))
+    if registers:
+      self.register_tokens = nnx.Param(small(rngs.params(), (registers, width), jnp.float32))
+    self.learned = positions == 'learned'
+    if self.learned:  # the first row is that of the class token
+      self.position_table = nnx.Param(small(rngs.params(), (1 + self.grid[0] * self.grid[1], width), jnp.float32))
+    self.trunk = Transformer(width, depth, heads, mlp, layer_scale=layer_scale, drop_path=drop_path, dtype=dtype,
+                             rngs=rngs)
+
+  def __call__(self, images, *, train: bool = False, key=None):
+    """Pooled features f32[b, width] of images float[b, h, w, c] in [0, 1]; the key is for drop_path alone."""
+    return self.pool(self.encode(self.embed(images), train=train, key=key))
+
+  def positions(self, grid: tuple[int, int] | None = None):
+    """Positions f32[n, width] of the patches of a (rows, columns) grid, the native one if None; no class token."""
+    grid = self.grid if grid is None else grid
+    if self.learned:
+      return interpolate(self.position_table[1:], self.grid, grid)
+    return jnp.asarray(sincos(grid, self.width))
+
+  def embed(self, images):
+    """Tokens f32[b, n, width] of the patches, positions added, without class token and registers.
+
+    Takes float[b, h, w, c] in [0, 1] of any size that is divisible by `patch`; positions of another size than the
+    native one are interpolated if learned, computed if sine-cosine.
+
+    Raises ValueError for other channels, integer pixels, or sides that the patch size does not divide.
+    """
+    grid = grid_of(images.shape, self.patch) if images.ndim == 4 else None  # `normalize` reports another rank
+    x = normalize(images, channels=self.channels, mean=self.mean, std=self.std)
+    return self.project(patchify(x, self.patch)) + self.positions(grid)
+
+  def encode(self, tokens, *, train: bool = False, key=None):
+    """Run the trunk over [class token, registers, tokens]: [b, n, width] -> f32[b, 1 + registers + n, width].
+
+    `tokens` are any of those of `embed`, in any order. The class token has its own position if positions are
+    learned, a zero one otherwise; registers (2309.16588v2) have none.
+    """
+    extra = self.cls[...] + self.position_table[0] if self.learned else self.cls[...]
+    extra = extra[None]
+    if self.registers:
+      extra = jnp.concatenate([extra, self.register_tokens[...]])
+    extra = jnp.broadcast_to(extra, (tokens.shape[0], *extra.shape))
+    return self.trunk(jnp.concatenate([extra, tokens], axis=1), train=train, key=key)
+
+  def pool(self, tokens):
+    """Features f32[b, width] of the tokens of `encode`: the class token, or the mean of the patches' tokens."""
+    return tokens[:, 0] if self.pooling == 'cls' else self.patches(tokens).mean(1)
+
+  def patches(self, tokens):
+    """The patches' tokens [b, n, width] of those of `encode`: without class token and registers."""
+    return tokens[:, 1 + self.registers:]
+
+
+def vit(*, variant: str | None = None, image: int, channels: int, patch: int | None = None, width: int | None = None,
+        depth: int | None = None, heads: int | None = None, mlp: int | None = None, registers: int = 0,
+        layer_scale: float | None = None, drop_path: float = 0.0, positions: str = 'learned', pool: str = 'cls',
+        mean: tuple[float, ...] = (0.5,), std: tuple[float, ...] = (0.5,),
+        dtype: str = 'float32') -> Callable[[nnx.Rngs], ViT]:
+  """Vision Transformer (2010.11929v2) without a head: images in [0, 1] to features f32[b, width].
+
+  Kernels are Xavier-uniform (2111.06377v3 appendix A.1; q, k and v apart), biases zero; positions, the class token
+  and registers are a normal of standard deviation 0.02 truncated at two of them.
+
+  Args:
+    variant: 'S/16' is size/patch, with the sizes of `VARIANTS`: Ti S B L H g G; None if all sizes are given.
+    image: native side in pixels; it sets the grid of learned positions. Other sizes work, see `ViT.embed`.
+    channels: channels of the images.
+    patch, width, depth, heads, mlp: override the variant.
+    registers: number of additional tokens without position, dropped by pooling (2309.16588v2).
+    layer_scale, drop_path: as in `Transformer`.
+    positions: 'learned' (one for the class token too) or 'sincos' (fixed, see `patches.sincos`).
+    pool: 'cls', or 'mean' of the patches' tokens. The class token is there in both. Deviation from
+      the fine-tuning code of 2111.06377v3: the mean is taken after the final norm.
+    mean, std: of the pixels, one for each channel or one for all; applied by the first layer.
+    dtype: of the computation in the branches; parameters, residual stream and features are float32.
+
+  Returns build(rngs) -> ViT.
+
+  Raises ValueError for an unknown variant, a size that is missing, or sizes that do not divide.
+  """
+  sizes = dict(zip(('width', 'depth', 'heads', 'mlp', 'patch'), _parse(variant), strict=True))
+  sizes |= {k: v for k, v in dict(width=width, depth=depth, heads=heads, mlp=mlp, patch=patch).items() if v is not None}
+  if missing := [name for name, size in sizes.items() if size is None]:
+    raise ValueError(f'wanted {", ".join(missing)}, from a variant such as \'S/16\' or by name, '
+                     f'got variant={variant!r}')
+  grid_of((1, image, image, channels), sizes['patch'])
+  check_statistics(channels, mean=mean, std=std)
+  for name, value, valid in (('positions', positions, ('learned', 'sincos')), ('pool', pool, ('cls', 'mean'))):
+    if value not in valid:
+      raise ValueError(f'wanted {name} to be one of {valid}, got {value!r}')
+
+  def build(rngs: nnx.Rngs) -> ViT:
+    return ViT(image=image, channels=channels, registers=registers, layer_scale=layer_scale, drop_path=drop_path,
+               positions=positions, pool=pool, mean=tuple(mean), std=tuple(std), dtype=dtype, rngs=rngs, **sizes)
+
+  return build
+
+
+def _parse(variant: str | None) -> tuple[int | None, ...]:
+  if variant is None:
+    return (None,) * 5
+  name, slash, patch = variant.partition('/')
+  if name not in VARIANTS or (slash and not (patch.isdecimal() and int(patch))):
+    names = {known.lower(): known for known in VARIANTS}
+    near = names[difflib.get_close_matches(name.lower(), names, 1, 0)[0]]
+    raise ValueError(f'unknown ViT variant {variant!r}: wanted size/patch with a size of {", ".join(VARIANTS)} and '
+                     f'a patch in pixels; the nearest is {near}/{patch if patch.isdecimal() and int(patch) else 16}')
+  return *VARIANTS[name], int(patch) if slash else None

@@ -1,0 +1,293 @@
+"""Learning-rate schedules, functions of the step alone, and optimizers that treat a parameter by its path.
+
+A path is the parameter's keys joined by '/', as in 'backbone/trunk/blocks/0/norm1/scale'.
+"""
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+TOKENS = {'cls', 'register', 'registers', 'mask', 'position', 'positions', 'pos'}  # words of a parameter's name
+EMBED = TOKENS | {'project', 'stem', 'patches', 'embed', 'embedding'}  # what lies before the first block
+
+
+# Schedules ------------------------------------------------------------------------------------------------------------
+
+def constant(*, peak: float, steps: int, warmup_steps: int = 0) -> optax.Schedule:
+  """Linear warm-up from 0, then `peak` for ever.
+
+  Args:
+    peak: learning rate after the warm-up.
+    steps: of the run.
+    warmup_steps: steps until `peak`; the very first step has rate 0 if there are any (1706.02677v2 section 2.2).
+  Returns:
+    step i32[] -> rate f32[].
+  Raises:
+    ValueError: a length is negative, or the warm-up is longer than the run.
+  """
+  _check_phases(steps, warmup_steps=warmup_steps)
+  return _join(_warmup(peak, warmup_steps), (None, optax.constant_schedule(peak)))
+
+
+def cosine(*, peak: float, steps: int, warmup_steps: int = 0, end: float = 0.) -> optax.Schedule:
+  """Linear warm-up from 0, then half a cosine from `peak` to `end` at `steps`, constant afterwards.
+
+  1608.03983v5 equation 5 without restarts.
+
+  Args:
+    peak, end: learning rates; `end` is absolute, not a share of the peak.
+    steps: of the run, warm-up included.
+    warmup_steps: steps until `peak`.
+  Returns:
+    step i32[] -> rate f32[].
+  Raises:
+    ValueError: a length is negative, the warm-up leaves no step to the cosine, or end > peak.
+  """
+  _check_phases(steps - 1, warmup_steps=warmup_steps, what=f'cosine wants a step after the warm-up: of {steps} steps, ')
+  _check_rates(end=end, peak=peak)
+  alpha = end / peak if peak else 0.
+  return _join(_warmup(peak, warmup_steps), (None, optax.cosine_decay_schedule(peak, steps - warmup_steps, alpha)))
+
+
+def warmup_stable_decay(*, peak: float, steps: int, warmup_steps: int, decay_steps: int, end: float = 0.,
+                        shape: Literal['linear', 'sqrt']) -> optax.Schedule:
+  """Linear warm-up, `peak`, then a decay to `end` over the last `decay_steps`, constant afterwards (WSD).
+
+  The three phases are 2404.06395v3's; with x the share of the decay that is done, shape 'linear' goes from peak to end
+  as 1 - x and 'sqrt' as 1 - sqrt(x) (2405.18392, "1-sqrt"). Deviation: 2404.06395v3 itself decays exponentially.
+  No rate before steps - decay_steps depends on `steps`: a longer run may continue from a checkpoint of that phase.
+
+  Args:
+    peak, end: learning rates.
+    steps: of the run, all phases together.
+    warmup_steps, decay_steps: lengths of the first and the last phase.
+  Returns:
+    step i32[] -> rate f32[].
+  Raises:
+    ValueError: a length is negative, the phases are longer than the run, or end > peak.
+  """
+  _check_phases(steps, warmup_steps=warmup_steps, decay_steps=decay_steps)
+  _check_rates(end=end, peak=peak)
+  if shape == 'linear':
+    decay = optax.linear_schedule(peak, end, decay_steps)
+  elif shape == 'sqrt':
+    decay = lambda step: peak + (end - peak) * jnp.sqrt(jnp.clip(step / max(decay_steps, 1), 0, 1))  # noqa: E731
+  else:
+    raise ValueError(f"wanted shape 'linear' or 'sqrt', got {shape!r}")
+  stable = (steps - decay_steps, optax.constant_schedule(peak))
+  return _join(_warmup(peak, warmup_steps), stable, (None, decay if decay_steps else optax.constant_schedule(peak)))
+
+
+def infinite(*, peak: float, steps: int, warmup_steps: int, cooldown_steps: int, constant: float, annealing_steps: int,
+             end: float) -> optax.Schedule:
+  """Warm-up, cosine cool-down to `constant`, `constant` for as long as it takes, exponential annealing to `end`.
+
+  2403.08763v4 section 7 and 2503.02844v2 ("Inf Cos"). With n counted from the start of a phase and N its length:
+
+    warm-up    peak n / N
+    cool-down  constant + (peak - constant) (1 + cos(pi n / N)) / 2
+    constant   constant
+    annealing  constant (end / constant)^(n / N)
+
+  The rates join without a jump. Before the annealing nothing depends on `steps`: with annealing_steps=0 the run is a
+  trunk that goes on from data set to data set, and a model is annealed from any of its checkpoints by a run with
+  steps = that step + annealing_steps. Deviation: phases have lengths in steps, the authors' code has shares of a task.
+
+  Args:
+    peak, constant, end: learning rates, 0 < end <= constant <= peak.
+    steps: of the run, all phases together; the constant phase is what the others leave.
+    warmup_steps, cooldown_steps, annealing_steps: lengths of the phases; 0 leaves a phase out.
+  Returns:
+    step i32[] -> rate f32[].
+  Raises:
+    ValueError: a length is negative, the phases are longer than the run, or the rates are not in that order.
+  """
+  _check_phases(steps, warmup_steps=warmup_steps, cooldown_steps=cooldown_steps, annealing_steps=annealing_steps)
+  _check_rates(end=end, constant=constant, peak=peak)
+  if end <= 0:
+    raise ValueError(f'the exponential annealing wants end > 0, got end={end}; nearest: {constant / 100}')
+  cooldown, stable, annealing = [], (None, optax.constant_schedule(constant)), []
+  if cooldown_steps:
+    cooldown = [(warmup_steps + cooldown_steps, optax.cosine_decay_schedule(peak, cooldown_steps, constant / peak))]
+  if annealing_steps:
+    stable = (steps - annealing_steps, optax.constant_schedule(constant))
+    annealing = [(None, optax.exponential_decay(constant, annealing_steps, end / constant, end_value=end))]
+  return _join(_warmup(peak, warmup_steps), *cooldown, stable, *annealing)
+
+
+def scaled(base: float, batch: int, per: int = 256) -> float:
+  """The linear scaling rule: base * batch / per, a learning rate (1706.02677v2 section 2.1)."""
+  return base * batch / per
+
+
+def _warmup(peak, warmup_steps):
+  return warmup_steps, optax.linear_schedule(0., peak, max(warmup_steps, 1))
+
+
+def _join(*phases) -> optax.Schedule:
+  """(end, schedule) of each phase in order, the last end None; a schedule counts from its phase's start."""
+  joined = optax.join_schedules([schedule for _, schedule in phases], [end for end, _ in phases[:-1]])
+  return lambda step: jnp.asarray(joined(step), jnp.float32)
+
+
+def _check_phases(steps: int, *, what: str | None = None, **phases: int) -> None:
+  sizes = ' + '.join(f'{name}={size}' for name, size in phases.items())
+  if any(size < 0 for size in phases.values()):
+    raise ValueError(f'a phase of a schedule wants 0 or more steps, got {sizes}')
+  if sum(phases.values()) > steps:
+    what = what or f'the phases of a schedule must fit into its steps={steps}, '
+    raise ValueError(f'{what}got {sizes}; wanted at most {steps} in all')
+
+
+def _check_rates(**rates: float) -> None:
+  if list(rates.values()) != sorted(rates.values()) or min(rates.values()) < 0:
+    wanted, got = ' <= '.join(rates), ', '.join(f'{name}={rate}' for name, rate in rates.items())
+    raise ValueError(f'the learning rates of a schedule want 0 <= {wanted}, got {got}')
+
+
+# Which parameters -----------------------------------------------------------------------------------------------------
+
+def decays(path: str, leaf, *, decay_1d: bool = False) -> bool:
+  """Whether weight decay applies to a parameter, from its path and its number of dimensions.
+
+  Not to biases, gains of norms and layer scales: what is called bias or scale, or has at most one dimension (an
+  attention bias [3, heads, d] has three). Not to class, register and mask tokens and position embeddings. Deviation:
+  DINO's and MAE's code decays tokens and positions, whose arrays have a leading dimension of 1 there.
+
+  Args:
+    path: 'backbone/trunk/blocks/0/mlp1/kernel'.
+    leaf: array or shape struct.
+    decay_1d: True decays all but tokens and positions.
+  """
+  if _words(path) & TOKENS:
+    return False
+  return decay_1d or (leaf.ndim > 1 and path.rpartition('/')[2] not in ('bias', 'scale'))
+
+
+def layer_multipliers(params, layer_decay: float):
+  """For each parameter, layer_decay ** (depth + 1 - layer), a tree of floats: what multiplies its learning rate.
+
+  Layer-wise decay of 2106.08254v2 and 2111.06377v3 table 9: in the backbone, layer 0 is what comes before the blocks
+  (patch projection, tokens, positions) and block i of `depth` is layer i + 1; all else, its last norm, heads and other
+  subtrees such as a decoder, is layer depth + 1 and keeps the full rate.
+
+  Raises:
+    ValueError: layer_decay is not in (0, 1], or no path has the form '...backbone/.../blocks/<i>/...'.
+  """
+  if not 0 < layer_decay <= 1:
+    raise ValueError(f'wanted layer_decay in (0, 1], got {layer_decay}')
+  paths = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+  blocks = [int(found[1]) for path in paths if (found := _BLOCK.search(path))]
+  if not blocks:
+    raise ValueError("layer_decay wants parameters 'backbone/.../blocks/<i>/...' to tell the layers by; "
+                     f'got {paths[:3]} and {max(len(paths) - 3, 0)} more; set layer_decay=None for this backbone')
+  depth = max(blocks) + 1
+
+  def multiplier(path, _):
+    path = _name(path)
+    if found := _BLOCK.search(path):
+      layer = int(found[1]) + 1
+    else:
+      inside = re.search(r'(^|/)backbone/(.*)', path)
+      layer = 0 if inside and any(set(key.split('_')) & EMBED for key in inside[2].split('/')) else depth + 1
+    return layer_decay ** (depth + 1 - layer)
+
+  return jax.tree_util.tree_map_with_path(multiplier, params)
+
+
+_BLOCK = re.compile(r'(?:^|/)backbone/(?:[^/]+/)*?blocks/(\d+)(?:/|$)')
+
+
+def _name(path) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def _words(path: str) -> set[str]:
+  *_, parent, name = ['', *path.split('/')]
+  return set((parent if name == 'embedding' else name).split('_'))
+
+
+def _mask(decay_1d: bool = False) -> Callable:
+  return lambda params: jax.tree_util.tree_map_with_path(lambda p, x: decays(_name(p), x, decay_1d=decay_1d), params)
+
+
+# Optimizers -----------------------------------------------------------------------------------------------------------
+
+def adamw(schedule: optax.Schedule, *, weight_decay: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8,
+          clip_norm: float | None = None, layer_decay: float | None = None,
+          decay_1d: bool = False) -> optax.GradientTransformation:
+  """AdamW (1711.05101v3 algorithm 2), the decay multiplied by the learning rate as in PyTorch.
+
+  Args:
+    schedule: step -> learning rate.
+    weight_decay: of the parameters that `decays` names.
+    b1, b2, eps: of the moments (1412.6980v9 algorithm 1).
+    clip_norm: largest global norm of the gradient, None for no clipping.
+    layer_decay: base of `layer_multipliers` (decay included, as it is multiplied by the rate), None for one rate.
+    decay_1d: also decay biases, norms and layer scales.
+  Raises:
+    ValueError: clip_norm <= 0; at `init`, what `layer_multipliers` raises.
+  """
+  mask = _mask(decay_1d)
+  steps = [_clip(clip_norm), optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=mask)]
+  return optax.chain(*steps, *([] if layer_decay is None else [_scale_layers(layer_decay)]))
+
+
+def sgd(schedule: optax.Schedule, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.,
+        clip_norm: float | None = None) -> optax.GradientTransformation:
+  """SGD with momentum (1706.02677v2 equation 9): the decay is added to the gradient, the rate is outside the velocity.
+
+  Args:
+    schedule: step -> learning rate.
+    momentum: of the velocity, without dampening.
+    nesterov: step along gradient + momentum * velocity.
+    weight_decay: of the parameters that `decays` names.
+    clip_norm: largest global norm of the gradient before the decay, None for no clipping.
+  Raises:
+    ValueError: clip_norm <= 0.
+  """
+  decay = optax.add_decayed_weights(weight_decay, _mask())
+  return optax.chain(_clip(clip_norm), decay, optax.sgd(schedule, momentum, nesterov))
+
+
+def lars(schedule: optax.Schedule, *, weight_decay: float, momentum: float = 0.9, trust_coefficient: float = 0.001,
+         clip_norm: float | None = None) -> optax.GradientTransformation:
+  """LARS (1708.03888v3 algorithm 1): each array's gradient is scaled to trust_coefficient * its norm.
+
+  Parameters that `decays` does not name (biases, norms, tokens) are neither decayed nor scaled: plain momentum SGD, as
+  in 2002.05709v3. Deviations from the paper, those of SimCLR's code: the ratio has |g + weight_decay w| below, not
+  |g| + weight_decay |w|; it is 1 where a norm is 0.
+
+  Args:
+    schedule: step -> learning rate; it multiplies what enters the velocity.
+    weight_decay, momentum: of the parameters that `decays` names, of all.
+    trust_coefficient: the paper's eta.
+    clip_norm: largest global norm of the gradient, None for no clipping.
+  Raises:
+    ValueError: clip_norm <= 0.
+  """
+  return optax.chain(_clip(clip_norm), optax.lars(
+    schedule, weight_decay, _mask(), trust_coefficient, trust_ratio_mask=_mask(), momentum=momentum))
+
+
+def _clip(clip_norm: float | None) -> optax.GradientTransformation:
+  if clip_norm is None:
+    return optax.identity()
+  if clip_norm <= 0:
+    raise ValueError(f'wanted clip_norm > 0, or None for no clipping; got {clip_norm}')
+  return optax.clip_by_global_norm(clip_norm)
+
+
+def _scale_layers(layer_decay: float) -> optax.GradientTransformation:
+  def init(params):
+    layer_multipliers(params, layer_decay)  # a backbone without blocks is an error here, before anything is compiled
+    return optax.EmptyState()
+
+  def update(updates, state, params=None):
+    del params
+    return jax.tree.map(jnp.multiply, updates, layer_multipliers(updates, layer_decay)), state
+
+  return optax.GradientTransformation(init, update)

@@ -1,0 +1,301 @@
+"""The one loop, for every objective: config -> run -> steps, metrics, checkpoints, evaluation, result.
+
+Read top to bottom: `prepare` turns a config into a `Run` (everything that can be refused is refused there, before the
+first compile), `train` drives it in a run directory that can be killed and continued at any moment.
+"""
+import collections
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import data.sources
+import pretrain.models
+import pretrain.objectives
+import pretrain.views
+from data.loader import loader, paired
+from data.wrap import few_labels, unlabeled
+from pretrain import config as configs
+from pretrain import optim, sharding
+from pretrain.checkpoint import Checkpoints
+from pretrain.config import ConfigError
+from pretrain.evaluate.run import online, table
+from pretrain.metrics import Recorder, event, write_json
+from pretrain.objective import Objective
+from pretrain.report import report
+from pretrain.step import Training, compile_step
+
+DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same command again
+FREE = ('mesh', 'log_every_steps', 'checkpoint', 'evaluate')  # keys that may change on resume: no trained number does
+
+
+class Unlabeled(NamedTuple):
+  """config.unlabeled: the second stream. `source` is config.source without its labels when None."""
+  batch: int
+  source: dict | None = None
+
+
+class Saving(NamedTuple):
+  """config.checkpoint: when to save, and how many of the newest to keep."""
+  every_steps: int
+  keep: int = 2
+
+
+class Evaluation(NamedTuple):
+  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of the images."""
+  train: dict
+  test: dict
+  every_steps: int = 0
+  size: int | None = None
+
+
+class Run(NamedTuple):
+  """A config made real; nothing is computed yet."""
+  objective: Objective
+  training: Training
+  mesh: Any
+  batches: Callable     # (start, bad_records) -> iterator over this process's rows of the raw global batches
+  abstract_batch: Any
+  views: Callable
+  steps: int
+  examples: int         # a step
+  seed: int
+  log_every_steps: int
+  saving: Saving
+  evaluation: Evaluation | None
+
+
+def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
+            checkpoint: dict, steps: int | None = None, epochs: float | None = None, seed: int = 0,
+            log_every_steps: int = 50, accumulate: int = 1, labels: dict | None = None, unlabeled: dict | None = None,
+            mesh: dict | None = None, evaluate: dict | None = None, max_bad_share: float = 0.01) -> Run:
+  """The keys of every config are the arguments of this function.
+
+  Args:
+    source: of data/sources; `labels` (arguments of data.wrap.few_labels) keeps a few of its examples.
+    unlabeled: `Unlabeled`, for objectives with two streams.
+    views, backbone, objective: of pretrain/views, pretrain/models, pretrain/objectives.
+    optimizer, schedule: of pretrain/optim.py.
+    batch: global, in examples (labeled ones, where there are two streams).
+    steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two).
+    accumulate: parts that a batch is computed in, one after the other.
+    mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
+    checkpoint, evaluate: `Saving`, `Evaluation`.
+    max_bad_share: of images that cannot be decoded; above it the run stops.
+  Raises:
+    ConfigError, ValueError, OSError: what is wrong with the config or the data, before anything is compiled.
+  """
+  saving = configs.call(Saving, checkpoint, 'config.checkpoint')
+  if saving.every_steps < 1 or saving.keep < 1 or log_every_steps < 1:
+    raise ConfigError(f'config: wanted checkpoint.every_steps, checkpoint.keep and log_every_steps of at least 1, got '
+                      f'{saving.every_steps}, {saving.keep} and {log_every_steps}')
+  if evaluate is not None:
+    evaluate = configs.call(Evaluation, evaluate, 'config.evaluate')
+  mesh = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
+  sharding.check_divisible(batch, mesh, 'config.batch')
+
+  original = configs.build(data.sources, source, 'config.source')
+  labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
+  process = dict(process=jax.process_index(), processes=jax.process_count(), max_bad_share=max_bad_share)
+  if unlabeled is None:
+    streams, count, examples = {None: (labeled, batch)}, len(labeled), batch
+    batches = lambda start, bad_records: loader(  # noqa: E731
+        labeled, batch=batch, seed=seed, start=start, bad_records=bad_records, **process)
+  else:
+    second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
+    sharding.check_divisible(second.batch, mesh, 'config.unlabeled.batch')
+    others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
+    others = data.wrap.unlabeled(others)
+    streams = {'labeled': (labeled, batch), 'unlabeled': (others, second.batch)}
+    count, examples = len(others) * batch // second.batch, batch + second.batch
+    batches = lambda start, bad_records: paired(  # noqa: E731
+        labeled, others, batch=batch, unlabeled_batch=second.batch, seed=seed, start=start, bad_records=bad_records,
+        **process)
+  steps = configs.total_steps(steps, epochs, count, batch)
+  abstract_batch = {name: abstract(stream, b) for name, (stream, b) in streams.items()}
+  abstract_batch = abstract_batch.get(None, abstract_batch)
+
+  views = configs.build(pretrain.views, views, 'config.views')
+  backbone = configs.build(pretrain.models, backbone, 'config.backbone')
+  objective = configs.build(pretrain.objectives, objective, 'config.objective', backbone=backbone, steps=steps)
+  schedule = configs.build(optim, schedule, 'config.schedule', steps=steps)
+  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=schedule)
+  training = compile_step(objective, views, tx, schedule, seed=seed, batch=abstract_batch, mesh=mesh,
+                          accumulate=accumulate)
+  return Run(objective, training, mesh, batches, abstract_batch, views, steps, examples, seed, log_every_steps, saving,
+             evaluate)
+
+
+def abstract(source, batch: int):
+  """Shapes and dtypes of the loader's global batches."""
+  rows = source.batch(np.zeros(1, np.int32)) | {'epoch': np.zeros(1, np.int32)}
+  return {key: jax.ShapeDtypeStruct((batch, *value.shape[1:]), value.dtype) for key, value in rows.items()}
+
+
+class NotFinite(Exception):
+  """The loss or its gradient is NaN or infinite since this step."""
+
+
+def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
+  """Trains, or goes on training, in a run directory; README lists the files in it.
+
+  Returns:
+    DONE, STOPPED (saved on SIGTERM, SIGINT or SIGUSR1: run it again), or FAILED (the loss is not finite).
+  Raises:
+    ConfigError: the directory belongs to another config; and what `prepare` raises.
+  """
+  workdir, began = Path(workdir), time.time()
+  if complete(workdir, config):
+    print(f'{workdir} is complete: it holds result.json; nothing to do')
+    return DONE
+  run = configs.call(prepare, config, 'config')
+  with stop_signals() as stop, contextlib.ExitStack() as stack:
+    write_json(workdir / 'config.json', config)
+    checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)))
+    start = checkpoints.latest or 0
+    say = functools.partial(event, workdir) if jax.process_index() == 0 else (lambda name, **fields: None)
+    say('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
+        devices=run.mesh.devices.size, device=run.mesh.devices.flat[0].device_kind, mesh=dict(run.mesh.shape))
+    if start:
+      state, meta = checkpoints.restore(run.training.abstract)
+      batches = run.batches(meta['data']['next_batch'], workdir / 'bad_records.jsonl')
+    else:
+      state, batches = run.training.init(), run.batches(0, workdir / 'bad_records.jsonl')
+    stack.enter_context(contextlib.closing(batches))
+    clock = time.perf_counter()
+    step_fn = run.training.step.lower(run.training.abstract, run.abstract_batch).compile()
+    say('compile', step=start, seconds=round(time.perf_counter() - clock, 3))
+    recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
+                                            process=jax.process_index()))
+    step, saved, row, inflight = start, start, {}, collections.deque()
+
+    def settle(depth):
+      """Waits until only `depth` steps are in flight; logs those that are through."""
+      nonlocal row
+      while len(inflight) > depth:
+        past, metrics = inflight.popleft()
+        metrics = jax.device_get(metrics)
+        if (bad := int(metrics.pop('nonfinite'))) >= 0:
+          raise NotFinite(bad)
+        if past == start + 1:
+          say('first_step', step=past, seconds=round(time.time() - began, 3))
+          recorder.restart(past)
+        if past % run.log_every_steps == 0 or past == run.steps:
+          row = recorder.log(past, {name: float(value) for name, value in metrics.items()})
+        recorder.advance(past)
+
+    def save():
+      nonlocal saved
+      settle(0)  # a state whose loss is not finite is never saved
+      with recorder.pause():
+        checkpoints.wait()  # what went wrong with the last save is raised here
+        checkpoints.save(step, state, {'config': config, 'data': {'next_batch': step}})
+      say('save', step=step)
+      saved = step
+
+    try:
+      while step < run.steps and not stop.signal:
+        state, metrics = step_fn(state, sharding.place(next(batches), run.mesh))
+        step += 1
+        inflight.append((step, metrics))
+        settle(1)  # one step stays queued while the host prepares the next, so the device never waits for this loop
+        if step % run.saving.every_steps == 0:
+          save()
+        if run.evaluation and run.evaluation.every_steps and step % run.evaluation.every_steps == 0:
+          settle(0)
+          with recorder.pause():
+            recorder.write(step, online(run, state))
+      if saved != step:
+        save()
+      checkpoints.wait()
+    except NotFinite as error:
+      checkpoints.wait()
+      say('stop', step=step, reason=f'loss or gradient not finite at step {error}')
+      recorder.close()
+      print(f'error: the loss or its gradient is not finite at step {error}; that state was not saved. ' +
+            (f'The last good checkpoint is that of step {saved}.' if saved else 'There was no checkpoint before it.'))
+      return FAILED
+    recorder.close()
+    if step < run.steps:
+      say('stop', step=step, reason=stop.signal)
+      print(f'stopped by {stop.signal} after saving step {step} of {run.steps}; the same command goes on from there')
+      return STOPPED
+    say('stop', step=step, reason='done')
+    rows = table(run, state, workdir) if run.evaluation else []
+    report(workdir)
+    write_json(workdir / 'result.json', {
+        'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config), 'metrics': row,
+        'evaluation': rows})
+    print(f'done: {workdir / "report.html"}')
+    return DONE
+
+
+def complete(workdir: Path, config: dict) -> bool:
+  """Makes the directory this config's own; True if its run is over.
+
+  Raises:
+    ConfigError: it holds another config; names the keys that differ.
+    OSError: it cannot be made or written.
+  """
+  workdir.mkdir(parents=True, exist_ok=True)
+  if (workdir / 'config.json').exists():
+    other = configs.differences(json.loads((workdir / 'config.json').read_text()), config, ignore=FREE)
+    if other:
+      raise ConfigError(f'{workdir} belongs to another config, in which these keys differ: {"; ".join(other)}. '
+                        'Choose another --workdir, or remove this one')
+  return (workdir / 'result.json').exists()
+
+
+def fingerprint(config: dict) -> str:
+  """12 hexadecimal digits that two configs share exactly if they train the same numbers."""
+  flat = {key: value for key, value in configs.flatten(config).items() if key.split('.')[0] not in FREE}
+  return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
+  """The evaluation table of a run directory's newest checkpoint; writes and prints it.
+
+  Raises:
+    ConfigError: the config has no `evaluate`, or the directory no checkpoint.
+  """
+  run, workdir = configs.call(prepare, config, 'config'), Path(workdir)
+  if run.evaluation is None:
+    raise ConfigError(f'{workdir}: its config has no evaluate=dict(train=..., test=...), so there is nothing to evaluate')
+  with contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)) as checkpoints:
+    if checkpoints.latest is None:
+      raise ConfigError(f'{workdir} holds no checkpoint yet')
+    state, _ = checkpoints.restore(run.training.abstract)
+  return table(run, state, workdir)
+
+
+class Stop:
+  """`signal` is the name of the signal that asked to stop, None while none did."""
+  signal: str | None = None
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Stop]:
+  """Turns the first SIGTERM, SIGINT or SIGUSR1 into a wish; a second one acts as if nothing were installed."""
+  stop = Stop()
+
+  def ask(number, frame):
+    del frame
+    stop.signal = signal.Signals(number).name
+    for each, handler in before.items():
+      signal.signal(each, handler)
+
+  before = {each: signal.signal(each, ask) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+  try:
+    yield stop
+  finally:
+    for each, handler in before.items():
+      signal.signal(each, handler)

@@ -1,0 +1,21 @@
+"""MAE's single view."""
+from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop
+from pretrain.views.ops.keys import check_unit, example_keys, replace_image, to_float, uniforms
+
+
+def mae(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5):
+  """Random resized crop and flip (arXiv:2111.06377v3 appendix A.1; the paper's scale is (0.2, 1)).
+
+  Returns `views(batch, key) -> batch`: raw 'image' u8[b, h, w, c] becomes f32[b, size, size, c] in [0, 1].
+  Deviation from the authors' code: bilinear instead of bicubic crops.
+  """
+  check_unit(flip=flip)
+
+  def views(batch, key):
+    keys = example_keys(key, batch['index'], batch['epoch'])
+    box, mirror = uniforms(keys, 1, (BOX_DRAWS, 1))
+    crops = random_resized_crop(to_float(batch['image']), box, mirror[..., 0] < flip, size=size, scale=scale,
+                                ratio=ratio)
+    return replace_image(batch, image=crops[:, 0])
+
+  return views

@@ -1,0 +1,34 @@
+"""Views for training with labels."""
+from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop, random_shift
+from pretrain.views.ops.keys import check_unit, example_keys, replace_image, to_float, uniforms
+
+
+def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int | None = None,
+               ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5):
+  """One crop of each image, perhaps mirrored, in one of two ways: give `scale` or `pad`, not both.
+
+  Args:
+    size: side of the view, in pixels.
+    scale: random resized crop with this share of the area (arXiv:1409.4842v1 section 6) and `ratio` width / height.
+    pad: random crop of `size` pixels out of the image with `pad` pixels of zeros on each side (arXiv:1512.03385v1
+      section 4.2); pad=0 with the image's own size only flips.
+    flip: probability.
+
+  Returns `views(batch, key) -> batch`: raw 'image' u8[b, h, w, c] becomes f32[b, size, size, c] in [0, 1]; 'label' stays.
+  Raises: ValueError unless exactly one of `scale` and `pad` is given.
+  """
+  if (scale is None) == (pad is None):
+    raise ValueError(f'give scale=(low, high) for resized crops or pad=pixels for padded ones, got {scale=}, {pad=}')
+  check_unit(flip=flip)
+
+  def views(batch, key):
+    keys = example_keys(key, batch['index'], batch['epoch'])
+    box, mirror = uniforms(keys, 1, (BOX_DRAWS, 1))
+    images, mirror = to_float(batch['image']), mirror[..., 0] < flip
+    if pad is None:
+      crops = random_resized_crop(images, box, mirror, size=size, scale=scale, ratio=ratio)
+    else:
+      crops = random_shift(images, box[..., :2], mirror, size=(size, size), pad=(pad, pad), reflect=False)
+    return replace_image(batch, image=crops[:, 0])
+
+  return views

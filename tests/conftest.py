@@ -1,0 +1,24 @@
+"""Eight CPU devices and one persistent compilation cache."""
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'jax'))
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+compiled: list[str] = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda name, seconds, **kwargs: compiled.append(name) if name.endswith('backend_compile_duration') else None)
+
+
+@pytest.fixture
+def compilations():
+  """A function that says how many programs XLA has compiled (or found in its cache) since the test began."""
+  before = len(compiled)
+  return lambda: len(compiled) - before

@@ -1,0 +1,211 @@
+"""The shared suite: every property for every objective. A new objective joins with one line in CASES."""
+import functools
+import inspect
+import re
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from pretrain import config, objectives, sharding
+from pretrain.checkpoint import Checkpoints
+from pretrain.config import ConfigError
+from pretrain.models.vit import vit
+from pretrain.objective import Objective, check_batch
+from pretrain.step import Training, compile_step
+from pretrain.views.dino import dino as dino_views
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from pretrain.views.mae import mae as mae_views
+from pretrain.views.simclr import simclr as simclr_views
+from pretrain.views.supervised import supervised as supervised_views
+
+B, SIZE, CLASSES = 16, 8, 4
+BACKBONE = vit(image=SIZE, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128)  # kernels large enough for fsdp
+TX = optax.sgd(0.1, momentum=0.9)  # its trace after the first step is the gradient
+MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4)}
+
+
+def raw(seed: int, labels: bool = True) -> dict[str, np.ndarray]:
+  """A raw batch; images have structure, so that no view is constant."""
+  rng = np.random.default_rng(seed)
+  batch = {'image': rng.integers(0, 256, (B, SIZE, SIZE, 1), np.uint8), 'index': rng.permutation(100)[:B].astype(np.int32),
+           'epoch': np.zeros(B, np.int32)}
+  return batch | ({'label': rng.integers(0, CLASSES, B, np.int32)} if labels else {})
+
+
+def streams(seed: int) -> dict:
+  return {'labeled': raw(seed), 'unlabeled': raw(seed + 1, labels=False)}
+
+
+class Case(NamedTuple):
+  kwargs: dict
+  views: Any
+  batch: Any = raw
+
+
+CASES = {
+    'supervised': Case(dict(classes=CLASSES, label_smoothing=0.1),
+                       supervised_views(size=SIZE, scale=(0.5, 1.), flip=0.5)),
+    'simclr': Case(dict(hidden=(64,), dim=16, temperature=0.2),
+                   simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
+    'mae': Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
+                mae_views(size=SIZE, scale=(0.2, 1.))),
+    'dino': Case(dict(prototypes=128, hidden=64, bottleneck=32, student_temperature=0.1, teacher_temperature=0.07,
+                      teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9, center_momentum=0.9,
+                      freeze_prototypes_steps=0, steps=10),
+                 dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
+    'fixmatch': Case(dict(classes=CLASSES, threshold=0.26, unlabeled_weight=1., ema_momentum=0.9),
+                     fixmatch_views(), streams),
+}
+every_objective = pytest.mark.parametrize('name', CASES)
+
+
+@functools.cache
+def objective(name: str) -> Objective:
+  return config.build(objectives, dict(name=name, **CASES[name].kwargs), 'test', backbone=BACKBONE)
+
+
+@functools.cache
+def training(name: str, mesh: str = '', accumulate: int = 1) -> tuple[Training, Any]:
+  """The compiled step, shared by all properties, and its mesh; '' is one device."""
+  layout = sharding.make_mesh(**MESHES[mesh]) if mesh else sharding.make_mesh(devices=jax.devices()[:1])
+  case = CASES[name]
+  schedule = optax.constant_schedule(0.1)
+  made = compile_step(objective(name), case.views, TX, schedule, seed=0, batch=case.batch(0), mesh=layout,
+                      accumulate=accumulate)
+  return made, layout
+
+
+def run(name: str, steps: range, state=None, **kwargs):
+  """State and metrics after these steps; batch i is the one of step i."""
+  made, mesh = training(name, **kwargs)
+  state, metrics = made.init() if state is None else state, {}
+  for i in steps:
+    state, metrics = made.step(state, sharding.place(CASES[name].batch(i), mesh))
+  return jax.device_get((state, metrics))
+
+
+@functools.cache
+def one_device(name: str):
+  return run(name, range(1))
+
+
+def gradient(state):
+  return state.opt_state[0].trace
+
+
+def error(got, want) -> float:
+  """The largest deviation of a tree, relative to the largest entry of its array (at least 1e-3 of the largest of all)."""
+  floor = 1e-3 * max(float(np.abs(x).max()) for x in jax.tree.leaves(want))
+  each = jax.tree.map(lambda g, w: float(np.abs(g - w).max() / max(np.abs(w).max(), floor)), got, want)
+  return max(jax.tree.leaves(each))
+
+
+def test_the_suite_covers_every_objective():
+  assert sorted(CASES) == config.names(objectives)
+
+
+@every_objective
+def test_a_step_keeps_tree_shapes_and_dtypes_and_is_compiled_once(name, compilations):
+  made, mesh = training(name)
+  state = made.init()
+  shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+  before = shapes(state)
+  state, metrics = made.step(state, sharding.place(CASES[name].batch(0), mesh))
+  after_first = compilations()
+  for i in range(1, 4):
+    state, metrics = made.step(state, sharding.place(CASES[name].batch(i), mesh))
+  assert compilations() == after_first, 'recompiled after step 1'
+  assert shapes(state) == before
+  assert int(state.step) == 4 and int(metrics.pop('nonfinite')) == -1
+  for key, value in metrics.items():
+    assert value.shape == () and value.dtype == jnp.float32 and np.isfinite(value), key
+
+
+@every_objective
+def test_every_parameter_has_a_gradient(name):
+  state, _ = one_device(name)
+  dead = [jax.tree_util.keystr(path) for path, g in jax.tree_util.tree_leaves_with_path(gradient(state))
+          if not np.abs(g).max() > 0]
+  assert not dead
+
+
+@every_objective
+def test_three_steps_saved_and_three_more_are_six_steps_bit_for_bit(name, tmp_path):
+  whole, _ = run(name, range(6))
+  made, _ = training(name)
+  half, _ = run(name, range(3))
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(3, half, {'data': 3})
+  checkpoints.wait()
+  loaded, meta = checkpoints.restore(made.abstract)
+  checkpoints.close()
+  assert meta['data'] == 3
+  resumed, _ = run(name, range(3, 6), loaded)
+  for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(whole), jax.tree.leaves(resumed), strict=True):
+    np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize('mesh', MESHES)
+@every_objective
+def test_eight_devices_give_the_loss_and_gradient_of_one(name, mesh):
+  made, _ = training(name, mesh=mesh)
+  split = [s for s in jax.tree.leaves(made.layout.params) if not s.is_fully_replicated]
+  assert bool(split) == ('fsdp' in mesh), 'no parameter is split, so nothing is tested'
+  want, want_metrics = one_device(name)
+  got, metrics = run(name, range(1), mesh=mesh)
+  np.testing.assert_allclose(metrics['loss'], want_metrics['loss'], rtol=1e-5)
+  assert error(gradient(got), gradient(want)) < 2e-4
+  if jax.tree.leaves(want.memory):
+    assert error(got.memory, want.memory) < 2e-4
+
+
+@every_objective
+def test_halves_average_to_the_whole_exactly_if_examples_do_not_depend_on_each_other(name):
+  whole, _ = one_device(name)
+  if objective(name).couples_batch:
+    with pytest.raises(ConfigError, match='accumulate'):
+      training(name, accumulate=2)
+    made = objective(name)
+    params, memory = jax.jit(made.init)(jax.random.key(0), None)
+    batch = CASES[name].views({k: jnp.asarray(v) for k, v in raw(0).items()}, jax.random.key(1))
+    loss = lambda rows: made.loss(params, memory, jax.tree.map(lambda x: x[rows], batch), jax.random.key(2), 0)[0]
+    halves = (loss(slice(0, B // 2)) + loss(slice(B // 2, B))) / 2
+    assert abs(halves - loss(slice(0, B))) > 1e-2
+  else:
+    halves, _ = run(name, range(1), accumulate=2)
+    assert error(gradient(halves), gradient(whole)) < 2e-4
+
+
+@every_objective
+def test_the_batch_contract_says_what_was_wanted_and_what_was_got(name):
+  made = objective(name)
+  key, shape = next(iter(made.batch.items()))
+  with pytest.raises(ValueError, match=re.escape(f"wants batch[{key!r}] of shape '{shape}'")):
+    check_batch(made, {'something': jnp.zeros(3)})
+  with pytest.raises(ValueError, match=re.escape(str((2, 2)))):
+    check_batch(made, {k: jnp.zeros((2, 2)) for k in made.batch})
+
+
+@every_objective
+def test_the_source_knows_no_device_optimizer_or_config(name):
+  source = inspect.getsource(__import__(f'pretrain.objectives.{name}', fromlist=[name]))
+  for word in ('sharding', 'optax', 'config', 'psum', 'pmean', 'all_gather', 'axis_name', 'device', 'orbax', 'grain'):
+    assert not re.search(rf'\b{word}\b', source), word
+
+
+@every_objective
+def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
+  made = objective(name)
+  state, _ = one_device(name)
+  images = jnp.asarray(raw(3)['image'] / 255, jnp.float32)
+  features = made.encode(state.params, state.memory, images)
+  assert features.shape == (B, 64) and features.dtype == jnp.float32
+  np.testing.assert_allclose(made.encode(state.params, state.memory, images[:3]), features[:3], rtol=1e-4, atol=1e-5)
+  if made.predict:
+    probabilities = made.predict(state.params, state.memory, images)
+    assert probabilities.shape == (B, CLASSES)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
