@@ -79,7 +79,7 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
   params, memory = objective.update(params, state.memory, carry, state.step)
-  norm = optax.global_norm(grads)
+  norm = optax.tree.norm(grads)
   bad = ~jnp.isfinite(loss) | ~jnp.isfinite(norm)
   nonfinite = jnp.where(bad & (state.nonfinite < 0), state.step, state.nonfinite)
   metrics = {'loss': loss, 'lr': schedule(state.step), 'grad_norm': norm, **metrics}

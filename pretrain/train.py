@@ -22,8 +22,8 @@ import data.sources
 import pretrain.models
 import pretrain.objectives
 import pretrain.views
-from data.loader import loader, paired
-from data.wrap import few_labels, unlabeled
+from data.loader import loader, two_streams
+from data.wrap import few_labels
 from pretrain import config as configs
 from pretrain import optim, sharding
 from pretrain.checkpoint import Checkpoints
@@ -39,7 +39,7 @@ FREE = ('mesh', 'log_every_steps', 'checkpoint', 'evaluate')  # keys that may ch
 
 
 class Unlabeled(NamedTuple):
-  """config.unlabeled: the second stream. `source` is config.source without its labels when None."""
+  """config.unlabeled: the second stream; its `source` is config.source, without the labels, when None."""
   batch: int
   source: dict | None = None
 
@@ -63,7 +63,7 @@ class Run(NamedTuple):
   objective: Objective
   training: Training
   mesh: Any
-  batches: Callable     # (start, bad_records) -> iterator over this process's rows of the raw global batches
+  batches: Callable     # (*, start, bad_records) -> iterator over this process's rows of the raw global batches
   abstract_batch: Any
   views: Callable
   steps: int
@@ -105,24 +105,20 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
 
   original = configs.build(data.sources, source, 'config.source')
   labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
-  process = dict(process=jax.process_index(), processes=jax.process_count(), max_bad_share=max_bad_share)
+  reading = dict(seed=seed, process=jax.process_index(), processes=jax.process_count(), max_bad_share=max_bad_share)
   if unlabeled is None:
-    streams, count, examples = {None: (labeled, batch)}, len(labeled), batch
-    batches = lambda start, bad_records: loader(  # noqa: E731
-        labeled, batch=batch, seed=seed, start=start, bad_records=bad_records, **process)
+    count, examples, abstract_batch = len(labeled), batch, abstract(labeled, batch)
+    batches = functools.partial(loader, labeled, batch=batch, **reading)
   else:
     second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
     sharding.check_divisible(second.batch, mesh, 'config.unlabeled.batch')
     others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
-    others = data.wrap.unlabeled(others)
-    streams = {'labeled': (labeled, batch), 'unlabeled': (others, second.batch)}
+    others = others.unlabeled()
     count, examples = len(others) * batch // second.batch, batch + second.batch
-    batches = lambda start, bad_records: paired(  # noqa: E731
-        labeled, others, batch=batch, unlabeled_batch=second.batch, seed=seed, start=start, bad_records=bad_records,
-        **process)
+    abstract_batch = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
+    batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
+                                **reading)
   steps = configs.total_steps(steps, epochs, count, batch)
-  abstract_batch = {name: abstract(stream, b) for name, (stream, b) in streams.items()}
-  abstract_batch = abstract_batch.get(None, abstract_batch)
 
   views = configs.build(pretrain.views, views, 'config.views')
   backbone = configs.build(pretrain.models, backbone, 'config.backbone')
@@ -167,9 +163,10 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
         devices=run.mesh.devices.size, device=run.mesh.devices.flat[0].device_kind, mesh=dict(run.mesh.shape))
     if start:
       state, meta = checkpoints.restore(run.training.abstract)
-      batches = run.batches(meta['data']['next_batch'], workdir / 'bad_records.jsonl')
+      position = meta['data']['next_index']
     else:
-      state, batches = run.training.init(), run.batches(0, workdir / 'bad_records.jsonl')
+      state, position = run.training.init(), 0
+    batches = run.batches(start=position, bad_records=str(workdir / 'bad_records.jsonl'))
     stack.enter_context(contextlib.closing(batches))
     clock = time.perf_counter()
     step_fn = run.training.step.lower(run.training.abstract, run.abstract_batch).compile()
@@ -198,7 +195,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
       settle(0)  # a state whose loss is not finite is never saved
       with recorder.pause():
         checkpoints.wait()  # what went wrong with the last save is raised here
-        checkpoints.save(step, state, {'config': config, 'data': {'next_batch': step}})
+        checkpoints.save(step, state, {'config': config, 'data': batches.get_state()})
       say('save', step=step)
       saved = step
 

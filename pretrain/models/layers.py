@@ -39,7 +39,7 @@ class Conv(nnx.Module):
   Padding is (size - 1) / 2 zeros on every side, as PyTorch's (not 'SAME', which is lopsided for a stride of 2). The
   kernel [size, size, in_, out] is a normal of variance 2 / (size * size * out) (1502.01852v1, fan-out).
   `standardize` shifts and scales the kernel of each output to mean 0 and variance 1 (weight standardisation,
-  1903.10520v2 equation 6, with 1e-10 added to the variance).
+  1903.10520v2, with 1e-10 added to the variance).
   """
 
   def __init__(self, in_: int, out: int, size: int, *, stride: int = 1, standardize: bool = False,

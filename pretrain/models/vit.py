@@ -55,7 +55,7 @@ class Block(nnx.Module):
 
   Args:
     width, heads, mlp: features of a token, attention heads, hidden features of the MLP.
-    layer_scale: initial value of a learned gain on each branch (LayerScale, 2103.17239v2 equation 4), or None.
+    layer_scale: initial value of a learned gain on each branch (LayerScale, 2103.17239v2 section 2), or None.
     drop_path: probability of leaving out a branch for an example when training (stochastic depth, 1603.09382v3);
       the branches kept are divided by 1 - drop_path.
 

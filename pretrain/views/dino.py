@@ -1,6 +1,6 @@
 """DINO's multi-crop."""
 from pretrain.views.ops.crops import CROP_DRAWS, distorted_crops
-from pretrain.views.ops.keys import example_keys, replace_image, to_float, uniforms
+from pretrain.views.ops.keys import example_keys, replace_image, to_planes, uniforms
 
 
 def dino(*, size: int, local_size: int, local_crops: int, global_scale: tuple[float, float],
@@ -30,14 +30,14 @@ def dino(*, size: int, local_size: int, local_crops: int, global_scale: tuple[fl
                 grayscale_probability=grayscale, radius=8)
 
   def views(batch, key):
-    images = to_float(batch['image'])
+    images = to_planes(batch['image'])
     keys = example_keys(key, batch['index'], batch['epoch'])
     u, = uniforms(keys, 2 + local_crops, (sum(CROP_DRAWS),))  # [b, 2 + v, draws]
     crops = {'global': distorted_crops(images, u[:, :2], size=size, scale=global_scale, blur=tuple(blur[:2]),
                                        solarize_probability=(0.0, solarize), **shared)}
     if local_crops:
-      crops['local'] = distorted_crops(images, u[:, 2:], size=local_size, scale=local_scale,
-                                       blur=(blur[2],) * local_crops, solarize_probability=(0.0,) * local_crops, **shared)
+      crops['local'] = distorted_crops(images, u[:, 2:], size=local_size, scale=local_scale, blur=(blur[2],),
+                                       solarize_probability=(0.0,), **shared)
     return replace_image(batch, **crops)
 
   return views

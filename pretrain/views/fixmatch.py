@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.views.ops.geometry import random_shift
-from pretrain.views.ops.keys import check_unit, example_keys, to_float, uniforms
+from pretrain.views.ops.keys import channels_last, check_unit, example_keys, to_planes, uniforms
 from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout, rand_augment
 
 
@@ -17,17 +17,17 @@ def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2
     cutout_share: side of the grey square as a fraction of the image's (the authors' code: 16 of 32 pixels).
 
   Returns `views(batch, key) -> batch`.  From {'labeled': {'image' u8[b, h, w, c], 'label', 'index', 'epoch'},
-  'unlabeled': {'image' u8[u, h, w, c], 'index', 'epoch'}} come 'image' f32[b, h, w, c] (weak), 'label' i32[b], 'weak' and
-  'strong' f32[u, h, w, c] and 'index' i32[u], that of the unlabeled; images in [0, 1].  Nothing else of the unlabeled
-  stream is read: a label there could not leak.
+  'unlabeled': {'image' u8[u, h, w, c], 'index', 'epoch'}} come 'image' f32[b, h, w, c] (weak), 'label' i32[b], 'weak'
+  and 'strong' f32[u, h, w, c] and 'index' i32[u], that of the unlabeled; images in [0, 1].  Nothing else of the
+  unlabeled stream is read: a label there could not leak.
 
-  Deviations from the authors' code: see `ops.randaugment.rand_augment`; what a warp uncovers and the cutout are mid-grey
-  (theirs too, but black where a later operation loses track of it).
+  Deviations from the authors' code: see `ops.randaugment.rand_augment`; what a warp uncovers and the cutout are
+  mid-grey (theirs too, but black where a later operation loses track of it).
   """
   check_unit(flip=flip, translate=translate, cutout_share=cutout_share)
 
-  def weak(images, u):  # f32[n, h, w, c], f32[n, v, 3] -> f32[n, v, h, w, c]
-    size = images.shape[1:3]
+  def weak(images, u):  # f32[n, c, h, w], f32[n, v, 3] -> f32[n, v, c, h, w]
+    size = images.shape[-2:]
     pad = tuple(round(translate * side) for side in size)
     return random_shift(images, u[..., :2], u[..., 2] < flip, size=size, pad=pad, reflect=True)
 
@@ -35,15 +35,16 @@ def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2
     labeled, unlabeled = batch['labeled'], batch['unlabeled']
     keys = example_keys(jax.random.fold_in(key, 0), labeled['index'], labeled['epoch'])
     u, = uniforms(keys, 1, (3,))
-    image = weak(to_float(labeled['image']), u)[:, 0]
+    image = weak(to_planes(labeled['image']), u)[:, 0]
 
     keys = example_keys(jax.random.fold_in(key, 1), unlabeled['index'], unlabeled['epoch'])
     shift, chain, hole = uniforms(keys, 1, (6, operations * OPERATION_DRAWS, CUTOUT_DRAWS))
-    pair = weak(to_float(unlabeled['image']), shift.reshape(-1, 2, 3))  # [u, 2, h, w, c]
+    pair = weak(to_planes(unlabeled['image']), shift.reshape(-1, 2, 3))  # [u, 2, c, h, w]
     strong = jnp.round(255 * pair[:, 1])
     strong = rand_augment(strong, chain.reshape(len(strong), operations, OPERATION_DRAWS))
     strong = cutout(strong, hole[:, 0], share=cutout_share)
-    return {'image': image, 'label': labeled['label'], 'weak': pair[:, 0], 'strong': strong / 255,
-            'index': unlabeled['index']}
+    images = {'image': image, 'weak': pair[:, 0], 'strong': strong / 255}
+    return {name: channels_last(x) for name, x in images.items()} | {
+      'label': labeled['label'], 'index': unlabeled['index']}
 
   return views

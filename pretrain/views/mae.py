@@ -1,6 +1,13 @@
 """MAE's single view."""
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop
-from pretrain.views.ops.keys import check_unit, example_keys, replace_image, to_float, uniforms
+from pretrain.views.ops.keys import (
+  channels_last,
+  check_unit,
+  example_keys,
+  replace_image,
+  to_planes,
+  uniforms,
+)
 
 
 def mae(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5):
@@ -14,8 +21,8 @@ def mae(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] = (
   def views(batch, key):
     keys = example_keys(key, batch['index'], batch['epoch'])
     box, mirror = uniforms(keys, 1, (BOX_DRAWS, 1))
-    crops = random_resized_crop(to_float(batch['image']), box, mirror[..., 0] < flip, size=size, scale=scale,
+    crops = random_resized_crop(to_planes(batch['image']), box, mirror[..., 0] < flip, size=size, scale=scale,
                                 ratio=ratio)
-    return replace_image(batch, image=crops[:, 0])
+    return replace_image(batch, image=channels_last(crops[:, 0]))
 
   return views

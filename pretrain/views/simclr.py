@@ -1,6 +1,6 @@
 """SimCLR's two views."""
 from pretrain.views.ops.crops import CROP_DRAWS, distorted_crops
-from pretrain.views.ops.keys import example_keys, replace_image, to_float, uniforms
+from pretrain.views.ops.keys import example_keys, replace_image, to_planes, uniforms
 
 
 def simclr(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5,
@@ -21,14 +21,15 @@ def simclr(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] 
   Blur: standard deviation uniform in [0.1, 2.0] pixels whatever the size; the kernel is 10 % of the size, in the
   authors' arithmetic size // 10 // 2 pixels to each side, but at least 1 (theirs would be no blur below 20 pixels).
   Deviations from the authors' code: bilinear anti-aliased crops (theirs: bicubic without); ten tries for a crop (theirs
-  100); borders mirrored in the blur (theirs: zeros); brightness is multiplied (the paper's listing adds, v2's code not).
+  100); borders mirrored in the blur (theirs: zeros); brightness is multiplied
+  (the paper's listing adds; SimCLR v2 multiplies).
   """
 
   def views(batch, key):
     keys = example_keys(key, batch['index'], batch['epoch'])
     u, = uniforms(keys, 2, (sum(CROP_DRAWS),))  # [b, 2, draws]
     strength = (0.8 * jitter, 0.8 * jitter, 0.8 * jitter, 0.2 * jitter)
-    x = distorted_crops(to_float(batch['image']), u, size=size, scale=scale, ratio=ratio, flip=flip, strength=strength,
+    x = distorted_crops(to_planes(batch['image']), u, size=size, scale=scale, ratio=ratio, flip=flip, strength=strength,
                         jitter_probability=jitter_probability, grayscale_probability=grayscale, blur=(blur, blur),
                         radius=max(1, size // 20), solarize_probability=(solarize, solarize))
     return replace_image(batch, views=x)

@@ -1,6 +1,13 @@
 """Views for training with labels."""
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop, random_shift
-from pretrain.views.ops.keys import check_unit, example_keys, replace_image, to_float, uniforms
+from pretrain.views.ops.keys import (
+  channels_last,
+  check_unit,
+  example_keys,
+  replace_image,
+  to_planes,
+  uniforms,
+)
 
 
 def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int | None = None,
@@ -14,7 +21,8 @@ def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int 
       section 4.2); pad=0 with the image's own size only flips.
     flip: probability.
 
-  Returns `views(batch, key) -> batch`: raw 'image' u8[b, h, w, c] becomes f32[b, size, size, c] in [0, 1]; 'label' stays.
+  Returns `views(batch, key) -> batch`: raw 'image' u8[b, h, w, c] becomes f32[b, size, size, c] in [0, 1];
+  'label' stays.
   Raises: ValueError unless exactly one of `scale` and `pad` is given.
   """
   if (scale is None) == (pad is None):
@@ -24,11 +32,11 @@ def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int 
   def views(batch, key):
     keys = example_keys(key, batch['index'], batch['epoch'])
     box, mirror = uniforms(keys, 1, (BOX_DRAWS, 1))
-    images, mirror = to_float(batch['image']), mirror[..., 0] < flip
+    images, mirror = to_planes(batch['image']), mirror[..., 0] < flip
     if pad is None:
       crops = random_resized_crop(images, box, mirror, size=size, scale=scale, ratio=ratio)
     else:
       crops = random_shift(images, box[..., :2], mirror, size=(size, size), pad=(pad, pad), reflect=False)
-    return replace_image(batch, image=crops[:, 0])
+    return replace_image(batch, image=channels_last(crops[:, 0]))
 
   return views

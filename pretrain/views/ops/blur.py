@@ -23,8 +23,8 @@ def blur_weights(sigma, size: int, *, radius: int):
 
 
 def gaussian_blur(images, sigma, apply, *, radius: int):
-  """Blurs the examples where `apply` bool[n] of f32[n, h, w, c], with `sigma` f32[n] in pixels."""
-  h, w = images.shape[1:3]
+  """Blurs the examples where `apply` bool[n] of f32[n, c, h, w], with `sigma` f32[n] in pixels."""
+  h, w = images.shape[-2:]
   rows, columns = (blur_weights(sigma, size, radius=radius)[:, None] for size in (h, w))
   blurred = resample(images, rows, columns)[:, 0]
   return jnp.where(apply[:, None, None, None], blurred, images)

@@ -6,20 +6,21 @@ import jax.numpy as jnp
 from pretrain.views.ops.blur import gaussian_blur
 from pretrain.views.ops.color import JITTER_DRAWS, grayscale, jitter, solarize
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop
-from pretrain.views.ops.keys import check_unit, split
+from pretrain.views.ops.keys import channels_last, check_unit, split
 
 CROP_DRAWS = (BOX_DRAWS, 1, JITTER_DRAWS, 1, 1, 1, 1)  # box, flip, jitter, grey, blur, its sigma, solarize
 
 
 def distorted_crops(images, u, *, size: int, scale: tuple[float, float], ratio: tuple[float, float], flip: float,
-                    strength: tuple[float, float, float, float], jitter_probability: float, grayscale_probability: float,
-                    blur: tuple[float, ...], radius: int, solarize_probability: tuple[float, ...]):
+                    strength: tuple[float, float, float, float], jitter_probability: float,
+                    grayscale_probability: float, blur: tuple[float, ...], radius: int,
+                    solarize_probability: tuple[float, ...]):
   """v crops of each image, distorted in the order crop, flip, jitter, grey, blur, solarize.
 
   Blur has a standard deviation uniform in [0.1, 2.0] pixels (arXiv:2002.05709v3 appendix A).
 
-  Args: `images` f32[b, h, w, c]; `u` f32[b, v, sum(CROP_DRAWS)] uniform; `strength` of brightness, contrast,
-    saturation, hue; `blur`, `solarize_probability` one probability per view; `radius` of the blur's kernel.
+  Args: `images` f32[b, c, h, w]; `u` f32[b, v, sum(CROP_DRAWS)] uniform; `strength` of brightness, contrast,
+    saturation, hue; `blur`, `solarize_probability` one probability per view, or one for all; `radius` of the blur.
   Returns: f32[b, v, size, size, c] in [0, 1].
   """
   check_unit(flip=flip, jitter_probability=jitter_probability, grayscale=grayscale_probability, blur=blur,
@@ -32,11 +33,11 @@ def distorted_crops(images, u, *, size: int, scale: tuple[float, float], ratio: 
   def coin(draw, probability):
     return (draw[..., 0] < jnp.array(probability)).reshape(n)
 
-  x = x.reshape(n, *shape[2:])  # [b v, size, size, c]
+  x = x.reshape(n, *shape[2:])  # [b v, c, size, size]
   x = jitter(x, colour.reshape(n, -1), strength=strength, probability=jitter_probability)
   x = grayscale(x, coin(grey, grayscale_probability))
   if max(blur) > 0:
     x = gaussian_blur(x, 0.1 + 1.9 * sigma.reshape(n), coin(blurred, blur), radius=radius)
   if max(solarize_probability) > 0:
     x = solarize(x, coin(solar, solarize_probability))
-  return x.reshape(shape)
+  return channels_last(x.reshape(shape))

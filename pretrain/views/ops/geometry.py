@@ -66,22 +66,22 @@ def shift_weights(offset, size_in: int, size_out: int, *, pad: int, reflect: boo
 
 
 def resample(images, rows, columns):
-  """Applies weights to both axes: f32[b, h, w, c], [b, v, o, h], [b, v, p, w] -> f32[b, v, o, p, c].
+  """Applies weights to both axes: f32[b, c, h, w], [b, v, o, h], [b, v, p, w] -> f32[b, v, c, o, p].
 
   Clipped to [0, 1], since rows sum to 1 only up to rounding.  Full precision is asked for: TPU and GPU would otherwise
   round pixels to bfloat16 or TF32.
   """
-  x = jnp.einsum('bvoh,bhwc->bvowc', rows, images, precision=lax.Precision.HIGHEST)
-  return jnp.clip(jnp.einsum('bvpw,bvowc->bvopc', columns, x, precision=lax.Precision.HIGHEST), 0, 1)
+  x = jnp.einsum('bvoh,bchw->bvcow', rows, images, precision=lax.Precision.HIGHEST)
+  return jnp.clip(jnp.einsum('bvpw,bvcow->bvcop', columns, x, precision=lax.Precision.HIGHEST), 0, 1)
 
 
 def random_resized_crop(images, box, flip, *, size: int, scale: tuple[float, float], ratio: tuple[float, float]):
   """v random crops of each image, resized to `size` and perhaps mirrored.
 
-  Args: `images` f32[b, h, w, c]; `box` f32[b, v, BOX_DRAWS] uniform; `flip` bool[b, v].
-  Returns: f32[b, v, size, size, c].
+  Args: `images` f32[b, c, h, w]; `box` f32[b, v, BOX_DRAWS] uniform; `flip` bool[b, v].
+  Returns: f32[b, v, c, size, size].
   """
-  h, w = images.shape[1:3]
+  h, w = images.shape[-2:]
   top, left, height, width = jnp.moveaxis(sample_boxes(box, h, w, scale=scale, ratio=ratio), -1, 0)
   return resample(images, resize_weights(top, height, h, size), resize_weights(left, width, w, size, flip))
 
@@ -89,10 +89,10 @@ def random_resized_crop(images, box, flip, *, size: int, scale: tuple[float, flo
 def random_shift(images, u, flip, *, size: tuple[int, int], pad: tuple[int, int], reflect: bool):
   """v random crops of `size` out of each padded image, perhaps mirrored; whole pixels, so values are kept exactly.
 
-  Args: `images` f32[b, h, w, c]; `u` f32[b, v, 2] uniform; `flip` bool[b, v]; `size`, `pad` for height and width.
-  Returns: f32[b, v, *size, c].
+  Args: `images` f32[b, c, h, w]; `u` f32[b, v, 2] uniform; `flip` bool[b, v]; `size`, `pad` for height and width.
+  Returns: f32[b, v, c, *size].
   """
-  h, w = images.shape[1:3]
+  h, w = images.shape[-2:]
   room = [n + 2 * p - s for n, p, s in zip((h, w), pad, size, strict=True)]
   if min(room) < 0 or reflect and (pad[0] >= h or pad[1] >= w):
     raise ValueError(f'cannot cut {size} out of {(h, w)} padded by {pad}{" by reflection" * reflect}')
@@ -105,15 +105,15 @@ def random_shift(images, u, flip, *, size: tuple[int, int], pad: tuple[int, int]
 def warp(images, matrix, *, fill: float):
   """Affine warp with the nearest pixel, one matrix per example, as Pillow's `transform(AFFINE, NEAREST)`.
 
-  Args: `images` [b, h, w, c]; `matrix` f32[b, 6], (a, b, c, d, e, f): the output pixel (x, y) shows the input at
+  Args: `images` [b, c, h, w]; `matrix` f32[b, 6], (a, b, c, d, e, f): the output pixel (x, y) shows the input at
     (a x + b y + c, d x + e y + f), coordinates of pixel centres being halves; outside stands `fill`.
   """
-  b, h, w, c = images.shape
+  b, c, h, w = images.shape
   y, x = jnp.meshgrid(jnp.arange(h) + 0.5, jnp.arange(w) + 0.5, indexing='ij')
   m = matrix[:, :, None, None]
   column = jnp.floor(m[:, 0] * x + m[:, 1] * y + m[:, 2]).astype(jnp.int32)  # [b, h, w]
   row = jnp.floor(m[:, 3] * x + m[:, 4] * y + m[:, 5]).astype(jnp.int32)
   inside = (column >= 0) & (column < w) & (row >= 0) & (row < h)
-  place = jnp.where(inside, row * w + column, 0).reshape(b, h * w, 1)
-  moved = jnp.take_along_axis(images.reshape(b, h * w, c), place, axis=1).reshape(images.shape)
-  return jnp.where(inside[..., None], moved, fill)
+  place = jnp.where(inside, row * w + column, 0).reshape(b, 1, h * w)
+  moved = jnp.take_along_axis(images.reshape(b, c, h * w), place, axis=2).reshape(images.shape)
+  return jnp.where(inside[:, None], moved, fill)

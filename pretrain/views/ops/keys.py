@@ -36,6 +36,16 @@ def to_float(images):
   return images.astype(jnp.float32) / 255
 
 
+def to_planes(images):
+  """u8[..., h, w, c] in 0..255 -> f32[..., c, h, w] in [0, 1]."""
+  return jnp.moveaxis(to_float(images), -1, -3)
+
+
+def channels_last(planes):
+  """[..., c, h, w] -> [..., h, w, c]."""
+  return jnp.moveaxis(planes, -3, -1)
+
+
 def replace_image(batch, **images):
   """The batch with `images` instead of the raw 'image'; 'epoch' has done its work and goes; the rest stays."""
   return {name: value for name, value in batch.items() if name not in ('image', 'epoch')} | images

@@ -10,7 +10,9 @@ leave it without effect where another kind was drawn:
 
 Pixels are whole numbers 0..255 held in float32, rounded or cut after each operation as Pillow does.
 """
+import jax
 import jax.numpy as jnp
+from jax import lax
 
 from pretrain.views.ops.geometry import warp
 
@@ -24,11 +26,11 @@ GREY = 128.0  # what stands where the warp shows nothing, and in the cutout
 def rand_augment(images, u):
   """A chain of random operations of random magnitude (arXiv:1909.13719v2; ranges of arXiv:2001.07685v2 table 12).
 
-  Args: `images` f32[n, h, w, c], whole numbers 0..255; `u` f32[n, operations, OPERATION_DRAWS] uniform: which
+  Args: `images` f32[n, c, h, w], whole numbers 0..255; `u` f32[n, operations, OPERATION_DRAWS] uniform: which
     operation, and where in its range.
-  Returns: f32[n, h, w, c], whole numbers 0..255.
-  Deviations from the authors' code: every operation drawn is applied (theirs: with probability 0.5, which the paper does
-  not mention), over the table's ranges (their code has others, e.g. enhancement to 1.9 and 0 to 4 bits), with
+  Returns: f32[n, c, h, w], whole numbers 0..255.
+  Deviations from the authors' code: every operation drawn is applied (theirs: with probability 0.5, which the paper
+  does not mention), over the table's ranges (their code has others, e.g. enhancement to 1.72 and 1 to 4 bits), with
   continuous magnitudes and shifts relative to the image's size (theirs up to 9 pixels).
   """
   for i in range(u.shape[1]):
@@ -40,28 +42,31 @@ def rand_augment(images, u):
 def apply_operation(images, chosen, magnitude):
   """One operation per example.
 
-  Args: `images` f32[n, h, w, c], whole numbers 0..255; `chosen` i32[n] places in POOL; `magnitude` f32[n] in [0, 1),
+  Args: `images` f32[n, c, h, w], whole numbers 0..255; `chosen` i32[n] places in POOL; `magnitude` f32[n] in [0, 1),
     the place in the operation's range, whose ends are: enhancements 0.05 and 0.95; Posterize 4 and 8 bits; Rotate
     -30 and 30 degrees (anticlockwise); shears -0.3 and 0.3, about the top left corner; Solarize thresholds 0 and 256;
     translations -0.3 and 0.3 of the side.
-  Returns: f32[n, h, w, c], whole numbers 0..255.
+  Returns: f32[n, c, h, w], whole numbers 0..255.
   """
-  x = warp(images, _matrices(chosen, magnitude, *images.shape[1:3]), fill=GREY)
-  x = _blend(x, chosen, 0.05 + 0.9 * magnitude)
-  return _look_up(x, _tables(x, chosen, magnitude))
+  # Each stage is kept in memory: fused into the next, it would be computed again by all who read it (5 times slower).
+  keep = lax.optimization_barrier
+  x = keep(warp(images, _matrices(chosen, magnitude, *images.shape[-2:]), fill=GREY))
+  x = keep(_blend(x, chosen, 0.05 + 0.9 * magnitude))
+  x, tables = keep((x, _tables(x, chosen, magnitude)))
+  return keep(_look_up(x, tables))
 
 
 def cutout(images, u, *, share: float):
   """Greys a square of `share` of the shorter side around a random pixel, cut at the border (arXiv:1708.04552v2).
 
-  Args: `images` f32[n, h, w, c], 0..255; `u` f32[n, CUTOUT_DRAWS] uniform.
+  Args: `images` f32[n, c, h, w], 0..255; `u` f32[n, CUTOUT_DRAWS] uniform.
   """
-  h, w = images.shape[1:3]
+  h, w = images.shape[-2:]
   half = int(share * min(h, w)) // 2
   row, column = (jnp.floor(u[:, i, None] * side) for i, side in enumerate((h, w)))  # [n, 1]
   rows = (jnp.arange(h) >= row - half) & (jnp.arange(h) < row + half)
   columns = (jnp.arange(w) >= column - half) & (jnp.arange(w) < column + half)
-  return jnp.where(rows[:, :, None, None] & columns[:, None, :, None], GREY, images)
+  return jnp.where(rows[:, None, :, None] & columns[:, None, None, :], GREY, images)
 
 
 def _is(chosen, name):
@@ -87,8 +92,8 @@ def _matrices(chosen, magnitude, h, w):
 def _blend(x, chosen, factor):
   chosen, factor = chosen[:, None, None, None], factor[:, None, None, None]
   grey = x  # Pillow's 16-bit luma, in whole numbers
-  if x.shape[-1] == 3:
-    grey = jnp.floor((jnp.sum(x * jnp.array([19595.0, 38470.0, 7471.0]), -1, keepdims=True) + 32768) / 65536)
+  if x.shape[1] == 3:
+    grey = jnp.floor((19595 * x[:, :1] + 38470 * x[:, 1:2] + 7471 * x[:, 2:] + 32768) / 65536)  # [n, 1, h, w]
   mean = jnp.floor(jnp.mean(grey, (1, 2, 3), keepdims=True) + 0.5)
   to = jnp.where(_is(chosen, 'Brightness'), 0, jnp.where(_is(chosen, 'Contrast'), mean, grey))
   to = jnp.where(_is(chosen, 'Sharpness'), _smooth(x), to)
@@ -98,25 +103,26 @@ def _blend(x, chosen, factor):
 
 def _smooth(x):
   """Pillow's SMOOTH: a 3x3 mean with the centre five times; the border stays."""
-  rows = x[:, :-2] + x[:, 1:-1] + x[:, 2:]
-  total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:] + 4 * x[:, 1:-1, 1:-1]
-  return x.at[:, 1:-1, 1:-1].set(jnp.floor(total / 13 + 0.5))
+  rows = x[:, :, :-2] + x[:, :, 1:-1] + x[:, :, 2:]
+  total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * x[:, :, 1:-1, 1:-1]
+  return x.at[:, :, 1:-1, 1:-1].set(jnp.floor(total / 13 + 0.5))
 
 
 def _tables(x, chosen, magnitude):
-  """f32[n, 256, c]: what becomes of each value in each channel; itself for operations of another kind."""
-  n, h, w, c = x.shape
-  level = jnp.arange(256, dtype=jnp.float32)[:, None]  # [256, 1]
+  """f32[n, c, 256]: what becomes of each value in each channel; itself for operations of another kind."""
+  n, c, h, w = x.shape
+  level = jnp.arange(256, dtype=jnp.float32)
   chosen, magnitude = chosen[:, None, None], magnitude[:, None, None]
 
-  low, high = jnp.min(x, (1, 2))[:, None], jnp.max(x, (1, 2))[:, None]  # [n, 1, c]
-  stretched = jnp.where(high > low, jnp.clip(jnp.floor((level - low) * 255 / jnp.maximum(high - low, 1)), 0, 255), level)
+  low, high = jnp.min(x, (2, 3))[..., None], jnp.max(x, (2, 3))[..., None]  # [n, c, 1]
+  stretched = jnp.clip(jnp.floor((level - low) * 255 / jnp.maximum(high - low, 1)), 0, 255)
+  stretched = jnp.where(high > low, stretched, level)
 
-  place = jnp.arange(n)[:, None, None], x.reshape(n, h * w, c).astype(jnp.int32), jnp.arange(c)
-  count = jnp.zeros((n, 256, c), jnp.int32).at[place].add(1)
-  last = jnp.sum(jnp.where(level == high, count, 0), 1, keepdims=True)
+  histogram = jax.vmap(jax.vmap(lambda values: jnp.zeros(256, jnp.int32).at[values].add(1)))  # stays in its shard
+  count = histogram(x.reshape(n, c, h * w).astype(jnp.int32))  # [n, c, 256]
+  last = jnp.sum(jnp.where(level == high, count, 0), -1, keepdims=True)
   step = (h * w - last) // 255
-  below = jnp.cumsum(count, 1) - count
+  below = jnp.cumsum(count, -1) - count
   equal = jnp.where(step > 0, jnp.minimum((below + step // 2) // jnp.maximum(step, 1), 255), level)
 
   unit = 2 ** (4 - jnp.floor(5 * magnitude))  # 16, 8, 4, 2, 1: drops 4 to 0 bits
@@ -127,5 +133,5 @@ def _tables(x, chosen, magnitude):
 
 
 def _look_up(x, tables):
-  n, h, w, c = x.shape
-  return jnp.take_along_axis(tables, x.reshape(n, h * w, c).astype(jnp.int32), axis=1).reshape(x.shape)
+  places = x.reshape(*x.shape[:2], -1).astype(jnp.int32)
+  return jnp.take_along_axis(tables, places, axis=2).reshape(x.shape)

@@ -1,0 +1,21 @@
+"""SimCLR on the embedded 10,000 images of Fashion-MNIST: a real pretraining run of about two minutes on two CPU cores."""
+from ml_collections import ConfigDict
+
+
+def get_config():
+  c = ConfigDict()
+  c.seed = 0
+  c.source = dict(name='fashion_mnist', split='train')
+  c.views = dict(name='simclr', size=28, scale=(0.3, 1.0), jitter=0.5, blur=0.2)
+  c.batch = 256
+  c.steps = 500
+  c.backbone = dict(name='vit', image=28, channels=1, patch=7, width=128, depth=3, heads=2, mlp=256, pool='mean',
+                    positions='sincos', mean=(0.286,), std=(0.353,))
+  c.objective = dict(name='simclr', hidden=(256,), dim=64, temperature=0.2)
+  c.schedule = dict(name='cosine', peak=1e-3, warmup_steps=50)
+  c.optimizer = dict(name='adamw', weight_decay=1e-4)
+  c.log_every_steps = 10
+  c.checkpoint = dict(every_steps=100)
+  c.evaluate = dict(train=dict(name='fashion_mnist', split='train'), test=dict(name='fashion_mnist', split='test'),
+                    every_steps=100)
+  return c

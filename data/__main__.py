@@ -1,0 +1,81 @@
+"""Image sets from the command line.
+
+  python -m data prepare --folder=DIR --out=DIR [--size=256] [--shards=8] [--split-fraction=0.1]
+  python -m data prepare --tfds=NAME --data-dir=DIR --out=DIR
+  python -m data prepare --huggingface=DIR --out=DIR
+  python -m data describe --path=DIR
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from data import prepare as preparation
+from data.sources.array_record import array_record
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Runs a command; returns the exit status, 1 with one line on stderr for what the user can mend."""
+  parser = argparse.ArgumentParser('python -m data', description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  commands = parser.add_subparsers(dest='command', required=True)
+  make = commands.add_parser('prepare', help='convert images to ArrayRecord')
+  source = make.add_mutually_exclusive_group(required=True)
+  source.add_argument('--folder', help='images in one folder per class, maybe below train/, val/, …')
+  source.add_argument('--tfds', help='name of a set that TFDS has prepared as array_record')
+  source.add_argument('--huggingface', help='folder of Parquet files in the Hugging Face image layout')
+  make.add_argument('--data-dir', '--data_dir', help='where TFDS has prepared its sets')
+  make.add_argument('--out', required=True, help='folder to make')
+  make.add_argument('--size', type=int, help='resize a longer shorter side to this; default: keep the bytes')
+  make.add_argument('--shards', type=int, help='files per split; default: one per 10,000 images')
+  make.add_argument('--split-fraction', '--split_fraction', type=float, default=0.0,
+                    help="share of each class of a folder without splits that becomes 'test'")
+  show = commands.add_parser('describe', help='count the images of a prepared set')
+  show.add_argument('--path', required=True, help='folder that prepare made')
+  args = parser.parse_args(argv)
+  try:
+    if args.command == 'describe':
+      _describe(args.path)
+    else:
+      _prepare(args)
+  except (ValueError, OSError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 1
+  except KeyboardInterrupt:
+    print('stopped: nothing was written', file=sys.stderr)
+    return 130
+  return 0
+
+
+def _prepare(args) -> None:
+  if args.split_fraction and not args.folder:
+    raise ValueError('--split-fraction is for --folder; other sets have their splits')
+  if args.folder:
+    splits = preparation.folder_splits(args.folder, args.split_fraction)
+  elif args.tfds:
+    from data.sources.tfds import from_builder, prepared
+    if not args.data_dir:
+      raise ValueError('--tfds needs --data-dir, the folder where TFDS has prepared it')
+    builder = prepared(args.tfds, args.data_dir)
+    splits = {s: from_builder(builder, s, None) for s in builder.info.splits}
+  else:
+    from data.sources import huggingface
+    splits = {s: huggingface.huggingface(path=args.huggingface, split=s, size=None)
+              for s in huggingface.splits(args.huggingface)}
+  metadata = preparation.prepare(splits, args.out, size=args.size, shards=args.shards)
+  for split, entry in metadata['splits'].items():
+    left_out = f', {entry["broken"]} broken left out (see {args.out}/bad_records.jsonl)' if entry['broken'] else ''
+    print(f'{args.out}: {split}: {entry["count"]} images in {len(entry["shards"])} shards{left_out}')
+
+
+def _describe(path: str) -> None:
+  file = Path(path) / 'metadata.json'
+  splits = json.loads(file.read_text())['splits'] if file.is_file() else ['train']
+  for split in splits:
+    source = array_record(path=path, split=split)
+    print(f'{split}: {len(source)} images, {len(source.classes or ())} classes'
+          f'{"" if source.size is None else f", shorter side at most {source.size}"}')
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,219 @@
+"""Order and position: batches as a pure function of (seed, batch number), on grain.
+
+Positions count the infinite stream of examples: batch b of size B is positions [bB, (b+1)B), position p is example
+permutation(seed, p // n)[p % n] of epoch p // n. So every epoch covers every index once, batches may straddle epochs,
+and the state of a run is one number, whatever the threads, workers or processes that read it.
+"""
+import dataclasses
+import os
+import sys
+
+import grain
+import numpy as np
+from absl import flags
+
+from data.bad import BadRecords
+from data.encoded import Encoded
+from data.shuffle import permutation
+from data.wrap import require_labels
+
+
+def loader(source, *, batch: int, seed: int, start: int = 0, process: int = 0, processes: int = 1,
+           threads: int | None = None, workers: int = 0, bad_records: str | None = None, max_bad_share: float = 0.01):
+  """Shuffled batches without end: {'image': u8[b, h, w, c], 'label': i32[b], 'index': i32[b], 'epoch': i32[b]}.
+
+  Args:
+    source: see `data/__init__.py`; without labels there is no 'label'.
+    batch: global batch size, in examples; this process yields rows [process * b, (process + 1) * b), b = batch /
+      processes, of it. The global batch is the same for any number of processes.
+    seed: non-negative; orders the examples of every epoch.
+    start: number of the first batch, for a restart.
+    threads: batches read at a time; None: the cores (at most 16) for sources that decode, 2 for those in memory.
+    workers: read in this many spawned processes instead of threads, for hosts where one interpreter cannot feed the
+      step; the program must then be importable (`if __name__ == '__main__'`).
+    bad_records: file that lists broken images.
+    max_bad_share: largest share of broken images, judged once 1,000 images (or a smaller set's n) are drawn.
+  Returns:
+    A `Loader`.
+  Raises:
+    ValueError: empty source, batch not divisible by processes, process or start out of range.
+    BadRecordsError: from the iterator, more than `max_bad_share` of the images are broken.
+  """
+  stream = Stream(_watched(source, bad_records, max_bad_share), batch=batch, seeds=(seed,), process=process,
+                  processes=processes)
+  return Loader(stream, start=start, threads=_threads(threads, source), workers=workers)
+
+
+def two_streams(labeled, unlabeled, *, labeled_batch: int, unlabeled_batch: int, seed: int, start: int = 0,
+                process: int = 0, processes: int = 1, threads: int | None = None, workers: int = 0,
+                bad_records: str | None = None, max_bad_share: float = 0.01):
+  """Batches {'labeled': batch of b, 'unlabeled': batch of u without 'label'}, each shuffled by its own seed.
+
+  Arguments, result and errors as `loader`; `unlabeled` loses any labels that it has.
+
+  Raises:
+    ValueError: also when `labeled` has no labels.
+  """
+  require_labels(labeled)
+  streams = {
+      name: Stream(_watched(source, bad_records, max_bad_share), batch=size, seeds=(seed, k), process=process,
+                   processes=processes)
+      for k, (name, source, size) in enumerate([('labeled', labeled, labeled_batch),
+                                                ('unlabeled', unlabeled.unlabeled(), unlabeled_batch)], 1)}
+  return Loader(Together(streams), start=start, threads=_threads(threads, labeled, unlabeled), workers=workers)
+
+
+def eval_batches(source, *, batch: int, threads: int | None = None, bad_records: str | None = None):
+  """Every example once, in order, then the end; keys as `loader`, 'epoch' is 0.
+
+  The last batch is short, so that concatenated results have a row per example. A broken image is left out rather than
+  replaced, which makes its batch short too.
+
+  Raises:
+    ValueError: empty source.
+  """
+  source = _watched(source, bad_records, max_bad_share=1.0)
+  pages = grain.MapDataset.source(Pages(source, batch))
+  count = _threads(threads, source)
+  return _until_end(iter(pages.to_iter_dataset(grain.ReadOptions(num_threads=count, prefetch_buffer_size=count + 2))))
+
+
+class Stream(grain.MapDataset):
+  """The b-th batch of a source, for any b: this process's rows of it. See the module."""
+
+  def __init__(self, source, *, batch: int, seeds: tuple[int, ...], process: int, processes: int):
+    super().__init__()
+    if batch < 1 or batch % processes:
+      lower = batch // processes * processes
+      raise ValueError(f'batch {batch} cannot be divided over {processes} processes; nearest: '
+                       f'{f"{lower} or " if lower else ""}{lower + processes}')
+    if not 0 <= process < processes:
+      raise ValueError(f'process {process} of {processes}: wanted 0..{processes - 1}')
+    if min(seeds) < 0:
+      raise ValueError(f'seed must not be negative, got {min(seeds)}')
+    self.source, self.batch, self.seeds = source, batch, seeds
+    self.local = batch // processes
+    self.offset = process * self.local
+
+  def __len__(self):
+    return sys.maxsize // self.batch
+
+  def __getitem__(self, b):
+    if isinstance(b, slice):
+      return self.slice(b)
+    n = len(self.source)
+    first = b * self.batch + self.offset
+    epoch, rank = np.divmod(np.arange(first, first + self.local), n)
+    indices = np.empty_like(rank)
+    for e in range(epoch[0], epoch[-1] + 1):
+      indices[epoch == e] = permutation(n, *self.seeds, e)[rank[epoch == e]]
+    return self.source.batch(indices) | {'epoch': epoch.astype(np.int32)}
+
+
+class Together(grain.MapDataset):
+  """The b-th batches of several streams, by name."""
+
+  def __init__(self, streams: dict[str, Stream]):
+    super().__init__(tuple(streams.values()))
+    self.streams = streams
+
+  def __len__(self):
+    return min(map(len, self.streams.values()))
+
+  def __getitem__(self, b):
+    if isinstance(b, slice):
+      return self.slice(b)
+    return {name: stream[b] for name, stream in self.streams.items()}
+
+
+class Loader(grain.DatasetIterator):
+  """Iterator over a `grain.MapDataset` of batches whose state is the number of the next batch.
+
+  grain's own state depends on the number of workers and goes wrong in silence when it changes; a slice does not.
+  Reading starts at once, so the first batches are decoded while the step compiles. Close it, or use it in `with`.
+  """
+
+  def __init__(self, dataset: grain.MapDataset, *, start: int, threads: int, workers: int):
+    super().__init__()
+    self._dataset, self._threads, self._workers = dataset, threads, workers
+    self._batches = None
+    self.set_state({'next_index': start})
+
+  def __next__(self):
+    batch = next(self._batches)
+    self._position += 1
+    return batch
+
+  def get_state(self) -> dict[str, int]:
+    """{'next_index': number of the next batch}."""
+    return {'next_index': self._position}
+
+  def set_state(self, state: dict[str, int]) -> None:
+    """Goes on with batch number state['next_index'], forwards or back."""
+    position = int(state['next_index'])
+    if position < 0:
+      raise ValueError(f'the number of a batch must not be negative, got {position}')
+    if self._batches is not None:
+      self._batches.close()
+    self._position = position
+    threads = 0 if self._workers else self._threads
+    batches = self._dataset[self._position:].to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2 if threads else 0))
+    if self._workers:
+      if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # grain reads absl flags that only an absl program parses
+      batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers))
+    self._batches = iter(batches)
+    self._batches.start_prefetch()
+
+  def close(self) -> None:
+    """Stops reading ahead; does not wait for batches under way."""
+    if self._batches is not None:
+      self._batches.close()
+    super().close()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+
+class Pages:
+  """A source cut into consecutive batches, the last one short, for `grain.MapDataset.source`."""
+
+  def __init__(self, source, batch: int):
+    self.source, self.batch = source, batch
+
+  def __len__(self):
+    return -(-len(self.source) // self.batch)
+
+  def __getitem__(self, page):
+    indices = np.arange(page * self.batch, min((page + 1) * self.batch, len(self.source)))
+    batch = self.source.batch(indices)
+    rows = getattr(self.source, 'rows', None)
+    wanted = indices if rows is None else rows[indices]
+    kept = batch['index'] == wanted  # the others stand in for broken images
+    batch = batch if kept.all() else {k: v[kept] for k, v in batch.items()}
+    return batch | {'epoch': np.zeros(len(batch['index']), np.int32)}
+
+
+def _until_end(batches):
+  try:
+    yield from (b for b in batches if len(b['index']))
+  finally:
+    batches.close()
+
+
+def _watched(source, path: str | None, max_bad_share: float):
+  if not len(source):
+    raise ValueError(f'{getattr(source, "origin", "the source")} is empty')
+  if not isinstance(source, Encoded):
+    return source
+  return dataclasses.replace(source, bad=BadRecords(path, max_bad_share, min(1000, len(source))))
+
+
+def _threads(threads: int | None, *sources) -> int:
+  if threads is not None:
+    return threads
+  return min(16, len(os.sched_getaffinity(0))) if any(isinstance(s, Encoded) for s in sources) else 2

@@ -1,0 +1,72 @@
+"""What frozen features are worth: kNN and linear classifiers, from an encoder and two labeled sources."""
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from pretrain.evaluate.features import extract
+from pretrain.evaluate.knn import knn
+from pretrain.evaluate.linear import few_shot, linear_probe
+
+
+def evaluate_table(encoders: dict[str, Callable], train_source, test_source, *, classes: int, batch: int,
+                   view: Callable | None = None, place: Callable | None = None, k: int = 20, per_class: int = 10,
+                   trials: int = 5, seed: int = 0) -> list[dict]:
+  """One row for each encoder: kNN, a linear probe on all labels, and one on a few of each class.
+
+  Args:
+    encoders: name -> f32[b, h, w, c] in [0, 1] -> float[b, d]; `features.pixels` is the one to beat, and the backbone
+      with random parameters tells what training has added.
+    train_source, test_source: labeled sources, see `features.extract`.
+    classes: number of classes.
+    batch, view, place: as in `features.extract`.
+    k: neighbours.
+    per_class, trials: labels of each class, and draws of them, of the few-label probe.
+    seed: of draws and splits; every encoder gets the same.
+  Returns:
+    Rows that JSON can hold: features (the name), knn, linear, linear_<per_class>_per_class and its _std over draws
+    (shares of 1), width (d), n, n_test, and protocol, a sentence with the settings.
+  Raises:
+    ValueError: a source without labels or too small for k or per_class, or what the parts raise.
+  """
+  rows = []
+  for name, encode in encoders.items():
+    x, y = extract(encode, train_source, batch=batch, view=view, place=place)
+    test, truth = extract(encode, test_source, batch=batch, view=view, place=place)
+    if y is None or truth is None:
+      raise ValueError(f'wanted labels in both sources, got none in the {"training" if y is None else "test"} source')
+    rows.append(measure(name, x, y, test, truth, classes=classes, k=k, per_class=per_class, trials=trials, seed=seed))
+  return rows
+
+
+def measure(name: str, x, y, test, truth, *, classes: int, k: int = 20, per_class: int = 10, trials: int = 5,
+            seed: int = 0) -> dict:
+  """The row of `evaluate_table` for features that are there already: x f32[n, d], y i32[n], test f32[m, d], truth i32[m]."""
+  data = x, y, test, truth
+  linear = linear_probe(*data, classes=classes, seed=seed)
+  few = few_shot(*data, classes=classes, per_class=per_class, trials=trials, seed=seed)
+  column = f'linear_{per_class}_per_class'
+  return {
+    'features': name, 'knn': knn(*data, k=k, classes=classes), 'linear': linear['accuracy'], column: few['accuracy'],
+    f'{column}_std': few['std'], 'width': x.shape[1], 'n': len(x), 'n_test': len(test),
+    'protocol': f'kNN with k={k}; linear probe on {len(x)} labels, penalty {linear["penalty"]:g} chosen on a part of '
+                f'them; with {per_class} labels a class, mean and standard deviation of {trials} draws; seed {seed}; '
+                f'{len(test)} test examples'}
+
+
+def print_table(rows: list[dict], console: Console | None = None) -> None:
+  """Prints the rows of `evaluate_table`: accuracies in percent, with their spread where there is one."""
+  table = Table(title='Accuracy on held-out examples, %')
+  table.add_column('features')
+  columns = [key for key in rows[0] if key not in ('features', 'protocol') and not key.endswith('_std')] if rows else []
+  for column in columns:
+    table.add_column(column.replace('_', ' '), justify='right')
+  for row in rows:
+    table.add_row(row['features'], *(_cell(row[key], row.get(f'{key}_std')) for key in columns))
+  (console or Console()).print(table)
+
+
+def _cell(value: float, spread: float | None) -> str:
+  if isinstance(value, int):
+    return str(value)
+  return f'{100 * value:.1f}' + (f' ± {100 * spread:.1f}' if spread is not None else '')

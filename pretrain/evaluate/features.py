@@ -1,0 +1,69 @@
+"""Images of a source -> features on the host, in batches of one compiled shape."""
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+
+def extract(encode: Callable, source, *, batch: int, view: Callable | None = None, place: Callable | None = None):
+  """Runs an encoder over all of a source, in order.
+
+  Compiled once for each encoder function: give parameters as `jax.tree_util.Partial(encode, params, memory)`, which
+  makes them arguments of the program. A closure over them works too, but is compiled anew for each.
+
+  Args:
+    encode: f32[b, h, w, c] in [0, 1] -> float[b, d].
+    source: has a length, and batch(positions i64[b]) -> {'image': u8[b, h, w, c], 'label': i32[b], ...}.
+    batch: examples at a time; the last batch is filled up with copies of the source's last example.
+    view: images u8[b, h, w, c] as stored -> what `encode` takes, on the device; `unit_range` if None.
+    place: {'image': ...} on the host -> the same on the mesh; the batch as it is if None.
+  Returns:
+    features f32[n, d] and labels i32[n] (None if the source has no labels), NumPy.
+  Raises:
+    ValueError: the source is empty, the batch is not positive, or `encode` returns something else than [b, d].
+  """
+  n = len(source)
+  if n == 0 or batch < 1:
+    raise ValueError(f'wanted a source with examples and a batch of at least 1, got {n} examples and batch={batch}')
+  encode, view = _partial(encode), _partial(unit_range if view is None else view)
+  features, labels, waiting = [], [], None
+  for start in range(0, n, batch):
+    rows = source.batch(np.minimum(np.arange(start, start + batch), n - 1))
+    images = {'image': rows['image']}
+    running = _run(encode, view, (images if place is None else place(images))['image'])
+    if running.ndim != 2 or running.shape[0] != batch:
+      raise ValueError(f'wanted an encoder that returns [b, d] = [{batch}, d], got {running.shape}')
+    if 'label' in rows:
+      labels.append(np.asarray(rows['label'], np.int32))
+    if waiting is not None:  # copied while the next batch runs
+      features.append(np.asarray(waiting))
+    waiting = running
+  features.append(np.asarray(waiting))
+  return np.concatenate(features)[:n], np.concatenate(labels)[:n] if labels else None
+
+
+def unit_range(images):
+  """u8 in [0, 255] -> f32 in [0, 1], the same shape."""
+  return images.astype(jnp.float32) / 255
+
+
+def pixels(images):
+  """The encoder to beat: f32[b, h, w, c] -> f32[b, h * w * c]."""
+  return images.reshape(images.shape[0], -1)
+
+
+@jax.jit
+def _run(encode, view, images):
+  return encode(view(images)).astype(jnp.float32)
+
+
+def _partial(function: Callable) -> Partial:
+  """A function as a pytree, so that what is bound to it is traced and its identity is the cache's key."""
+  if isinstance(function, Partial):
+    return function
+  if isinstance(function, functools.partial):
+    return Partial(function.func, *function.args, **function.keywords)
+  return Partial(function)

@@ -1,0 +1,94 @@
+"""Evaluation of a run: kNN while it trains, the table and the report's pictures at its end. From `encode` alone."""
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+import data.sources
+from pretrain import config as configs
+from pretrain import sharding
+from pretrain.evaluate import measure, print_table
+from pretrain.evaluate.features import extract, pixels
+from pretrain.evaluate.health import health
+from pretrain.evaluate.knn import knn
+from pretrain.metrics import write_json
+from pretrain.report import save_report_data
+from pretrain.views.evaluation import evaluation
+
+BATCH = 256   # examples at a time; rounded up to what the mesh divides
+ONLINE = 5000  # training examples that the kNN during training looks at, at most
+SHOWN = 8     # images, queries and neighbours in the report
+DRAWN = 1500  # points of the projection
+
+
+def online(run, state) -> dict[str, float]:
+  """{'eval/knn': accuracy, 'eval/effective_rank': ...} of a part of the training set against the test set."""
+  train, test, classes = sources(run)
+  x, y = features(run, encoder(run, state), train.take(np.arange(min(ONLINE, len(train)))))
+  z, truth = features(run, encoder(run, state), test)
+  return {'eval/knn': knn(x, y, z, truth, k=min(20, len(x)), classes=len(classes)),
+          'eval/effective_rank': health(z)['effective_rank']}
+
+
+def table(run, state, workdir: Path) -> list[dict]:
+  """Measures pixels, random and pretrained backbone; prints the rows, writes evaluation.json and the report's arrays."""
+  train, test, classes = sources(run)
+  encoders = {'raw pixels': Partial(pixels), 'random backbone': encoder(run, run.training.init()),
+              'pretrained backbone': encoder(run, state)}
+  measured = {name: (*features(run, encode, train), *features(run, encode, test)) for name, encode in encoders.items()}
+  rows = [measure(name, *found, classes=len(classes), seed=run.seed) for name, found in measured.items()]
+  print_table(rows)
+  write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows})
+  pictures(run, train, test, measured, classes, workdir)
+  return rows
+
+
+def pictures(run, train, test, measured, classes, workdir: Path) -> None:
+  """report_data.npz: views of a few images, neighbours of a few test images, features to be projected."""
+  rng = np.random.default_rng(run.seed)
+  x, y, z, truth = measured['pretrained backbone']
+  unit = lambda a: a / np.linalg.norm(a, axis=1, keepdims=True).clip(1e-12)
+  queries = rng.permutation(len(z))[:SHOWN]
+  nearest = np.argsort(-unit(z[queries]) @ unit(x).T, 1)[:, :SHOWN]  # [q, k]
+  drawn = rng.permutation(len(z))[:DRAWN]
+  originals, augmented = some_views(run)
+  save_report_data(
+      workdir, originals=originals, views=augmented, queries=test.batch(queries)['image'],
+      neighbors=np.stack([train.batch(rows)['image'] for rows in nearest]), query_labels=truth[queries],
+      neighbor_labels=y[nearest], features={name: measured[name][2][drawn] for name in measured if 'backbone' in name},
+      labels=truth[drawn], classes=classes)
+
+
+def some_views(run):
+  """A few raw images u8[m, h, w, c] of the first batch, and their views as a list of f32[m, v, h, w, c]."""
+  with run.batches(start=0, bad_records=None) as batches:
+    batch = jax.tree.map(lambda x: jnp.asarray(x[:SHOWN]), next(batches))
+  views = run.views(batch, jax.random.key(run.seed))
+  images = [view if view.ndim == 5 else view[:, None] for view in views.values() if view.ndim in (4, 5)]
+  raw = batch.get('unlabeled', batch)['image']
+  return np.asarray(raw), [np.asarray(view) for view in images if len(view) == len(raw)]
+
+
+def encoder(run, state) -> Partial:
+  return Partial(run.objective.encode, state.params, state.memory)
+
+
+def sources(run):
+  """The labeled training and test set of config.evaluate, and the names of the classes."""
+  train = configs.build(data.sources, run.evaluation.train, 'config.evaluate.train')
+  test = configs.build(data.sources, run.evaluation.test, 'config.evaluate.test')
+  for what, source in (('train', train), ('test', test)):
+    if source.labels is None:
+      raise configs.ConfigError(f'config.evaluate.{what}: kNN and probes need labels, and this source has none')
+  classes = train.classes or tuple(map(str, range(int(max(train.labels.max(), test.labels.max())) + 1)))
+  return train, test, classes
+
+
+def features(run, encode, source):
+  """Features f32[n, d] and labels i32[n] of a source."""
+  shares = run.mesh.size // run.mesh.shape['tensor']
+  size = run.evaluation.size or min(source.shape[:2])
+  return extract(encode, source, batch=-(-BATCH // shares) * shares, view=evaluation(size=size),
+                 place=lambda batch: sharding.place(batch, run.mesh))
