@@ -1,4 +1,4 @@
-"""SimCLR on the embedded 10,000 images of Fashion-MNIST: a real pretraining run of about two minutes on two CPU cores."""
+"""SimCLR on the embedded 10,000 images of Fashion-MNIST: about two minutes on two CPU cores."""
 from ml_collections import ConfigDict
 
 

@@ -14,8 +14,15 @@ def normalize(x, axis=-1):
   return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis, keepdims=True), 1e-24))
 
 
+def same_shape(what: str, **shapes: tuple) -> None:
+  """Raises ValueError unless all the shapes are equal: broadcasting would give a wrong number, not an error."""
+  if len(set(shapes.values())) > 1:
+    raise ValueError(f'{what} wants equal shapes, got ' + ' and '.join(f'{name} {s}' for name, s in shapes.items()))
+
+
 def cross_entropy(logits, label):
-  """Cross-entropy with class indices: logits [..., k], label int[...] -> f32[...], nats."""
+  """Cross-entropy with class indices in [0, k): logits [..., k], label int[...] -> f32[...], nats."""
+  same_shape('cross_entropy', logits=logits.shape[:-1], label=label.shape)
   logits = logits.astype(f32)
   picked = jnp.take_along_axis(logits, label[..., None], -1)[..., 0]
   return jax.nn.logsumexp(logits, -1) - picked
@@ -23,6 +30,7 @@ def cross_entropy(logits, label):
 
 def soft_cross_entropy(probabilities, logits):
   """Cross-entropy with a distribution: probabilities, logits [..., k] -> f32[...], nats."""
+  same_shape('soft_cross_entropy', probabilities=probabilities.shape, logits=logits.shape)
   return -jnp.sum(probabilities * jax.nn.log_softmax(logits.astype(f32)), -1)
 
 
@@ -72,7 +80,11 @@ def masked_mse(predicted, target, mask):
     mask: bool[b, n], True where hidden; at least one is.
   Returns:
     f32[].
+  Raises:
+    ValueError: the shapes do not fit.
   """
+  same_shape('masked_mse', predicted=predicted.shape, target=target.shape)
+  same_shape('masked_mse', patches=predicted.shape[:2], mask=mask.shape)
   error = jnp.mean(jnp.square(predicted.astype(f32) - target.astype(f32)), -1)  # [b, n]
   return jnp.sum(error * mask) / jnp.sum(mask)
 
@@ -90,11 +102,12 @@ def dino(student, teacher, center, student_temperature, teacher_temperature):
   Returns:
     f32[], nats.
   Raises:
-    ValueError: the student has fewer views than the teacher, or only one (there would be no pair).
+    ValueError: the student has fewer views than the teacher, or only one (there would be no pair); other shapes differ.
   """
   v, g = len(student), len(teacher)
   if v < max(2, g):
     raise ValueError(f'dino wants at least 2 student views and no fewer than the teacher; got {v} and {g}')
+  same_shape('dino', student=student.shape[1:], teacher=teacher.shape[1:])
   target = jax.nn.softmax((jax.lax.stop_gradient(teacher).astype(f32) - center) / teacher_temperature)
   logp = jax.nn.log_softmax(student.astype(f32) / student_temperature)
   pairs = -jnp.einsum('gbk,vbk->gv', target, logp) / student.shape[1]  # [g, v], mean over b
@@ -130,6 +143,7 @@ def fixmatch(labeled, label, weak, strong, threshold, unlabeled_weight):
   Returns:
     f32[] nats, and {'supervised', 'consistency', 'use_ratio'}.
   """
+  same_shape('fixmatch', weak=weak.shape, strong=strong.shape)
   pseudo, use = confident(weak, threshold)
   supervised = jnp.mean(cross_entropy(labeled, label))
   consistency = jnp.mean(cross_entropy(strong, pseudo) * use)

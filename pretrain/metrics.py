@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,7 +18,7 @@ from tensorboardX import SummaryWriter
 SMOOTHING = 0.7  # share of the old value in the examples/s that is shown; the rows hold the plain interval
 
 
-def strict(value, where: str = '') -> tuple[object, list[str]]:
+def strict(value, where: str = '') -> tuple[Any, list[str]]:
   """Turns a value into what strict JSON can hold.
 
   Args:
@@ -31,7 +31,7 @@ def strict(value, where: str = '') -> tuple[object, list[str]]:
   Raises:
     TypeError: for an object that has no JSON form; the message names its path and type.
   """
-  if isinstance(value, Mapping) or isinstance(value, list | tuple):
+  if isinstance(value, Mapping | list | tuple):
     pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
     parts = {str(key): strict(part, f'{where}.{key}' if where else str(key)) for key, part in pairs}
     clean = {key: part for key, (part, _) in parts.items()}
@@ -129,7 +129,9 @@ class Recorder:
   ):
     self.steps, self.batch, self.writes = steps, batch, process == 0
     self.shows = self.writes and not quiet
-    self.rate, self.depth, self.bar = None, 0, None
+    self.rate: float | None = None
+    self.bar: Progress | None = None
+    self.depth = 0  # of pauses
     if self.writes:
       path = Path(workdir) / 'metrics.jsonl'
       rows = [row for row in read_rows(path) if start > 0 and row.get('step', 0) <= start]

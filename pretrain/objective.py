@@ -57,7 +57,8 @@ def check_batch(objective: Objective, batch) -> None:
   for key, pattern in objective.batch.items():
     wanted = f"the objective wants batch[{key!r}] of shape '{pattern}'"
     if key not in shapes:
-      raise ValueError(f'{wanted}; the views deliver {shapes}')
+      hint = ' (the source has no labels: a folder wants its images in one folder per class)' if key == 'label' else ''
+      raise ValueError(f'{wanted}; the views deliver {shapes}{hint}')
     letters = pattern.split()
     if len(letters) != len(shapes[key]):
       raise ValueError(f'{wanted}, got {shapes[key]}')

@@ -22,9 +22,10 @@ from PIL import Image
 from pretrain.metrics import read_rows, write_bytes
 
 POINTS = 1500  # of the projection; t-SNE on more costs minutes and shows no more
+BINS = 150  # of a curve of more than twice as many points
 THUMB = 112  # px; larger pictures are shrunk to it
 IDLE = 600  # seconds without a new row after which a run without an end is called interrupted
-PALETTE = '#4e79a7 #f28e2b #e15759 #4fa8a1 #59a14f #c9a227 #b07aa1 #f583a0 #9c755f #8c8c8c'.split()
+PALETTE = ('#4e79a7', '#f28e2b', '#e15759', '#4fa8a1', '#59a14f', '#c9a227', '#b07aa1', '#f583a0', '#9c755f', '#8c8c8c')
 LABELS = {
   'loss': 'Loss',
   'lr': 'Learning rate',
@@ -58,7 +59,7 @@ tr:last-child td{border-bottom:0}.best{font-weight:700;color:var(--good);backgro
 .events td{text-align:left;white-space:normal;vertical-align:top}.events th{text-align:left}
 .events td:first-child{white-space:nowrap}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:22px 28px;margin-top:10px}
-figure{margin:0;min-width:0}figure.wide{grid-column:1/-1}
+figure{margin:0;min-width:0}
 figure svg{display:block;width:100%;height:auto;overflow:visible}
 .last{float:right;font-weight:400;color:var(--dim);font-size:13px}
 .legend{display:flex;flex-wrap:wrap;gap:4px 14px;font-size:13px;margin-top:8px}
@@ -67,7 +68,7 @@ figure svg{display:block;width:100%;height:auto;overflow:visible}
 grid-template-columns:repeat(auto-fit,minmax(min(100%,var(--min)),1fr))}
 .strip{display:flex;gap:6px;align-items:flex-start;min-width:0}
 .strip>div{display:flex;flex-wrap:wrap;gap:6px;min-width:0}
-.pic{width:72px;font-size:11px;line-height:1.25;text-align:center;overflow-wrap:anywhere;flex:none}
+.pic{width:80px;font-size:11px;line-height:1.25;text-align:center;overflow-wrap:anywhere;flex:none}
 .pic img{display:block;width:100%;border-radius:6px;margin-bottom:2px;background:var(--line)}
 img.px{image-rendering:pixelated}
 .first{padding-right:10px;margin-right:4px;border-right:2px solid var(--line);flex:none;align-self:stretch}
@@ -77,7 +78,9 @@ code,pre{font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 code{background:var(--soft);padding:1px 6px;border-radius:5px;overflow-wrap:anywhere}
 pre{overflow-x:auto;margin:12px 0 0}summary{cursor:pointer;font-weight:600;font-size:18px}
 .warn{color:var(--warn)}
-@media(max-width:560px){main{padding:18px 10px 40px}section{padding:14px 13px}h1{font-size:23px}.pic{width:60px}
+@media(max-width:560px){main{padding:18px 10px 40px}section{padding:14px 13px}h1{font-size:23px}
+.pic{width:64px;font-size:9.5px}
+th,td{padding:7px 6px}td:first-child,th{white-space:normal}
 dl{grid-template-columns:1fr 1fr}.events th:nth-child(2),.events td:nth-child(2){display:none}}
 @media print{section{break-inside:avoid}}
 """
@@ -122,13 +125,13 @@ def save_report_data(
     if (pair[0] is None) != (pair[1] is None):
       raise ValueError(f'{name} come with their {"originals" if name == "views" else "queries"}; got one of the two')
   arrays, features = {}, {name: np.asarray(value) for name, value in (features or {}).items()}
-  if originals is not None:
+  if originals is not None and views is not None:
     arrays['originals'] = np.asarray(originals)
     for i, crop in enumerate(views if isinstance(views, list | tuple) else [views]):
       crop = np.asarray(crop, np.float32)
       _same_length('views', len(crop), 'originals', len(originals))
       arrays[f'views_{i}'] = np.round(np.nan_to_num(crop).clip(0, 1) * 255).astype(np.uint8)
-  if queries is not None:
+  if queries is not None and neighbors is not None:
     _same_length('neighbors', len(neighbors), 'queries', len(queries))
     arrays |= {'queries': np.asarray(queries), 'neighbors': np.asarray(neighbors)}
     if query_labels is not None and neighbor_labels is not None:
@@ -157,8 +160,8 @@ def report(workdir: str | os.PathLike) -> Path:
 
   Read are config.json, metrics.jsonl, events.jsonl, result.json, evaluation.json and report_data.npz.
   evaluation.json is {"rows": [{"features": "raw pixels", "knn": 0.41, "linear": 0.52, ...}, ...], ...}: the first text
-  of a row names it, numbers are columns (accuracies in [0, 1]; a "<column>_std" beside one is shown as ±); other
-  scalars of the file stand under the table.
+  of a row names it, numbers are columns (accuracies in [0, 1]; a "<column>_std" beside one is shown as ±); a row's
+  "protocol", counts that all rows share and other scalars of the file stand above the table.
 
   Returns:
     The path of the page, written by rename.
@@ -251,8 +254,11 @@ def _number(value) -> str:
 
 def _label(key: str) -> str:
   family, _, last = key.rpartition('/')
-  text = LABELS.get(last) or last.replace('_', ' ')
-  return f'{text} ({"online" if family == "eval" else family})' if family else text[:1].upper() + text[1:]
+  text = LABELS.get(last) or re.sub(r'^labels (\d+)$', r'\1 labels', last.replace('_', ' '))
+  text = re.sub(r'^linear (\d+) per class$', r'Linear, \1 labels a class', text)
+  if family:
+    return f'{text} ({"online" if family == "eval" else family})'
+  return text if last in LABELS else text[:1].upper() + text[1:]
 
 
 def _duration(seconds: float) -> str:
@@ -266,13 +272,14 @@ def _status(workdir: Path, rows: list, events: list, result) -> tuple[str, str]:
   """(word, explanation) of how the run stands, from its last start, stop and result."""
   last = max((row['step'] for row in rows), default=0)
   ended = result if isinstance(result, dict) else {}
-  if result is not None and ended.get('step', last) >= last:  # a result of fewer steps is of an earlier, shorter run
+  if result is not None and ended.get('steps', last) >= last:  # a result of fewer steps is of an earlier, shorter run
     word = ended.get('status', 'done')
     return (word if isinstance(word, str) else 'done'), ''
   attempt = list(itertools.takewhile(lambda row: row.get('event') != 'start', reversed(events)))
   stop = next((row for row in attempt if row.get('event') == 'stop'), None)
   if stop:
-    return 'stopped', str(stop.get('reason', ''))
+    reason = str(stop.get('reason', ''))
+    return ('done', '') if reason == 'done' else ('stopped', reason)
   files = (workdir / name for name in ('metrics.jsonl', 'events.jsonl', 'config.json'))
   idle = time.time() - max(path.stat().st_mtime for path in files if path.exists())
   if idle < IDLE:
@@ -291,7 +298,7 @@ def _named(value) -> str:
 def _header(name: str, workdir: Path, config: dict, rows: list, events: list, result) -> str:
   word, why = _status(workdir, rows, events, result)
   starts = [row for row in events if row.get('event') == 'start']
-  start = starts[-1] if starts else {}
+  start = {key: value for row in starts for key, value in row.items()}  # the last attempt's word counts
   last = max((row['step'] for row in rows), default=0)
   times = [row['time'] for row in events if isinstance(row.get('time'), int | float)]
   spent = _spent(events)
@@ -309,6 +316,7 @@ def _header(name: str, workdir: Path, config: dict, rows: list, events: list, re
     'Online kNN': f'{online[-1]:.1%}' if online else None,
     'Examples/s (median)': _number(float(np.median(speeds))) if speeds else None,
     'Time': _duration(spent) + (f' in {len(starts)} attempts' if len(starts) > 1 else '') if times else None,
+    'Devices': ' × '.join(str(start[key]) for key in ('devices', 'device') if key in start),
     'Compilation': f'{_number(float(sum(compiles)))} s' if compiles else None,
   }
   for title, keys in {
@@ -316,7 +324,6 @@ def _header(name: str, workdir: Path, config: dict, rows: list, events: list, re
     'Data': ('data', 'source', 'dataset'),
     'Optimizer': ('optimizer', 'optim'),
     'Parameters': ('parameters', 'params'),
-    'Devices': ('devices', 'device'),
     'Seed': ('seed',),
   }.items():
     found = next((place[key] for key in keys for place in (config, start) if place.get(key) is not None), None)
@@ -339,16 +346,8 @@ def _header(name: str, workdir: Path, config: dict, rows: list, events: list, re
 
 def _spent(events: list) -> float:
   """Seconds from start to last event, summed over attempts: the time between a kill and a resume is nobody's."""
-  total, begin, last = 0.0, None, None
-  for row in events:
-    now = row.get('time')
-    if not isinstance(now, int | float):
-      continue
-    if begin is None or row.get('event') == 'start':
-      total += last - begin if begin is not None else 0
-      begin = now
-    last = now
-  return total + (last - begin if begin is not None else 0)
+  timed = [row for row in events if isinstance(row.get('time'), int | float)]
+  return sum(max(0, b['time'] - a['time']) for a, b in itertools.pairwise(timed) if b.get('event') != 'start')
 
 
 # --- evaluation -----------------------------------------------------------------------------------------------------
@@ -360,9 +359,16 @@ def _evaluation(evaluation, again: str) -> str:
   rows = [row for row in rows or [] if isinstance(row, dict)]
   if not rows:
     return _missing(title, 'The features have not been evaluated.', again)
-  names = [next((str(value) for value in row.values() if isinstance(value, str)), '') for row in rows]
+  texts = [[value for key, value in row.items() if isinstance(value, str) and key != 'protocol'] for row in rows]
+  names = [found[0] if found else '' for found in texts]
   numbers = [{key: value for key, value in row.items() if not isinstance(value, bool | str)} for row in rows]
   columns = [key for key in dict.fromkeys(itertools.chain(*numbers)) if key != 'nonfinite' and not key.endswith('_std')]
+  shared = {  # a count that all rows share is no column
+    key: value
+    for key, value in numbers[0].items()
+    if len(rows) > 1 and isinstance(value, int) and all(row.get(key) == value for row in numbers)
+  }
+  columns = [key for key in columns if key not in shared]
   body = ''
   best = {}
   for column in columns:
@@ -383,9 +389,11 @@ def _evaluation(evaluation, again: str) -> str:
       cells += f'<td{mark}>{_e(text)}</td>'
     body += f'<tr><td>{_e(name)}</td>{cells}</tr>'
   heads = ''.join(f'<th>{_e(_label(column))}</th>' for column in columns)
-  other = evaluation if isinstance(evaluation, dict) else {}
+  other = (evaluation if isinstance(evaluation, dict) else {}) | shared
   facts = [f'{key.replace("_", " ")} {_number(v)}' for key, v in other.items() if isinstance(v, int | float | str)]
-  note = 'Accuracy on held-out examples; the best of each column is highlighted. ' + _e(', '.join(facts))
+  protocols = dict.fromkeys(str(row['protocol']) for row in rows if 'protocol' in row)
+  note = 'Accuracy on held-out examples; the best of each column is highlighted.'
+  note += ''.join(f' {_e(text)}.' for text in (*protocols, ', '.join(facts)) if text)
   table = f'<div class="scroll"><table><tr><th>Features</th>{heads}</tr>{body}</table></div>'
   return _section(title, table, note)
 
@@ -416,7 +424,7 @@ def _curves(rows: list) -> str:
   charts = [[key] for key in first[:1]] + ([shares] if shares else []) + [[key] for key in first[1:] + shown]
   figures, binned = '', False
   for keys in charts:
-    svg, thinned = _chart([series[key] for key in keys], wide=keys == ['loss'])
+    svg, thinned = _chart([series[key] for key in keys])
     binned |= thinned
     final = [(key, float(series[key][1][-1])) for key in keys]
     final = [f'{value:.1%}' if key in shares and value == value else _number(value) for key, value in final]
@@ -431,14 +439,13 @@ def _curves(rows: list) -> str:
       for key, steps in holes.items()
       if len(steps)
     )
-    wide = ' class="wide"' if keys == ['loss'] else ''
-    figures += f'<figure{wide}><h3>{last}{_e(name)}</h3>{svg}{legend}{warning}</figure>'
+    figures += f'<figure><h3>{last}{_e(name)}</h3>{svg}{legend}{warning}</figure>'
   note = 'Against the step.' + (' Line: mean of a bin of steps; band: its lowest and highest value.' if binned else '')
   note += f' Not drawn: {_e(", ".join(left))} (metrics.jsonl has them).' if left else ''
   return _section(title, f'<div class="charts">{figures}</div>', note)
 
 
-def _chart(lines: list, wide: bool) -> tuple[str, bool]:
+def _chart(lines: list) -> tuple[str, bool]:
   """Inline SVG of curves (steps [n], values [n]) whose colours follow the page's; and whether points were binned."""
   import matplotlib
   from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -468,17 +475,16 @@ def _chart(lines: list, wide: bool) -> tuple[str, bool]:
   style |= dict.fromkeys(('grid.color', 'axes.edgecolor'), rule)
   binned = False
   with matplotlib.rc_context(style):
-    figure = Figure(figsize=(9.6, 2.7) if wide else (4.6, 2.1), layout='constrained')
+    figure = Figure(figsize=(4.6, 2.3), layout='constrained')
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     for i, (steps, values) in enumerate(lines):
       color = accent if len(lines) == 1 else PALETTE[i % len(PALETTE)]
       good = np.isfinite(values)
       steps, values = steps[good], values[good]
-      bins = 300 if wide else 150
-      if len(steps) > 2 * bins:
+      if len(steps) > 2 * BINS:
         binned = True
-        parts = list(zip(np.array_split(steps, bins), np.array_split(values, bins), strict=True))
+        parts = list(zip(np.array_split(steps, BINS), np.array_split(values, BINS), strict=True))
         steps = np.array([part.mean() for part, _ in parts])
         low, high = ([edge(part) for _, part in parts] for edge in (np.min, np.max))
         axes.fill_between(steps, low, high, color=color, alpha=0.18, lw=0)
@@ -490,7 +496,7 @@ def _chart(lines: list, wide: bool) -> tuple[str, bool]:
       axes.set_yscale('log')
     else:
       axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_locator(MaxNLocator(6 if wide else 4, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=''))
     axes.margins(x=0.01)
     file = io.StringIO()
@@ -546,13 +552,13 @@ def _views(data: dict, again: str) -> str:
   for i, original in enumerate(originals):
     shown = ''
     for crop in crops:
-      width = 0 if crop.shape[2] == largest else max(32, round(72 * crop.shape[2] / largest))
-      shown += ''.join(_image(view, width=width) for view in crop[i, :12])
+      scale = crop.shape[2] / largest
+      shown += ''.join(_image(view, width=0 if scale == 1 else max(32, round(80 * scale))) for view in crop[i, :12])
     strips += f'<div class="strip"><div class="first">{_image(original)}</div><div>{shown}</div></div>'
   sizes = ' and '.join(f'{crop.shape[1]} of {crop.shape[2]} × {crop.shape[3]} px' for crop in crops)
   note = f'Left the image as it is stored, right what the model is given: {_e(sizes)}.'
-  count = sum(min(12, crop.shape[1]) for crop in crops)
-  return _section(title, f'<div class="rows" style="--min:{min(1000, 110 + 78 * count)}px">{strips}</div>', note)
+  width = 120 + sum(min(12, crop.shape[1]) * (6 + max(32, round(80 * crop.shape[2] / largest))) for crop in crops)
+  return _section(title, f'<div class="rows" style="--min:{min(1000, width)}px">{strips}</div>', note)
 
 
 def _neighbors(data: dict, again: str) -> str:
@@ -576,7 +582,7 @@ def _neighbors(data: dict, again: str) -> str:
     labels = data['neighbor_labels'][: len(queries), : neighbors.shape[1]]
     share = float(np.mean(labels == data['query_labels'][: len(queries), None]))
     note += f' ✓ and green: the same class ({share:.0%} of those shown); ✗ and red: another.'
-  width = 110 + 78 * neighbors.shape[1]
+  width = 120 + 86 * neighbors.shape[1]
   return _section(title, f'<div class="rows" style="--min:{width}px">{strips}</div>', note)
 
 
@@ -592,7 +598,7 @@ def _projection(data: dict, again: str) -> str:
   title = 'Features in two dimensions'
   if 'feature_names' not in data:
     return _missing(title, 'No features have been saved.', again)
-  labels = data['labels'] if 'labels' in data else None
+  labels = data.get('labels')
   names = [str(name) for name in data['feature_names']]
   n = len(data['features_0'])
   keep = np.sort(np.random.default_rng(0).permutation(n)[:POINTS])
@@ -601,10 +607,12 @@ def _projection(data: dict, again: str) -> str:
   panels = ''
   for i, name in enumerate(names):
     points, trouble = _embed(data[f'features_{i}'][keep])
-    inside = f'<p class="warn">{_e(trouble)}</p>'
-    if points is not None:
-      groups = [(color, points[labels[keep] == label]) for label, color in zip(present, colors, strict=True)]
-      inside = _scatter(groups or [('var(--accent)', points)])
+    if points is None:
+      inside = f'<p class="warn">{_e(trouble)}</p>'
+    elif labels is None:
+      inside = _scatter([('var(--accent)', points)])
+    else:
+      inside = _scatter([(c, points[labels[keep] == label]) for label, c in zip(present, colors, strict=True)])
     panels += f'<figure><h3>{_e(name)}</h3>{inside}</figure>'
   legend = _legend([_class(data, label) for label in present[:40]], colors) if present else ''
   legend += f'<p class="dim">and {len(present) - 40} more classes</p>' if len(present) > 40 else ''
@@ -644,7 +652,7 @@ def _embed(features: np.ndarray) -> tuple[np.ndarray | None, str]:
 
 def _colors(n: int) -> list[str]:
   if n <= len(PALETTE):
-    return PALETTE[:n]
+    return list(PALETTE[:n])
   return [f'hsl({360 * i / n:.0f} {(70, 45)[i % 2]}% {(45, 62)[i // 2 % 2]}%)' for i in range(n)]
 
 

@@ -552,3 +552,15 @@ def test_masking_twin():
   for wrong_visible, wrong_restore in ((visible[::-1], None), (None, restore[::-1]), (visible[:, ::-1], restore)):
     with pytest.raises(AssertionError):
       masking.check_random_masking(mask, 0.75, wrong_visible, wrong_restore)
+
+
+@pytest.mark.parametrize('call', [
+    lambda: losses.masked_mse(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 1)), jnp.ones((2, 3), bool)),
+    lambda: losses.masked_mse(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 4)), jnp.ones((1, 3), bool)),
+    lambda: losses.dino(jnp.zeros((2, 3, 4)), jnp.zeros((2, 1, 4)), jnp.zeros(4), 0.1, 0.1),
+    lambda: losses.cross_entropy(jnp.zeros((3, 4)), jnp.zeros(1, int)),
+    lambda: losses.soft_cross_entropy(jnp.ones((1, 4)) / 4, jnp.zeros((3, 4))),
+    lambda: losses.fixmatch(jnp.zeros((3, 4)), jnp.zeros(3, int), jnp.zeros((5, 4)), jnp.zeros((1, 4)), 0.9, 1.)])
+def test_a_shape_that_would_broadcast_is_an_error(call):
+  with pytest.raises(ValueError, match='wants equal shapes'):
+    call()

@@ -3,6 +3,8 @@
 Tolerances: rates are one float32 expression (1e-6 relative, and 1e-7 of the peak near 0); parameters after five steps
 add five updates of relative error 1e-6.
 """
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -228,6 +230,16 @@ def test_clipping_is_by_the_global_norm():
     tx = optim.sgd(optax.constant_schedule(1.), clip_norm=float(limit))
     updates, _ = tx.update(grads[0], tx.init(params), params)
     close(updates, jax.tree.map(lambda g: -factor * np.float64(g), grads[0]))  # noqa: B023
+
+
+@pytest.mark.parametrize('name', ['adamw', 'sgd', 'lars'])
+def test_every_optimizer_clips_before_all_else(name):
+  params, grads = problem()
+  limit = float(np.median([optax.tree.norm(g) for g in grads]))
+  scales = [min(1., limit / float(optax.tree.norm(g))) for g in grads]
+  clipped = [jax.tree.map(lambda x, s=s: s * x, g) for g, s in zip(grads, scales, strict=True)]
+  make = partial(getattr(optim, name), schedule, weight_decay=.3)
+  close(trained(make(clip_norm=limit), params, grads)[0], trained(make(), params, clipped)[0])
 
 
 def test_layer_decay_multiplies_the_whole_update():

@@ -340,9 +340,10 @@ def test_probabilities_over_4096_examples():
   rate_is(plain, 0.4)
   rate_is(plain.all(1), 0.4 ** 2)  # the two views are independent
   kinds = np.array(list(np.ndindex(2, 2, 2)))[np.argmax(near[plain], -1)]  # [about 0.4 * 2 n, 3]
-  for i, probability in enumerate((0.3, 0.2, 0.25)):
+  probabilities = (0.3, 0.2, 0.25)
+  for i, probability in enumerate(probabilities):
     rate_is(kinds[:, i], probability)
-  rate_is(kinds[:, 0] * kinds[:, 2], 0.3 * 0.25)
+    rate_is(kinds[:, i] * kinds[:, i - 1], probability * probabilities[i - 1])
 
 
 def test_dino_blurs_and_solarizes_unevenly():
@@ -370,6 +371,26 @@ def test_weak_shifts_reach_an_eighth_uniformly():
     for step in range(-2, 3):
       rate_is(shift == step, 1 / 5)
   rate_is(places[0] == places[1], 1 / 25)  # the streams are independent
+
+
+def test_strong_is_a_chain_of_uniform_operations_then_a_cutout():
+  n, image = 4096, np.full((8, 8, 1), 200, np.uint8)
+  batch, key = batch_of(np.tile(image, (n, 1, 1, 1))), jax.random.key(0)
+
+  def strong(**settings):
+    x = jax.jit(fixmatch(**settings))({'labeled': batch, 'unlabeled': batch}, key)['strong']
+    return np.round(255 * np.asarray(x))
+
+  holes = strong(operations=0) == 128
+  assert (strong(operations=0)[~holes] == 200).all() and holes.sum((1, 2, 3)).max() == 16
+  one = strong(operations=1, cutout_share=0.0)[..., 0]
+  for axis in (1, 2):  # a whole column, or row, uncovered: translation by more than half of at most 2.4 pixels
+    rate_is((one == 128).all(axis).any(1), (1 - 0.5 / 2.4) / 14)
+  one = one[:, 4, 4]
+  rate_is(one == 55, 201 / 256 / 14)  # Solarize below 201 of 256
+  rate_is(one == 192, 1 / 5 / 14)  # Posterize to 4 of 4..8 bits
+  two = strong(operations=2, cutout_share=0.0)[:, 4, 4]
+  assert (two != 200).mean() > 1.7 * (one != 200).mean()
 
 
 # Promises of every view set -------------------------------------------------------------------------------------------

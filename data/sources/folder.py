@@ -11,7 +11,7 @@ from data.names import known
 SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 
 
-def folder(*, path: str, split: str | None, size: int, channels: int = 3) -> Encoded:
+def folder(*, path: str, split: str | None = None, size: int, channels: int = 3) -> Encoded:
   """Images of a folder, with one folder per class (at any depth below) or, without class folders, unlabeled.
 
   Classes are the folders' names in sorted order, over all splits beside this one, so that a label means the same in

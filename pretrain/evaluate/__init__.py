@@ -41,7 +41,7 @@ def evaluate_table(encoders: dict[str, Callable], train_source, test_source, *, 
 
 def measure(name: str, x, y, test, truth, *, classes: int, k: int = 20, per_class: int = 10, trials: int = 5,
             seed: int = 0) -> dict:
-  """The row of `evaluate_table` for features that are there already: x f32[n, d], y i32[n], test f32[m, d], truth i32[m]."""
+  """The row of `evaluate_table` for features there already: x f32[n, d], y i32[n], test f32[m, d], truth i32[m]."""
   data = x, y, test, truth
   linear = linear_probe(*data, classes=classes, seed=seed)
   few = few_shot(*data, classes=classes, per_class=per_class, trials=trials, seed=seed)

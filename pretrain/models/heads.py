@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain.models import layers
-from pretrain.models.layers import gelu, unit
+from pretrain.losses import normalize
+from pretrain.models.layers import gelu
 
 LECUN = nnx.initializers.lecun_normal()
 
@@ -82,8 +83,8 @@ class PrototypeHead(nnx.Module):
       self.gain = nnx.Param(jnp.ones((out,), jnp.float32))
 
   def __call__(self, x, *, train: bool = False):
-    z = unit(self.mlp(x, train=train)).astype(self.dtype)
-    prototypes = unit(self.prototypes[...], axis=0).astype(self.dtype)
+    z = normalize(self.mlp(x, train=train)).astype(self.dtype)
+    prototypes = normalize(self.prototypes[...], axis=0).astype(self.dtype)
     logits = jnp.matmul(z, prototypes, preferred_element_type=jnp.float32)
     return logits if self.normalize_last else logits * self.gain[...]
 

@@ -9,12 +9,6 @@ def gelu(x):
   return jax.nn.gelu(x, approximate=False)
 
 
-def unit(x, axis: int = -1):
-  """x divided by its L2 norm along an axis, in float32; a zero vector stays zero, with a finite gradient."""
-  x = x.astype(jnp.float32)
-  return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis, keepdims=True), 1e-24))
-
-
 def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> nnx.LayerNorm:
   """LayerNorm (1607.06450v1) with epsilon 1e-6; statistics in float32, the variance in two passes."""
   return nnx.LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)

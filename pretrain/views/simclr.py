@@ -21,8 +21,8 @@ def simclr(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] 
   Blur: standard deviation uniform in [0.1, 2.0] pixels whatever the size; the kernel is 10 % of the size, in the
   authors' arithmetic size // 10 // 2 pixels to each side, but at least 1 (theirs would be no blur below 20 pixels).
   Deviations from the authors' code: bilinear anti-aliased crops (theirs: bicubic without); ten tries for a crop (theirs
-  100); borders mirrored in the blur (theirs: zeros); brightness is multiplied
-  (the paper's listing adds; SimCLR v2 multiplies).
+  100); borders mirrored in the blur (theirs: zeros); brightness is multiplied (the paper's listing adds; SimCLR v2
+  multiplies).
   """
 
   def views(batch, key):

@@ -24,7 +24,7 @@ def distorted_crops(images, u, *, size: int, scale: tuple[float, float], ratio: 
   Returns: f32[b, v, size, size, c] in [0, 1].
   """
   check_unit(flip=flip, jitter_probability=jitter_probability, grayscale=grayscale_probability, blur=blur,
-                      solarize=solarize_probability)
+             solarize=solarize_probability)
   box, mirror, colour, grey, blurred, sigma, solar = split(u, CROP_DRAWS)
   x = random_resized_crop(images, box, mirror[..., 0] < flip, size=size, scale=scale, ratio=ratio)
   shape = x.shape

@@ -1,4 +1,4 @@
-"""Randomness per example, and the way into and out of float images."""
+"""Randomness per example, the way into and out of float planes, and what becomes of a batch."""
 import itertools
 
 import jax

@@ -1,0 +1,139 @@
+"""Configs: what is refused before anything is compiled, and in which words; every config of the project fits."""
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from pretrain import config
+from pretrain.__main__ import main
+from pretrain.config import ConfigError, fits
+from pretrain.train import fingerprint, prepare
+
+ROOT = Path(__file__).parents[1]
+TINY = str(ROOT / 'tests' / 'tiny.py')
+
+
+def refused(capsys, tmp_path, *flags: str) -> str:
+  """The one line with which `train` refuses."""
+  assert main(['train', f'--config={TINY}', f'--workdir={tmp_path / "run"}', *flags]) == 1
+  captured = capsys.readouterr()
+  assert captured.err.startswith('error: ') and 'Traceback' not in captured.err
+  return captured.err
+
+
+@pytest.mark.parametrize(('flags', 'words'), [
+    (['--config.objektive=1'], ['config.objektive', 'read by nothing', "nearest: 'objective'"]),
+    (['--config.objective.temprature=1.'], ['config.objective.temprature', "nearest: 'temperature'"]),
+    (['--config.objective.name=simclrr'], ['simclrr', "nearest: 'simclr'"]),
+    (['--config.backbone.name=vitt'], ['vitt', "nearest: 'vit'"]),
+    (['--config.source.name=digit'], ['digit', "nearest: 'digits'"]),
+    (['--config.views.name=simcl'], ["nearest: 'simclr'"]),
+    (['--config.optimizer.name=adam'], ["nearest: 'adamw'"]),
+    (['--config.schedule.warmup=3'], ["nearest: 'warmup_steps'"]),
+    (['--config.schedule.steps=3'], ['config.schedule.steps', 'set by the program']),
+    (['--config.batch=many'], ['config.batch', 'wanted int', "'many' (str)"]),
+    (['--config.seed=1.5'], ['config.seed', 'wanted int', '1.5']),
+    (['--config.objective.temperature=True'], ['config.objective.temperature', 'wanted float', 'True']),
+    (['--config.views.scale=(1,2,3)'], ['config.views.scale', 'tuple[float, float]']),
+    (['--config.batch=12'], ['config.batch', '12', '8 shares', 'nearest: 16']),
+    (['--config.batch=0'], ['config.batch', '0']),
+    (['--config.mesh.data=3'], ['config.mesh', '8 devices']),
+    (['--config.mesh.dataa=8'], ["nearest: 'data'"]),
+    (['--config.steps=0'], ['at least one step', 'steps=0']),
+    (['--config.steps=-5'], ['at least one step', 'steps=-5']),
+    (['--config.steps=None'], ['one of steps and epochs']),
+    (['--config.epochs=2'], ['one of steps and epochs']),
+    (['--config.accumulate=2'], ['config.accumulate', 'depends on the others']),
+    (['--config.source.split=trian'], ['trian', 'train']),
+    (['--config.checkpoint.every_steps=0'], ['checkpoint.every_steps', '0']),
+    (['--config.log_every_steps=0'], ['log_every_steps']),
+    (['--config.objective=3'], ['config.objective', 'wanted dict', '3 (int)']),
+    (['--config.objective={}'], ['config.objective', "dict(name='...'"]),
+    (['--config.backbone.channels=3'], ['channels', '3', '1']),
+    (['--config.backbone.image=16', '--config.views.size=10'], ['10', '4']),
+    (['--config.steps'], ['wanted --config.key=value']),
+    (['--confg=x'], ['--confg', "nearest: '--config'"]),
+])
+def test_bad_config_is_one_line_that_says_what_is_near(flags, words, capsys, tmp_path):
+  message = refused(capsys, tmp_path, *flags)
+  for word in words:
+    assert word in message, message
+
+
+@pytest.mark.parametrize(('text', 'words'), [
+    ('def get_config(:', ['SyntaxError', 'line 1']),
+    ('x = 1', ['get_config']),
+    ('def get_config():\n  return 3', ['returns int', 'ConfigDict']),
+    ('def get_config():\n  return 1 / 0', ['ZeroDivisionError']),
+])
+def test_a_config_file_that_gives_no_config(text, words, capsys, tmp_path):
+  (tmp_path / 'c.py').write_text(text)
+  assert main(['train', f'--config={tmp_path / "c.py"}', f'--workdir={tmp_path / "run"}']) == 1
+  message = capsys.readouterr().err
+  assert all(word in message for word in words), message
+
+
+def test_missing_files_flags_and_commands(capsys, tmp_path):
+  for argv, word in [(['train', '--config=configs/dmo.py', '--workdir=x'], "nearest: 'configs/demo.py'"),
+                     (['train', f'--config={TINY}'], '--workdir'), (['train', '--workdir=x'], '--config'),
+                     (['trian', '--workdir=x'], "nearest: 'train'"),
+                     (['evaluate', f'--workdir={tmp_path}'], 'config.json'),
+                     (['report', f'--workdir={tmp_path}'], 'config.json')]:
+    assert main(argv) == 1
+    assert word in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('make', ['missing', 'empty', 'no_classes', 'no_image'])
+def test_data_that_is_not_there(make, capsys, tmp_path):
+  folder = tmp_path / 'images'
+  words = {'missing': 'images', 'empty': 'image', 'no_classes': 'labels', 'no_image': 'broken'}[make]
+  if make != 'missing':
+    folder.mkdir()
+  if make in ('no_classes', 'no_image'):
+    from PIL import Image
+    inside = folder if make == 'no_classes' else folder / 'a'
+    inside.mkdir(exist_ok=True)
+    for i in range(40):
+      if make == 'no_image':
+        (inside / f'{i}.jpg').write_text('not an image')
+      else:
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(inside / f'{i}.png')
+  flags = [f'--config.source={dict(name="folder", path=str(folder), size=8, channels=1)}']
+  if make == 'no_classes':
+    flags += [f'--config.objective={dict(name="supervised", classes=10)}',
+              f'--config.views={dict(name="supervised", size=8, pad=1)}']
+  assert words in refused(capsys, tmp_path, *flags).lower()
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
+def test_every_config_is_short_and_can_be_prepared(path):
+  """Everything but the data: shapes of init and of a step are traced, nothing is compiled."""
+  lines = path.read_text().splitlines()
+  assert len(lines) <= 40 and max(map(len, lines)) <= 120
+  tree = config.load(str(path), [])
+  if tree['source']['name'] in ('fashion_mnist', 'digits'):
+    run = config.call(prepare, tree, 'config')
+    state, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
+    assert metrics['loss'].shape == ()
+    assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, run.training.abstract)
+  json.dumps(tree)
+
+
+def test_types_of_literals():
+  assert fits(1, float) and fits(None, int | None) and fits([1, 2], tuple[int, int]) and fits((1,), tuple[float, ...])
+  assert not fits(True, int) and not fits(1.0, int) and not fits((1,), tuple[int, int]) and not fits('1', float)
+
+
+def test_differences_name_the_keys_and_fingerprints_ignore_what_trains_no_number():
+  old, new = {'a': {'b': 1, 'c': (1, 2)}, 'mesh': {'data': 1}}, {'a': {'b': 2, 'c': [1, 2]}, 'mesh': {'data': 8}, 'd': 0}
+  assert config.differences(old, new, ignore=('mesh',)) == ['a.b: 1 -> 2', 'd: (absent) -> 0']
+  assert fingerprint(old) == fingerprint(old | {'mesh': {'data': 4}}) != fingerprint(new)
+
+
+def test_an_override_may_set_a_key_of_a_default(tmp_path):
+  tree = config.load(TINY, ['objective.dim=8', 'mesh.fsdp=2', 'seed=7'])
+  assert tree['objective']['dim'] == 8 and tree['mesh'] == {'fsdp': 2} and tree['seed'] == 7
+  with pytest.raises(ConfigError, match='has no keys'):
+    config.load(TINY, ['batch.size=3'])

@@ -1,0 +1,284 @@
+"""The loop: exact resume, stops, kills, NaN, and what the run directory holds."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from pretrain import config, train
+from pretrain.__main__ import main
+from pretrain.checkpoint import Checkpoints
+from pretrain.metrics import read_rows
+from pretrain.train import DONE, FAILED, STOPPED, prepare
+
+ROOT = Path(__file__).parents[1]
+TINY = str(ROOT / 'tests' / 'tiny.py')
+FIXMATCH = ["unlabeled={'batch': 64}", "views={'name': 'fixmatch'}",
+            "labels={'per_class': 4, 'seed': 0}",
+            "objective={'name': 'fixmatch', 'classes': 10, 'threshold': 0.2, 'unlabeled_weight': 1., 'ema_momentum': 0.9}"]
+
+
+def tiny(*overrides: str) -> dict:
+  return config.load(TINY, list(overrides))
+
+
+def final(workdir: Path, tree: dict):
+  """The newest checkpoint's state and its step."""
+  run = config.call(prepare, tree, 'config')
+  checkpoints = Checkpoints(workdir / 'checkpoints')
+  state, meta = checkpoints.restore(run.training.abstract)
+  checkpoints.close()
+  return jax.device_get(state), meta
+
+
+def assert_same(one, other):
+  for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True):
+    np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+
+
+def losses(workdir: Path) -> dict[int, float]:
+  return {row['step']: row['loss'] for row in read_rows(workdir / 'metrics.jsonl') if 'loss' in row}
+
+
+def events(workdir: Path) -> list[str]:
+  return [row['event'] for row in read_rows(workdir / 'events.jsonl')]
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('undisturbed')
+  assert train.train(tiny(), workdir, quiet=True) == DONE
+  return workdir
+
+
+class StopAfter:
+  """Stands for a signal that arrives while this step runs."""
+
+  def __init__(self, monkeypatch, step: int, number=signal.SIGTERM):
+    place = train.sharding.place
+    self.calls = 0
+
+    def counted(*args):
+      self.calls += 1
+      if self.calls == step:
+        os.kill(os.getpid(), number)
+      return place(*args)
+
+    monkeypatch.setattr(train.sharding, 'place', counted)
+
+
+def test_the_run_directory_is_the_contract(undisturbed):
+  names = {path.name for path in undisturbed.iterdir()}
+  assert names >= {'config.json', 'metrics.jsonl', 'events.jsonl', 'checkpoints', 'tensorboard', 'result.json',
+                   'report.html'}
+  rows = read_rows(undisturbed / 'metrics.jsonl')
+  assert [row['step'] for row in rows] == list(range(1, 13))
+  assert all({'loss', 'lr', 'grad_norm'} <= row.keys() for row in rows) and 'examples_per_second' in rows[-1]
+  assert events(undisturbed) == ['start', 'compile', 'first_step', 'save', 'save', 'save', 'stop']
+  assert json.loads((undisturbed / 'config.json').read_text())['objective']['name'] == 'simclr'
+  result = json.loads((undisturbed / 'result.json').read_text())
+  assert result['steps'] == 12 and result['metrics']['loss'] == rows[-1]['loss']
+  assert any(path.name.startswith('events') for path in (undisturbed / 'tensorboard').iterdir())
+
+
+def test_a_finished_run_says_so(undisturbed, capsys):
+  before = (undisturbed / 'metrics.jsonl').read_bytes()
+  assert train.train(tiny(), undisturbed) == DONE
+  assert 'complete' in capsys.readouterr().out
+  assert (undisturbed / 'metrics.jsonl').read_bytes() == before
+
+
+@pytest.mark.parametrize(('step', 'number'), [(3, signal.SIGTERM), (8, signal.SIGUSR1), (1, signal.SIGINT)])
+def test_stopped_and_resumed_is_bit_for_bit_the_undisturbed_run(step, number, undisturbed, tmp_path, monkeypatch, capsys):
+  with monkeypatch.context() as patch:
+    StopAfter(patch, step, number)
+    assert train.train(tiny(), tmp_path, quiet=True) == STOPPED
+  assert f'stopped by {signal.Signals(number).name} after saving step {step}' in capsys.readouterr().out
+  assert not (tmp_path / 'result.json').exists() and len(losses(tmp_path)) == step
+  assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+  assert train.train(tiny(), tmp_path, quiet=True) == DONE
+  assert losses(tmp_path) == losses(undisturbed)
+  one, meta = final(tmp_path, tiny())
+  other, _ = final(undisturbed, tiny())
+  assert meta['data'] == {'next_index': 12}
+  assert_same(one, other)
+
+
+def test_two_streams_resume_bit_for_bit(tmp_path, monkeypatch):
+  tree = tiny(*FIXMATCH, 'steps=6', 'checkpoint.every_steps=100')
+  assert train.train(tree, tmp_path / 'whole', quiet=True) == DONE
+  with monkeypatch.context() as patch:
+    StopAfter(patch, 4)
+    assert train.train(tree, tmp_path / 'parts', quiet=True) == STOPPED
+  assert train.train(tree, tmp_path / 'parts', quiet=True) == DONE
+  assert losses(tmp_path / 'parts') == losses(tmp_path / 'whole')
+  assert_same(final(tmp_path / 'parts', tree)[0], final(tmp_path / 'whole', tree)[0])
+
+
+def test_resume_on_another_mesh_goes_on_from_the_same_numbers(undisturbed, tmp_path, monkeypatch):
+  with monkeypatch.context() as patch:
+    StopAfter(patch, 5)
+    assert train.train(tiny(), tmp_path, quiet=True) == STOPPED
+  assert train.train(tiny('mesh.data=2', 'mesh.fsdp=4'), tmp_path, quiet=True) == DONE
+  got, want = losses(tmp_path), losses(undisturbed)
+  np.testing.assert_allclose([got[s] for s in sorted(got)], [want[s] for s in sorted(want)], rtol=1e-4)
+
+
+def test_a_second_signal_is_not_caught(tmp_path, monkeypatch):
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    StopAfter(patch, 2, signal.SIGINT)
+    with train.stop_signals() as stop:
+      os.kill(os.getpid(), signal.SIGINT)
+      assert stop.signal == 'SIGINT'
+      os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_another_config_is_refused_and_the_keys_are_named(undisturbed):
+  with pytest.raises(config.ConfigError, match=r'belongs to another config.*objective.temperature: 0.2 -> 0.5'):
+    train.train(tiny('objective.temperature=0.5'), undisturbed)
+
+
+def test_a_checkpoint_of_another_architecture_names_the_arrays(undisturbed):
+  run = config.call(prepare, tiny('backbone.mlp=128'), 'config')
+  checkpoints = Checkpoints(undisturbed / 'checkpoints')
+  with pytest.raises(config.ConfigError, match=r'params/backbone/trunk/blocks/0/mlp1/kernel: checkpoint \[\[32, 64\]'):
+    checkpoints.restore(run.training.abstract)
+  checkpoints.close()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, capsys):
+  # the rate explodes after the warm-up, and the checkpoint of step 4 is from before
+  tree = tiny('schedule.peak=1e38', 'schedule.warmup_steps=11', 'optimizer.weight_decay=0.', 'steps=12',
+              "optimizer={'name': 'sgd', 'momentum': 0.}", 'checkpoint.every_steps=1', 'checkpoint.keep=20')
+  assert train.train(tree, tmp_path, quiet=True) == FAILED
+  out = capsys.readouterr().out
+  step = int(out.split('not finite at step ')[1].split(';')[0])
+  state, meta = final(tmp_path, tree)
+  assert f'last good checkpoint is that of step {int(state.step)}' in out
+  assert int(state.step) == step  # `step` steps were good, the one after them was not
+  assert events(tmp_path)[-1] == 'stop' and not (tmp_path / 'result.json').exists()
+  assert int(state.nonfinite) == -1 and meta['data']['next_index'] == step
+
+
+def test_nothing_is_compiled_after_the_first_step(tmp_path, monkeypatch, compilations):
+  seen = []
+  place = train.sharding.place
+
+  def counted(*args):
+    seen.append(compilations())
+    return place(*args)
+
+  monkeypatch.setattr(train.sharding, 'place', counted)
+  assert train.train(tiny('checkpoint.every_steps=100'), tmp_path, quiet=True) == DONE
+  assert len(seen) == 12 and len(set(seen[2:])) == 1
+
+
+def test_no_right_and_no_room_to_write(tmp_path, capsys):
+  (tmp_path / 'file').write_text('')
+  assert main(['train', f'--config={TINY}', f'--workdir={tmp_path / "file" / "run"}']) == 1
+  assert 'error: ' in capsys.readouterr().err
+  if Path('/dev/full').exists():
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'events.jsonl').symlink_to('/dev/full')
+    assert main(['train', f'--config={TINY}', f'--workdir={tmp_path / "run"}', '--quiet']) == 1
+    assert 'No space left' in capsys.readouterr().err
+
+
+# With real processes --------------------------------------------------------------------------------------------------
+
+def command(workdir, *flags: str) -> list[str]:
+  return [sys.executable, '-m', 'pretrain', 'train', f'--config={TINY}', f'--workdir={workdir}', *flags]
+
+
+ENV = os.environ | {'XLA_FLAGS': ''}  # one device
+
+
+def start(workdir, *flags: str) -> subprocess.Popen:
+  return subprocess.Popen(command(workdir, *flags), cwd=ROOT, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+
+
+def wait_for(workdir, condition, process, seconds=120):
+  deadline = time.time() + seconds
+  while not condition() and process.poll() is None and time.time() < deadline:
+    time.sleep(0.01)
+
+
+LONG = ['--config.steps=400', '--config.checkpoint.every_steps=20', '--config.log_every_steps=20']
+
+
+@pytest.fixture(scope='module')
+def long_run(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('long')
+  process = start(workdir, *LONG)
+  assert process.wait(300) == DONE, process.stdout.read()
+  return workdir
+
+
+def survives(workdir, long_run):
+  """Runs the command until it is done; the numbers must be those of the run that nobody disturbed."""
+  process = start(workdir, *LONG)
+  assert process.wait(300) == DONE, process.stdout.read()
+  assert losses(workdir) == losses(long_run)
+  tree = tiny(*[flag.removeprefix('--config.') for flag in LONG])
+  assert_same(final(workdir, tree)[0], final(long_run, tree)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('trial', range(4))
+def test_sigkill_during_a_run_then_resume_is_bit_for_bit(trial, tmp_path, long_run):
+  rng = np.random.default_rng(trial)
+  for _ in range(2):
+    process = start(tmp_path, *LONG)
+    rows = tmp_path / 'metrics.jsonl'
+    before = len(read_rows(rows))
+    wait_for(tmp_path, lambda before=before: len(read_rows(rows)) > before + rng.integers(1, 6), process)
+    process.kill()
+    process.wait()
+  assert not (tmp_path / 'result.json').exists(), 'it was not killed in time'
+  survives(tmp_path, long_run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('delay', [0., 0.005, 0.02])
+def test_sigkill_during_a_save_then_resume_is_bit_for_bit(delay, tmp_path, long_run):
+  process = start(tmp_path, *LONG)
+  part = lambda: [p for p in (tmp_path / 'checkpoints').glob('*tmp*')]
+  wait_for(tmp_path, part, process)
+  time.sleep(delay)
+  process.kill()
+  process.wait()
+  assert not (tmp_path / 'result.json').exists(), 'it was not killed in time'
+  survives(tmp_path, long_run)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_exits_75(tmp_path, long_run):
+  process = start(tmp_path, *LONG)
+  wait_for(tmp_path, lambda: len(losses(tmp_path)) >= 2, process)
+  process.terminate()
+  assert process.wait(60) == STOPPED
+  assert events(tmp_path)[-1] == 'stop'
+  survives(tmp_path, long_run)
+
+
+def test_the_demo_at_twenty_steps(tmp_path):
+  """As README has it, in a process of its own on one device, up to the report."""
+  done = subprocess.run([sys.executable, '-m', 'pretrain', 'train', '--config=configs/demo.py', f'--workdir={tmp_path}',
+                         '--config.steps=20', '--config.schedule.warmup_steps=2'], cwd=ROOT, env=ENV,
+                        capture_output=True, text=True, timeout=600)
+  assert done.returncode == DONE, done.stderr
+  for word in ('step 20/20', 'examples/s', 'ETA', 'raw pixels', 'random backbone', 'pretrained'):
+    assert word in done.stdout, done.stdout
+  rows = json.loads((tmp_path / 'result.json').read_text())['evaluation']
+  assert [row['features'] for row in rows] == ['raw pixels', 'random backbone', 'pretrained backbone']
+  assert all(0.3 < row['knn'] < 0.95 and 0.5 < row['linear'] < 0.95 for row in rows)
+  page = (tmp_path / 'report.html').read_text()
+  for word in ('simclr', 'Trouser', 'random backbone'):
+    assert word in page
