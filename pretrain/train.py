@@ -96,39 +96,36 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
   """
   saving = configs.call(Saving, checkpoint, 'config.checkpoint')
   if saving.every_steps < 1 or saving.keep < 1 or log_every_steps < 1:
-    raise ConfigError(f'config: wanted checkpoint.every_steps, checkpoint.keep and log_every_steps of at least 1, got '
+    raise ConfigError('config: wanted checkpoint.every_steps, checkpoint.keep and log_every_steps of at least 1, got '
                       f'{saving.every_steps}, {saving.keep} and {log_every_steps}')
-  if evaluate is not None:
-    evaluate = configs.call(Evaluation, evaluate, 'config.evaluate')
-  mesh = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
-  sharding.check_divisible(batch, mesh, 'config.batch')
+  evaluation = None if evaluate is None else configs.call(Evaluation, evaluate, 'config.evaluate')
+  devices = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
+  sharding.check_divisible(batch, devices, 'config.batch')
 
   original = configs.build(data.sources, source, 'config.source')
   labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
   reading = dict(seed=seed, process=jax.process_index(), processes=jax.process_count(), max_bad_share=max_bad_share)
   if unlabeled is None:
-    count, examples, abstract_batch = len(labeled), batch, abstract(labeled, batch)
+    count, examples, raw = len(labeled), batch, abstract(labeled, batch)
     batches = functools.partial(loader, labeled, batch=batch, **reading)
   else:
     second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
-    sharding.check_divisible(second.batch, mesh, 'config.unlabeled.batch')
+    sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
     others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
     others = others.unlabeled()
     count, examples = len(others) * batch // second.batch, batch + second.batch
-    abstract_batch = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
+    raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
                                 **reading)
-  steps = configs.total_steps(steps, epochs, count, batch)
+  total = configs.total_steps(steps, epochs, count, batch)
 
-  views = configs.build(pretrain.views, views, 'config.views')
-  backbone = configs.build(pretrain.models, backbone, 'config.backbone')
-  objective = configs.build(pretrain.objectives, objective, 'config.objective', backbone=backbone, steps=steps)
-  schedule = configs.build(optim, schedule, 'config.schedule', steps=steps)
-  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=schedule)
-  training = compile_step(objective, views, tx, schedule, seed=seed, batch=abstract_batch, mesh=mesh,
-                          accumulate=accumulate)
-  return Run(objective, training, mesh, batches, abstract_batch, views, steps, examples, seed, log_every_steps, saving,
-             evaluate)
+  augment = configs.build(pretrain.views, views, 'config.views')
+  build = configs.build(pretrain.models, backbone, 'config.backbone')
+  method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=total)
+  rate = configs.build(optim, schedule, 'config.schedule', steps=total)
+  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
+  training = compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=devices, accumulate=accumulate)
+  return Run(method, training, devices, batches, raw, augment, total, examples, seed, log_every_steps, saving, evaluation)
 
 
 def abstract(source, batch: int):

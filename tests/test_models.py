@@ -366,7 +366,7 @@ def resnet64(params, stats, x, *, strides, stem_stride, norm, standardize):
       y = np.stack([[padded[i:i + 3, j:j + 3].max((0, 1)) for j in range(0, y.shape[1], 2)]
                     for i in range(0, y.shape[0], 2)])
     for i, block in sorted(p['blocks'].items()):
-      state = s['blocks'][i] if s else {'norms': {n: nothing for n in block['norms']}, 'shortcut_norm': nothing}
+      state = s['blocks'][i] if s else {'norms': dict.fromkeys(block['norms'], nothing), 'shortcut_norm': nothing}
       z, convs = y, sorted(block['convs'].items())
       for j, kernel in convs:
         middle = j == (1 if len(convs) == 3 else 0)  # the first 3x3

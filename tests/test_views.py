@@ -395,9 +395,9 @@ def test_strong_is_a_chain_of_uniform_operations_then_a_cutout():
 
 # Promises of every view set -------------------------------------------------------------------------------------------
 
-CROPS = dict(size=16, scale=(0.2, 1.0))
-JITTER = dict(jitter=1.0, blur=0.5, solarize=0.2)
-DINO = dict(size=16, local_size=8, local_crops=3, global_scale=(0.4, 1.0), local_scale=(0.05, 0.4))
+CROPS = {'size': 16, 'scale': (0.2, 1.0)}
+JITTER = {'jitter': 1.0, 'blur': 0.5, 'solarize': 0.2}
+DINO = {'size': 16, 'local_size': 8, 'local_crops': 3, 'global_scale': (0.4, 1.0), 'local_scale': (0.05, 0.4)}
 SETS = {
   'simclr': (simclr(**CROPS, **JITTER), {'views': (2, 16, 16)}),
   'dino': (dino(**DINO), {'global': (2, 16, 16), 'local': (3, 8, 8)}),
@@ -503,7 +503,7 @@ def test_helpful_errors():
     jax.eval_shape(mae(**CROPS), batch_of(np.float32(IMAGES['square'])), key)
   with pytest.raises(ValueError, match=r'scale\[0\]'):
     jax.eval_shape(mae(size=8, scale=(0.0, 1.0)), batch_of(IMAGES['square']), key)
-  for settings in (dict(), dict(scale=(0.2, 1.0), pad=4)):
+  for settings in ({}, {'scale': (0.2, 1.0), 'pad': 4}):
     with pytest.raises(ValueError, match='give scale'):
       supervised(size=8, **settings)
   with pytest.raises(ValueError, match='cannot cut'):

@@ -38,10 +38,11 @@ def knn(train_features, train_labels, test_features, test_labels, *, k: int | tu
     raise ValueError(f'wanted temperature > 0, got {temperature}')
   m = len(test)
   chunk = min(max(SIMILARITIES // len(x), 1), m, 1024)
-  chunks = -(-m // chunk)
-  test = np.pad(test, ((0, chunks * chunk - m), (0, 0))).reshape(chunks, chunk, -1)
-  predictions = np.asarray(_predict(x, y, test, temperature, several=several, classes=classes))  # [chunks, chunk, ks]
-  hits = predictions.reshape(-1, len(several))[:m] == truth[:, None]
+  test = np.pad(test, ((0, -m % chunk), (0, 0)))
+  x, y = _unit(jnp.asarray(x)), jnp.asarray(y)
+  predictions = [np.asarray(_predict(x, y, test[i:i + chunk], temperature, several=several, classes=classes))
+                 for i in range(0, m, chunk)]  # a scan over chunks is several times slower on a CPU
+  hits = np.concatenate(predictions)[:m] == truth[:, None]  # [m, ks]
   accuracy = {each: float(share) for each, share in zip(several, hits.mean(0), strict=True)}
   return accuracy if isinstance(k, tuple | list) else accuracy[k]
 
@@ -61,18 +62,15 @@ def check(features, labels, classes: int, what: str):
 
 
 @functools.partial(jax.jit, static_argnames=('several', 'classes'))
-def _predict(x, y, test, temperature, *, several: tuple[int, ...], classes: int):
-  x = _unit(x)
-
-  def predict(rows):  # [chunk, d]
-    # [chunk, max k], the nearest first; full float32 on accelerators too, where close neighbours would be mixed up
-    similarity, neighbour = jax.lax.top_k(jnp.matmul(_unit(rows), x.T, precision='highest'), max(several))
-    weight = jnp.exp((similarity - similarity[:, :1]) / temperature)  # the largest is 1: no overflow, the same vote
-    votes = jax.nn.one_hot(y[neighbour], classes) * weight[..., None]  # [chunk, max k, classes]
-    return jnp.stack([votes[:, :k].sum(1).argmax(-1) for k in several], -1)
-
-  return jax.lax.map(predict, test)
+def _predict(x, y, rows, temperature, *, several: tuple[int, ...], classes: int):
+  """Labels i32[chunk, ks] that the votes give to rows f32[chunk, d]; x is normalised."""
+  # The nearest first; full float32 on accelerators too, where close neighbours would be mixed up.
+  similarity, neighbour = jax.lax.top_k(jnp.matmul(_unit(rows), x.T, precision='highest'), max(several))
+  weight = jnp.exp((similarity - similarity[:, :1]) / temperature)  # the largest is 1: no overflow, the same vote
+  votes = jax.nn.one_hot(y[neighbour], classes) * weight[..., None]  # [chunk, max k, classes]
+  return jnp.stack([votes[:, :k].sum(1).argmax(-1) for k in several], -1)
 
 
+@jax.jit
 def _unit(x):
   return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models import layers
 from pretrain.losses import normalize
+from pretrain.models import layers
 from pretrain.models.layers import gelu
 
 LECUN = nnx.initializers.lecun_normal()

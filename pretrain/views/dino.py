@@ -26,8 +26,8 @@ def dino(*, size: int, local_size: int, local_crops: int, global_scale: tuple[fl
   Deviations from the authors' code: bilinear instead of bicubic crops; the blur is a true Gaussian, cut off at 4
   standard deviations of the widest (8 pixels), where Pillow repeats box filters; borders mirrored, theirs repeated.
   """
-  shared = dict(ratio=ratio, flip=flip, strength=jitter, jitter_probability=jitter_probability,
-                grayscale_probability=grayscale, radius=8)
+  shared = {'ratio': ratio, 'flip': flip, 'strength': jitter, 'jitter_probability': jitter_probability,
+                'grayscale_probability': grayscale, 'radius': 8}
 
   def views(batch, key):
     images = to_planes(batch['image'])

@@ -33,10 +33,10 @@ def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int 
     keys = example_keys(key, batch['index'], batch['epoch'])
     box, mirror = uniforms(keys, 1, (BOX_DRAWS, 1))
     images, mirror = to_planes(batch['image']), mirror[..., 0] < flip
-    if pad is None:
+    if scale is not None:
       crops = random_resized_crop(images, box, mirror, size=size, scale=scale, ratio=ratio)
     else:
-      crops = random_shift(images, box[..., :2], mirror, size=(size, size), pad=(pad, pad), reflect=False)
+      crops = random_shift(images, box[..., :2], mirror, size=(size, size), pad=(pad or 0, pad or 0), reflect=False)
     return replace_image(batch, image=channels_last(crops[:, 0]))
 
   return views
