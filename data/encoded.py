@@ -102,7 +102,7 @@ class Encoded:
 
   def _good(self, position: int) -> tuple[np.ndarray, int | None, int]:
     """The first image that decodes from `position` on: pixels, label, index."""
-    n = len(self)
+    n, broken = len(self), ''
     for offset in range(min(n, LONGEST_RUN)):
       p = (position + offset) % n
       i = p if self.rows is None else int(self.rows[p])
@@ -110,11 +110,12 @@ class Encoded:
         data, label = self.reader.read(i)
         pixels = decode(data, size=self.size, channels=self.channels)
       except Exception as error:  # Pillow raises about ten kinds for broken files
-        reason = f'{type(error).__name__}: {error}'
-        self.bad.add(i, self.reader.file(i), reason, drawn=offset == 0)
+        file, reason = self.reader.file(i), f'{type(error).__name__}: {error}'
+        self.bad.add(i, file, reason, drawn=offset == 0)
+        broken = f'{file}: {reason}'
         continue
       if offset == 0:
         self.bad.good()
       return pixels, label, i
     count = f'all {n}' if n <= LONGEST_RUN else f'{LONGEST_RUN} in a row of the {n}'
-    raise BadRecordsError(f'{count} images of {self.origin} are broken, such as {self.reader.file(i)}: {reason}')
+    raise BadRecordsError(f'{count} images of {self.origin} are broken, such as {broken}')

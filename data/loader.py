@@ -91,18 +91,18 @@ class Stream(grain.MapDataset):
       raise ValueError(f'process {process} of {processes}: wanted 0..{processes - 1}')
     if min(seeds) < 0:
       raise ValueError(f'seed must not be negative, got {min(seeds)}')
-    self.source, self.batch, self.seeds = source, batch, seeds
+    self.source, self.size, self.seeds = source, batch, seeds
     self.local = batch // processes
     self.offset = process * self.local
 
   def __len__(self):
-    return sys.maxsize // self.batch
+    return sys.maxsize // self.size
 
-  def __getitem__(self, b):
-    if isinstance(b, slice):
-      return self.slice(b)
+  def __getitem__(self, index):
+    if isinstance(index, slice):
+      return self.slice(index)
     n = len(self.source)
-    first = b * self.batch + self.offset
+    first = index * self.size + self.offset
     epoch, rank = np.divmod(np.arange(first, first + self.local), n)
     indices = np.empty_like(rank)
     for e in range(epoch[0], epoch[-1] + 1):
@@ -120,10 +120,10 @@ class Together(grain.MapDataset):
   def __len__(self):
     return min(map(len, self.streams.values()))
 
-  def __getitem__(self, b):
-    if isinstance(b, slice):
-      return self.slice(b)
-    return {name: stream[b] for name, stream in self.streams.items()}
+  def __getitem__(self, index):  # pyrefly: ignore[bad-override]
+    if isinstance(index, slice):
+      return self.slice(index)
+    return {name: stream[index] for name, stream in self.streams.items()}
 
 
 class Loader(grain.DatasetIterator):
@@ -140,6 +140,7 @@ class Loader(grain.DatasetIterator):
     self.set_state({'next_index': start})
 
   def __next__(self):
+    assert self._batches is not None  # since set_state
     batch = next(self._batches)
     self._position += 1
     return batch
@@ -188,8 +189,8 @@ class Pages:
   def __len__(self):
     return -(-len(self.source) // self.batch)
 
-  def __getitem__(self, page):
-    indices = np.arange(page * self.batch, min((page + 1) * self.batch, len(self.source)))
+  def __getitem__(self, index):
+    indices = np.arange(index * self.batch, min((index + 1) * self.batch, len(self.source)))
     batch = self.source.batch(indices)
     rows = getattr(self.source, 'rows', None)
     wanted = indices if rows is None else rows[indices]

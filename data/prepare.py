@@ -13,7 +13,7 @@ import rich.progress
 from data.decode import shrink
 from data.encoded import Encoded
 from data.sources.array_record import FORMAT
-from data.sources.folder import SPLITS, folder
+from data.sources.folder import SPLITS, Files, folder
 from data.wrap import subset
 
 PER_SHARD = 10_000  # images, unless the number of shards is given
@@ -41,6 +41,7 @@ def folder_splits(path: str, test_share: float) -> dict[str, Encoded]:
   if not test_share:
     return {'train': whole}
   labels = np.zeros(len(whole), np.int32) if whole.labels is None else whole.labels
+  assert isinstance(whole.reader, Files)
   names = whole.reader.names
   order = np.argsort([hashlib.sha256(name.encode()).hexdigest() for name in names], kind='stable')
   test = np.zeros(len(whole), bool)

@@ -29,9 +29,10 @@ class Checkpoints:
     registry.add(ocp.handlers.JsonHandler, checkpointable_name='meta')
     context.checkpointables.registry = registry
     self._checkpointer = ocp.training.Checkpointer(
-        Path(directory).absolute(), context=context, cleanup_tmp_directories=True,
-        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-        preservation_policy=ocp.training.preservation_policies.LatestN(keep))
+        str(Path(directory).absolute()), context=context, cleanup_tmp_directories=True,
+        # Orbax's own policies do not match the protocols that it annotates.
+        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),  # pyrefly: ignore[bad-argument-type]
+        preservation_policy=ocp.training.preservation_policies.LatestN(keep))  # pyrefly: ignore[bad-argument-type]
     self._fingerprint = jax.jit(fingerprint)
 
   @property

@@ -87,18 +87,32 @@ def build(package: types.ModuleType, spec: dict, where: str, **given) -> Any:
   if not isinstance(spec, dict) or not isinstance(spec.get('name'), str):
     raise ConfigError(f"{where}: wanted dict(name='...', ...), got {spec!r}")
   name = spec['name']
-  if name not in (all_names := names(package)):
-    raise ConfigError(f'{where}.name: no {name!r} in {package.__name__}{nearest(name, all_names)}')
-  owner = package if not hasattr(package, '__path__') else importlib.import_module(f'{package.__name__}.{name}')
-  return call(getattr(owner, name), {k: v for k, v in spec.items() if k != 'name'}, where, **given)
+  if (function := find(package, name)) is None:
+    raise ConfigError(f'{where}.name: no {name!r} in {package.__name__}{nearest(name, names(package))}')
+  return call(function, {k: v for k, v in spec.items() if k != 'name'}, where, **given)
 
 
 def names(package: types.ModuleType) -> list[str]:
-  """What `build` finds: the files of a package, or the public functions of a module."""
+  """What `build` finds."""
+  found = files(package) if hasattr(package, '__path__') else list(vars(package))
+  return sorted(name for name in found if find(package, name))
+
+
+def find(package: types.ModuleType, name: str) -> Callable | None:
+  """The public function of a module, or of a package's file of that name, whose options are keyword-only arguments."""
   if hasattr(package, '__path__'):
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg and not m.name.startswith('_'))
-  return sorted(name for name, f in vars(package).items()
-                if inspect.isfunction(f) and f.__module__ == package.__name__ and not name.startswith('_'))
+    if name not in files(package):
+      return None
+    package = importlib.import_module(f'{package.__name__}.{name}')
+  f = vars(package).get(name)
+  if name.startswith('_') or not inspect.isfunction(f) or f.__module__ != package.__name__:
+    return None
+  return f if any(p.kind is p.KEYWORD_ONLY for p in inspect.signature(f).parameters.values()) else None
+
+
+def files(package: types.ModuleType) -> list[str]:
+  """The names of a package's files, without `.py`."""
+  return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg]
 
 
 def call(function: Callable, arguments: dict, where: str, **given) -> Any:
@@ -123,7 +137,8 @@ def check(function: Callable, arguments: dict, where: str, given=()) -> None:
       raise ConfigError(f'{where}.{name}: wanted {wanted}, got {value!r} ({type(value).__name__})')
   required = {n for n, p in parameters.items() if p.default is p.empty}
   if missing := sorted(required - arguments.keys()):
-    raise ConfigError(f'{where}: {getattr(function, "__name__", function)} needs {missing}, which the config does not say')
+    raise ConfigError(f'{where}: {getattr(function, "__name__", function)} needs {missing}, '
+                      'which the config does not say')
 
 
 @functools.cache
@@ -179,10 +194,13 @@ def differences(old: dict, new: dict, ignore: tuple[str, ...] = ()) -> list[str]
 
 def total_steps(steps: int | None, epochs: float | None, examples: int, batch: int) -> int:
   """The number of steps of a run, from exactly one of steps and epochs (of `examples` examples each)."""
-  if (steps is None) == (epochs is None):
+  if steps is not None and epochs is None:
+    total, asked = steps, f'steps={steps}'
+  elif epochs is not None and steps is None:
+    total = math.floor(epochs * examples / batch)
+    asked = f'epochs={epochs} of {examples} examples in batches of {batch}'
+  else:
     raise ConfigError(f'config: wanted one of steps and epochs, got steps={steps}, epochs={epochs}')
-  total = steps if steps is not None else math.floor(epochs * examples / batch)
   if total <= 0:
-    asked = f'steps={steps}' if steps is not None else f'epochs={epochs} of {examples} examples in batches of {batch}'
     raise ConfigError(f'config: wanted at least one step, got {asked}')
   return total

@@ -65,14 +65,15 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   views_key, loss_key = jax.random.split(key)
 
   def gradient(part):
-    loss = lambda params: objective.loss(params, state.memory, views(part, views_key), loss_key, state.step)  # noqa: E731
+    loss = lambda params: objective.loss(params, state.memory, views(part, views_key), loss_key, state.step)
     return jax.value_and_grad(loss, has_aux=True)(state.params)
 
   if accumulate == 1:
     (loss, (carry, metrics)), grads = gradient(batch)
   else:  # rows i, i + accumulate, ... are part i: every device keeps the rows it has
     parts = jax.tree.map(lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), batch)
-    total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, jax.tree.map(lambda x: x[0], parts)))
+    shapes = jax.eval_shape(gradient, jax.tree.map(lambda x: x[0], parts))
+    total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     total, _ = jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, gradient(part)), None), total, parts)
     (loss, (carry, metrics)), grads = jax.tree.map(lambda x: x / accumulate, total)
 
@@ -101,7 +102,8 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
     raise ConfigError(f'config.accumulate: {accumulate} parts would change this objective, in which the loss of an '
                       'example depends on the others in the batch (its loss or batch normalisation); wanted 1')
   if any(len(x.shape) and x.shape[0] % accumulate for x in jax.tree.leaves(batch)):
-    raise ConfigError(f'config.accumulate: {accumulate} does not divide the batch {jax.tree.map(lambda x: x.shape, batch)}')
+    shapes = jax.tree.map(lambda x: x.shape, batch)
+    raise ConfigError(f'config.accumulate: {accumulate} does not divide the batch {shapes}')
 
   def init():
     return init_state(objective, views, tx, seed, batch)

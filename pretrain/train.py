@@ -125,7 +125,8 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
   rate = configs.build(optim, schedule, 'config.schedule', steps=total)
   tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
   training = compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=devices, accumulate=accumulate)
-  return Run(method, training, devices, batches, raw, augment, total, examples, seed, log_every_steps, saving, evaluation)
+  return Run(method, training, devices, batches, raw, augment, total, examples, seed, log_every_steps, saving,
+             evaluation)
 
 
 def abstract(source, batch: int):
@@ -155,7 +156,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     write_json(workdir / 'config.json', config)
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)))
     start = checkpoints.latest or 0
-    say = functools.partial(event, workdir) if jax.process_index() == 0 else (lambda name, **fields: None)
+    say = functools.partial(event, workdir) if jax.process_index() == 0 else (lambda *_, **__: None)
     say('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
         devices=run.mesh.devices.size, device=run.mesh.devices.flat[0].device_kind, mesh=dict(run.mesh.shape))
     if start:
@@ -263,7 +264,7 @@ def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
   """
   run, workdir = configs.call(prepare, config, 'config'), Path(workdir)
   if run.evaluation is None:
-    raise ConfigError(f'{workdir}: its config has no evaluate=dict(train=..., test=...), so there is nothing to evaluate')
+    raise ConfigError(f'{workdir}: its config has no evaluate=dict(train=..., test=...): there is nothing to evaluate')
   with contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)) as checkpoints:
     if checkpoints.latest is None:
       raise ConfigError(f'{workdir} holds no checkpoint yet')

@@ -28,6 +28,7 @@ def refused(capsys, tmp_path, *flags: str) -> str:
     (['--config.objective.temprature=1.'], ['config.objective.temprature', "nearest: 'temperature'"]),
     (['--config.objective.name=simclrr'], ['simclrr', "nearest: 'simclr'"]),
     (['--config.backbone.name=vitt'], ['vitt', "nearest: 'vit'"]),
+    (['--config.backbone.name=heads'], ["no 'heads'", "all: ['resnet', 'vit', 'wide_resnet']"]),
     (['--config.source.name=digit'], ['digit', "nearest: 'digits'"]),
     (['--config.views.name=simcl'], ["nearest: 'simclr'"]),
     (['--config.optimizer.name=adam'], ["nearest: 'adamw'"]),
@@ -127,12 +128,13 @@ def test_types_of_literals():
 
 
 def test_differences_name_the_keys_and_fingerprints_ignore_what_trains_no_number():
-  old, new = {'a': {'b': 1, 'c': (1, 2)}, 'mesh': {'data': 1}}, {'a': {'b': 2, 'c': [1, 2]}, 'mesh': {'data': 8}, 'd': 0}
+  old = {'a': {'b': 1, 'c': (1, 2)}, 'mesh': {'data': 1}}
+  new = {'a': {'b': 2, 'c': [1, 2]}, 'mesh': {'data': 8}, 'd': 0}
   assert config.differences(old, new, ignore=('mesh',)) == ['a.b: 1 -> 2', 'd: (absent) -> 0']
   assert fingerprint(old) == fingerprint(old | {'mesh': {'data': 4}}) != fingerprint(new)
 
 
-def test_an_override_may_set_a_key_of_a_default(tmp_path):
+def test_an_override_may_set_a_key_of_a_default():
   tree = config.load(TINY, ['objective.dim=8', 'mesh.fsdp=2', 'seed=7'])
   assert tree['objective']['dim'] == 8 and tree['mesh'] == {'fsdp': 2} and tree['seed'] == 7
   with pytest.raises(ConfigError, match='has no keys'):

@@ -551,9 +551,9 @@ def test_hugging_face_saved_to_disk_string_labels_and_broken_files(tmp_path):
   for split, numbers in (('train', range(4)), ('test', range(4, 6))):
     (tmp_path / 'saved' / split).mkdir(parents=True)
     table = parquet_table(numbers)
-    with pa.OSFile(str(tmp_path / 'saved' / split / 'data-00000-of-00001.arrow'), 'wb') as f:
-      with pa.ipc.new_stream(f, table.schema) as writer:
-        writer.write_table(table)
+    path = tmp_path / 'saved' / split / 'data-00000-of-00001.arrow'
+    with pa.OSFile(str(path), 'wb') as f, pa.ipc.new_stream(f, table.schema) as writer:
+      writer.write_table(table)
   saved = huggingface(path=str(tmp_path / 'saved'), split='test', size=16)
   assert np.array_equal(saved[1]['image'], wanted_rows([5], 16)[5]) and saved[1]['label'] == 2
   assert np.array_equal(pickle.loads(pickle.dumps(saved))[1]['image'], saved[1]['image'])

@@ -191,10 +191,11 @@ def test_held_out_examples_do_not_move_the_fit():
   x, y, *_ = digits()
   use = np.arange(len(x)) % 5 > 0
   part, whole = linear.standardize(x[use], np.ones(use.sum(), bool)), linear.standardize(x, use)
-  a, b = linear.fit(part, y[use], 1e-2, classes=10), linear.fit(whole, y, 1e-2, classes=10)
+  fit = partial(linear.fit, penalty=1e-2, classes=10, tolerance=1e-4)
+  a, b = fit(part, y[use]), fit(whole, y)
   other = x.copy()
   other[~use] = 7.
-  c = linear.fit(linear.standardize(other, use), y, 1e-2, classes=10)
+  c = fit(linear.standardize(other, use), y)
   for fitted in (b, c):
     np.testing.assert_allclose(fitted.loss, a.loss, rtol=1e-4)
     np.testing.assert_allclose(np.asarray(fitted.logits)[use], a.logits, atol=.02)

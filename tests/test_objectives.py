@@ -31,8 +31,8 @@ MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4)}
 def raw(seed: int, labels: bool = True) -> dict[str, np.ndarray]:
   """A raw batch; images have structure, so that no view is constant."""
   rng = np.random.default_rng(seed)
-  batch = {'image': rng.integers(0, 256, (B, SIZE, SIZE, 1), np.uint8), 'index': rng.permutation(100)[:B].astype(np.int32),
-           'epoch': np.zeros(B, np.int32)}
+  batch = {'image': rng.integers(0, 256, (B, SIZE, SIZE, 1), np.uint8),
+           'index': rng.permutation(100)[:B].astype(np.int32), 'epoch': np.zeros(B, np.int32)}
   return batch | ({'label': rng.integers(0, CLASSES, B, np.int32)} if labels else {})
 
 
@@ -98,7 +98,7 @@ def gradient(state):
 
 
 def error(got, want) -> float:
-  """The largest deviation of a tree, relative to the largest entry of its array (at least 1e-3 of the largest of all)."""
+  """The largest deviation of a tree, relative to the largest entry of its array (at least 1e-3 of the tree's)."""
   floor = 1e-3 * max(float(np.abs(x).max()) for x in jax.tree.leaves(want))
   each = jax.tree.map(lambda g, w: float(np.abs(g - w).max() / max(np.abs(w).max(), floor)), got, want)
   return max(jax.tree.leaves(each))

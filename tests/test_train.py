@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
 FIXMATCH = ["unlabeled={'batch': 64}", "views={'name': 'fixmatch'}",
             "labels={'per_class': 4, 'seed': 0}",
-            "objective={'name': 'fixmatch', 'classes': 10, 'threshold': 0.2, 'unlabeled_weight': 1., 'ema_momentum': 0.9}"]
+            "objective={'name': 'fixmatch', 'classes': 10, 'threshold': 0.2, 'unlabeled_weight': 1., "
+            "'ema_momentum': 0.9}"]
 
 
 def tiny(*overrides: str) -> dict:
@@ -95,7 +96,8 @@ def test_a_finished_run_says_so(undisturbed, capsys):
 
 
 @pytest.mark.parametrize(('step', 'number'), [(3, signal.SIGTERM), (8, signal.SIGUSR1), (1, signal.SIGINT)])
-def test_stopped_and_resumed_is_bit_for_bit_the_undisturbed_run(step, number, undisturbed, tmp_path, monkeypatch, capsys):
+def test_stopped_and_resumed_is_bit_for_bit_the_undisturbed_run(step, number, undisturbed, tmp_path, monkeypatch,
+                                                                capsys):
   with monkeypatch.context() as patch:
     StopAfter(patch, step, number)
     assert train.train(tiny(), tmp_path, quiet=True) == STOPPED
@@ -130,7 +132,7 @@ def test_resume_on_another_mesh_goes_on_from_the_same_numbers(undisturbed, tmp_p
   np.testing.assert_allclose([got[s] for s in sorted(got)], [want[s] for s in sorted(want)], rtol=1e-4)
 
 
-def test_a_second_signal_is_not_caught(tmp_path, monkeypatch):
+def test_a_second_signal_is_not_caught(monkeypatch):
   with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
     StopAfter(patch, 2, signal.SIGINT)
     with train.stop_signals() as stop:
@@ -204,7 +206,7 @@ def start(workdir, *flags: str) -> subprocess.Popen:
                           text=True)
 
 
-def wait_for(workdir, condition, process, seconds=120):
+def wait_for(condition, process, seconds=120):
   deadline = time.time() + seconds
   while not condition() and process.poll() is None and time.time() < deadline:
     time.sleep(0.01)
@@ -233,12 +235,11 @@ def survives(workdir, long_run):
 @pytest.mark.slow
 @pytest.mark.parametrize('trial', range(4))
 def test_sigkill_during_a_run_then_resume_is_bit_for_bit(trial, tmp_path, long_run):
-  rng = np.random.default_rng(trial)
+  rng, rows = np.random.default_rng(trial), tmp_path / 'metrics.jsonl'
   for _ in range(2):
     process = start(tmp_path, *LONG)
-    rows = tmp_path / 'metrics.jsonl'
     before = len(read_rows(rows))
-    wait_for(tmp_path, lambda before=before: len(read_rows(rows)) > before + rng.integers(1, 6), process)
+    wait_for(lambda before=before: len(read_rows(rows)) > before + rng.integers(1, 6), process)
     process.kill()
     process.wait()
   assert not (tmp_path / 'result.json').exists(), 'it was not killed in time'
@@ -249,8 +250,8 @@ def test_sigkill_during_a_run_then_resume_is_bit_for_bit(trial, tmp_path, long_r
 @pytest.mark.parametrize('delay', [0., 0.005, 0.02])
 def test_sigkill_during_a_save_then_resume_is_bit_for_bit(delay, tmp_path, long_run):
   process = start(tmp_path, *LONG)
-  part = lambda: [p for p in (tmp_path / 'checkpoints').glob('*tmp*')]
-  wait_for(tmp_path, part, process)
+  part = lambda: list((tmp_path / 'checkpoints').glob('*tmp*'))
+  wait_for(part, process)
   time.sleep(delay)
   process.kill()
   process.wait()
@@ -261,7 +262,7 @@ def test_sigkill_during_a_save_then_resume_is_bit_for_bit(delay, tmp_path, long_
 @pytest.mark.slow
 def test_sigterm_saves_and_exits_75(tmp_path, long_run):
   process = start(tmp_path, *LONG)
-  wait_for(tmp_path, lambda: len(losses(tmp_path)) >= 2, process)
+  wait_for(lambda: len(losses(tmp_path)) >= 2, process)
   process.terminate()
   assert process.wait(60) == STOPPED
   assert events(tmp_path)[-1] == 'stop'

@@ -20,4 +20,4 @@ def digits(*, split: str) -> Arrays:
   part = slice(None, TRAIN) if split == 'train' else slice(TRAIN, None)
   images, labels = load_digits(return_X_y=True)
   image = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-  return Arrays(image[part], labels[part], tuple('0123456789'), f'{split} of digits')
+  return Arrays(image[part], np.asarray(labels)[part], tuple('0123456789'), f'{split} of digits')

@@ -12,7 +12,7 @@ from pretrain.evaluate.knn import check
 
 PENALTIES = tuple(10. ** p for p in range(1, -6, -1))
 HELD_OUT = 1000  # labels that choose the penalty, where there are as many
-TOLERANCE, LOOSE = 2e-4, 2e-3  # of the preconditioned gradient's norm over sqrt(loss); LOOSE while choosing
+TOLERANCE, LOOSE = 5e-4, 5e-3  # of the preconditioned gradient's norm over sqrt(loss); LOOSE while choosing
 ITERATIONS = 1000
 
 

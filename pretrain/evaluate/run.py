@@ -28,12 +28,13 @@ def online(run, state) -> dict[str, float]:
   train, test, classes = sources(run)
   x, y = features(run, encoder(run, state), train.take(np.arange(min(ONLINE, len(train)))))
   z, truth = features(run, encoder(run, state), test)
-  return {'eval/knn': knn(x, y, z, truth, k=min(20, len(x)), classes=len(classes)),
+  # One k gives one number, which the type of `knn` does not say.
+  return {'eval/knn': knn(x, y, z, truth, k=min(20, len(x)), classes=len(classes)),  # pyrefly: ignore[bad-assignment]
           'eval/effective_rank': health(z)['effective_rank']}
 
 
 def table(run, state, workdir: Path) -> list[dict]:
-  """Measures pixels, random and pretrained backbone; prints the rows, writes evaluation.json and the report's arrays."""
+  """Measures pixels, random and pretrained backbone; prints rows, writes evaluation.json and the report's arrays."""
   train, test, classes = sources(run)
   encoders = {'raw pixels': Partial(pixels), 'random backbone': encoder(run, run.training.init()),
               'pretrained backbone': encoder(run, state)}

@@ -1,1 +1,1 @@
-"""Flax NNX modules. No method's name occurs in them; each file's function of the file's name returns `build(rngs) -> module`."""
+"""Flax NNX modules. No method's name occurs in them; the function of a model file's name returns `build(rngs)`."""

@@ -51,7 +51,8 @@ def functional(build: Callable[[nnx.Rngs], nnx.Module]) -> Net:
                          f'unexpected {sorted(got - want)[:5]}')
     module = nnx.merge(graphdef, params, mutable)
     outputs = call(module)
-    return outputs, nnx.to_pure_dict(nnx.split(module, nnx.Param, ...)[2])
+    _, _, mutable = nnx.split(module, nnx.Param, ...)
+    return outputs, nnx.to_pure_dict(mutable)
 
   return Net(init, apply, couples_batch=bool(wanted[1]))
 

@@ -25,8 +25,7 @@ class Norm(nnx.Module):
   """
 
   def __init__(self, kind: str, width: int, *, zero: bool = False, dtype: str = 'float32', rngs: nnx.Rngs):
-    self.batch = kind == 'batch'
-    if self.batch:
+    if kind == 'batch':
       self.norm = batch_norm(width, zero=zero, dtype=dtype, rngs=rngs)
       return
     if width % 32:
@@ -36,7 +35,7 @@ class Norm(nnx.Module):
     self.norm = nnx.GroupNorm(width, num_groups=32, epsilon=1e-5, scale_init=init, dtype=jnp.dtype(dtype), rngs=rngs)
 
   def __call__(self, x, *, train: bool):
-    return self.norm(x, use_running_average=not train) if self.batch else self.norm(x)
+    return self.norm(x, use_running_average=not train) if isinstance(self.norm, nnx.BatchNorm) else self.norm(x)
 
 
 class Block(nnx.Module):

@@ -37,10 +37,11 @@ class Attention(nnx.Module):
       near = min((n for n in range(1, width + 1) if width % n == 0), key=lambda n: abs(n - heads))
       raise ValueError(f'wanted a width divisible by the number of heads, got width={width}, heads={heads}; '
                        f'the nearest number of heads is {near}')
-    head, dtype, init = (heads, width // heads), jnp.dtype(dtype), nnx.initializers
+    head, compute, init = (heads, width // heads), jnp.dtype(dtype), nnx.initializers
     # NNX initialises the flattened kernel [width, 3 * width]: with fan-in alone its bound sqrt(3 / width) is Xavier's.
-    self.qkv = nnx.LinearGeneral(width, (3, *head), kernel_init=init.lecun_uniform(), dtype=dtype, rngs=rngs)
-    self.out = nnx.LinearGeneral(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), dtype=dtype, rngs=rngs)
+    self.qkv = nnx.LinearGeneral(width, (3, *head), kernel_init=init.lecun_uniform(), dtype=compute, rngs=rngs)
+    self.out = nnx.LinearGeneral(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), dtype=compute,
+                                 rngs=rngs)
 
   def __call__(self, x):
     q, k, v = jnp.moveaxis(self.qkv(x), -3, 0)  # 3 x [b, n, heads, width / heads]
@@ -67,14 +68,14 @@ class Block(nnx.Module):
     if not 0 <= drop_path < 1:
       raise ValueError(f'wanted drop_path in [0, 1), got {drop_path}')
     self.drop_path = float(drop_path)
-    dtype, xavier = jnp.dtype(dtype), nnx.initializers.xavier_uniform()
+    compute, xavier = jnp.dtype(dtype), nnx.initializers.xavier_uniform()
     self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
     self.attention = Attention(width, heads, dtype=dtype, rngs=rngs)
     self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
-    self.mlp1 = nnx.Linear(width, mlp, kernel_init=xavier, dtype=dtype, rngs=rngs)
-    self.mlp2 = nnx.Linear(mlp, width, kernel_init=xavier, dtype=dtype, rngs=rngs)
+    self.mlp1 = nnx.Linear(width, mlp, kernel_init=xavier, dtype=compute, rngs=rngs)
+    self.mlp2 = nnx.Linear(mlp, width, kernel_init=xavier, dtype=compute, rngs=rngs)
     self.scaled = layer_scale is not None
-    if self.scaled:
+    if layer_scale is not None:
       self.scale1 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
       self.scale2 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
 
@@ -218,9 +219,9 @@ def vit(*, variant: str | None = None, image: int, channels: int, patch: int | N
 
   Raises ValueError for an unknown variant, a size that is missing, or sizes that do not divide.
   """
-  sizes = dict(zip(('width', 'depth', 'heads', 'mlp', 'patch'), _parse(variant), strict=True))
-  sizes |= {k: v for k, v in dict(width=width, depth=depth, heads=heads, mlp=mlp, patch=patch).items() if v is not None}
-  if missing := [name for name, size in sizes.items() if size is None]:
+  given = dict(width=width, depth=depth, heads=heads, mlp=mlp, patch=patch)
+  sizes = _parse(variant) | {name: size for name, size in given.items() if size is not None}
+  if missing := [name for name in given if name not in sizes]:
     raise ValueError(f'wanted {", ".join(missing)}, from a variant such as \'S/16\' or by name, '
                      f'got variant={variant!r}')
   grid_of((1, image, image, channels), sizes['patch'])
@@ -236,13 +237,14 @@ def vit(*, variant: str | None = None, image: int, channels: int, patch: int | N
   return build
 
 
-def _parse(variant: str | None) -> tuple[int | None, ...]:
+def _parse(variant: str | None) -> dict[str, int]:
   if variant is None:
-    return (None,) * 5
+    return {}
   name, slash, patch = variant.partition('/')
   if name not in VARIANTS or (slash and not (patch.isdecimal() and int(patch))):
     names = {known.lower(): known for known in VARIANTS}
     near = names[difflib.get_close_matches(name.lower(), names, 1, 0)[0]]
     raise ValueError(f'unknown ViT variant {variant!r}: wanted size/patch with a size of {", ".join(VARIANTS)} and '
                      f'a patch in pixels; the nearest is {near}/{patch if patch.isdecimal() and int(patch) else 16}')
-  return *VARIANTS[name], int(patch) if slash else None
+  sizes = dict(zip(('width', 'depth', 'heads', 'mlp'), VARIANTS[name], strict=True))
+  return sizes | {'patch': int(patch)} if slash else sizes

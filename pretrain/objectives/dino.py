@@ -31,7 +31,8 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
   """
   def parts(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, head=PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, rngs=rngs))
+    head = PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, rngs=rngs)
+    return nnx.Dict(backbone=f, head=head)
 
   net = functional(parts)
   teacher_momentum = cosine(momentum, 1., steps)

@@ -38,8 +38,8 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
     x = jnp.concatenate([batch['views'][:, 0], batch['views'][:, 1]])  # [2b, h, w, c]
     z, statistics = net.apply(params, memory['statistics'],
                               lambda m: m.projector(m.backbone(x, train=True, key=key), train=True))
-    value = losses.nt_xent(*jnp.split(z, 2), temperature)
-    return value, ({'statistics': statistics}, {})
+    z1, z2 = jnp.split(z, 2)
+    return losses.nt_xent(z1, z2, temperature), ({'statistics': statistics}, {})
 
   def encode(params, memory, images):
     return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]

@@ -1,0 +1,27 @@
+"""MAE, ViT-B/16 on ImageNet-1k for 800 epochs: arXiv:2111.06377v3 table 8 (pre-training setting), 75 % masked.
+
+Deviations: crops are cut out of the 256 pixels that `python -m data prepare --size=256` keeps, not out of the whole
+photograph, by bilinear instead of bicubic interpolation. Encoder in bfloat16. No `evaluate`: the probe holds all
+features in memory; give it a labeled subset.
+The set is one that `python -m data prepare` wrote; another place: --config.source.path=DIR.
+
+  python -m pretrain train --config=configs/mae_vit_b16_imagenet.py --workdir=runs/mae_vit_b16_imagenet
+"""
+from ml_collections import ConfigDict
+
+
+def get_config():
+  c = ConfigDict()
+  c.seed = 0
+  c.source = dict(name='array_record', path='data_sets/imagenet', split='train', size=256)
+  c.views = dict(name='mae', size=224, scale=(0.2, 1.0), flip=0.5)
+  c.batch = 4096
+  c.epochs = 800.0
+  c.backbone = dict(name='vit', variant='B/16', image=224, channels=3, positions='sincos', pool='mean',
+                    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), dtype='bfloat16')
+  c.objective = dict(name='mae', mask_ratio=0.75, decoder_width=512, decoder_depth=8, decoder_heads=16,
+                     standardize=True)
+  c.schedule = dict(name='cosine', peak=2.4e-3, warmup_steps=12511)  # 1.5e-4 * 4096 / 256; 40 epochs
+  c.optimizer = dict(name='adamw', b1=0.9, b2=0.95, weight_decay=0.05)
+  c.checkpoint = dict(every_steps=2000)
+  return c
