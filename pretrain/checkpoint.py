@@ -31,8 +31,10 @@ class Checkpoints:
     self._checkpointer = ocp.training.Checkpointer(
         str(Path(directory).absolute()), context=context, cleanup_tmp_directories=True,
         # Orbax's own policies do not match the protocols that it annotates.
-        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),  # pyrefly: ignore[bad-argument-type]
-        preservation_policy=ocp.training.preservation_policies.LatestN(keep))  # pyrefly: ignore[bad-argument-type]
+        # pyrefly: ignore[bad-argument-type]
+        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+        # pyrefly: ignore[bad-argument-type]
+        preservation_policy=ocp.training.preservation_policies.LatestN(keep))
     self._fingerprint = jax.jit(fingerprint)
 
   @property

@@ -29,7 +29,7 @@ from pretrain import optim, sharding
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import online, table
-from pretrain.metrics import Recorder, event, write_json
+from pretrain.metrics import Recorder, event, read_rows, write_json
 from pretrain.objective import Objective
 from pretrain.report import report
 from pretrain.step import Training, compile_step
@@ -152,13 +152,16 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     print(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
   run = configs.call(prepare, config, 'config')
+  main = jax.process_index() == 0  # what writes and prints
   with stop_signals() as stop, contextlib.ExitStack() as stack:
-    write_json(workdir / 'config.json', config)
+    if main:
+      write_json(workdir / 'config.json', config)
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)))
     start = checkpoints.latest or 0
-    say = functools.partial(event, workdir) if jax.process_index() == 0 else (lambda *_, **__: None)
+    say = functools.partial(event, workdir) if main else (lambda *_, **__: None)
     say('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
-        devices=run.mesh.devices.size, device=run.mesh.devices.flat[0].device_kind, mesh=dict(run.mesh.shape))
+        devices=run.mesh.devices.size, device=run.mesh.devices.flat[0].device_kind, mesh=dict(run.mesh.shape),
+        parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)))
     if start:
       state, meta = checkpoints.restore(run.training.abstract)
       position = meta['data']['next_index']
@@ -171,11 +174,10 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     say('compile', step=start, seconds=round(time.perf_counter() - clock, 3))
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
                                             process=jax.process_index()))
-    step, saved, row, inflight = start, start, {}, collections.deque()
+    step, saved, inflight = start, start, collections.deque()
 
     def settle(depth):
       """Waits until only `depth` steps are in flight; logs those that are through."""
-      nonlocal row
       while len(inflight) > depth:
         past, metrics = inflight.popleft()
         metrics = jax.device_get(metrics)
@@ -185,7 +187,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
           say('first_step', step=past, seconds=round(time.time() - began, 3))
           recorder.restart(past)
         if past % run.log_every_steps == 0 or past == run.steps:
-          row = recorder.log(past, {name: float(value) for name, value in metrics.items()})
+          recorder.log(past, {name: float(value) for name, value in metrics.items()})
         recorder.advance(past)
 
     def save():
@@ -203,12 +205,12 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
         step += 1
         inflight.append((step, metrics))
         settle(1)  # one step stays queued while the host prepares the next, so the device never waits for this loop
-        if step % run.saving.every_steps == 0:
-          save()
         if run.evaluation and run.evaluation.every_steps and step % run.evaluation.every_steps == 0:
           settle(0)
           with recorder.pause():
             recorder.write(step, online(run, state))
+        if step % run.saving.every_steps == 0:  # after the evaluation: its row is never lost between the two
+          save()
       if saved != step:
         save()
       checkpoints.wait()
@@ -226,11 +228,13 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
       return STOPPED
     say('stop', step=step, reason='done')
     rows = table(run, state, workdir) if run.evaluation else []
-    report(workdir)
-    write_json(workdir / 'result.json', {
-        'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config), 'metrics': row,
-        'evaluation': rows})
-    print(f'done: {workdir / "report.html"}')
+    if main:
+      logged = [row for row in read_rows(workdir / 'metrics.jsonl') if 'loss' in row]
+      report(workdir)
+      write_json(workdir / 'result.json', {
+          'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config),
+          'metrics': logged[-1], 'evaluation': rows})
+      print(f'done: {workdir / "report.html"}')
     return DONE
 
 
