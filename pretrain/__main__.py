@@ -1,6 +1,7 @@
 """`python -m pretrain train|evaluate|report`: flags in, one call, an exit code out."""
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if not args.config:
       raise ConfigError('train needs --config=configs/FILE.py')
     config = load(args.config, overrides)
+    if not args.traceback:  # Orbax logs the same traceback from each of its threads; the error itself is raised to us
+      logging.getLogger('absl').setLevel(logging.CRITICAL)
     from pretrain.train import train  # jax is imported here, so that a mistyped flag is told at once
     return train(config, args.workdir, quiet=args.quiet)
   if args.config or overrides:

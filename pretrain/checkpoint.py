@@ -23,6 +23,7 @@ class Checkpoints:
   """
 
   def __init__(self, directory: str | Path, keep: int = 2):
+    self._directory = Path(directory).absolute()
     context = ocp.Context()
     context.array.saving.use_replica_parallel = False  # True compiles programs per array shape at the first save
     registry = ocp.handlers.local_registry()
@@ -53,8 +54,17 @@ class Checkpoints:
     self._checkpointer.save_checkpointables_async(step, {'state': state, 'meta': meta})
 
   def wait(self) -> None:
-    """Returns when the save under way is on disk; raises what went wrong with it."""
-    self._checkpointer.wait()
+    """Returns when the save under way is on disk.
+
+    Raises:
+      OSError: it could not be written; earlier checkpoints are as they were.
+    """
+    try:
+      self._checkpointer.wait()
+    except (ValueError, OSError) as error:  # TensorStore's errors are ValueErrors
+      reason = 'no space left on the device' if 'No space left' in str(error) else str(error)
+      raise OSError(f'a checkpoint could not be saved in {self._directory}: {reason}; nothing of it is kept, and the '
+                    'newest whole one is used by the next start') from error
 
   def meta(self, step: int | None = None) -> dict:
     return self._load(step, {'meta': None})['meta']

@@ -174,7 +174,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     say('compile', step=start, seconds=round(time.perf_counter() - clock, 3))
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
                                             process=jax.process_index()))
-    step, saved, inflight = start, start, collections.deque()
+    step, saving, saved, inflight = start, start, start, collections.deque()
 
     def settle(depth):
       """Waits until only `depth` steps are in flight; logs those that are through."""
@@ -191,13 +191,19 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
         recorder.advance(past)
 
     def save():
-      nonlocal saved
+      nonlocal saving
       settle(0)  # a state whose loss is not finite is never saved
       with recorder.pause():
-        checkpoints.wait()  # what went wrong with the last save is raised here
+        finish_saving()
         checkpoints.save(step, state, {'config': config, 'data': batches.get_state()})
-      say('save', step=step)
-      saved = step
+      saving = step
+
+    def finish_saving():
+      nonlocal saved
+      checkpoints.wait()  # what went wrong with the save under way is raised here
+      if saved != saving:
+        say('save', step=saving)
+      saved = saving
 
     try:
       while step < run.steps and not stop.signal:
@@ -211,11 +217,11 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
             recorder.write(step, online(run, state))
         if step % run.saving.every_steps == 0:  # after the evaluation: its row is never lost between the two
           save()
-      if saved != step:
+      if saving != step:
         save()
-      checkpoints.wait()
+      finish_saving()
     except NotFinite as error:
-      checkpoints.wait()
+      finish_saving()
       say('stop', step=step, reason=f'loss or gradient not finite at step {error}')
       recorder.close()
       print(f'error: the loss or its gradient is not finite at step {error}; that state was not saved. ' +

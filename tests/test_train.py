@@ -192,6 +192,24 @@ def test_no_right_and_no_room_to_write(tmp_path, capsys):
     assert 'No space left' in capsys.readouterr().err
 
 
+@pytest.mark.skipif(os.name != 'posix' or os.geteuid() != 0, reason='only root may mount a small file system')
+def test_a_full_disk_is_one_line_and_keeps_the_last_whole_checkpoint(tmp_path):
+  if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1500k', 'tmpfs', str(tmp_path)], capture_output=True).returncode:
+    pytest.skip('mounting is not allowed here')
+  try:
+    flags = ['--config.backbone.width=128', '--config.checkpoint.keep=9', '--config.steps=60', '--quiet']
+    done = subprocess.run(command(tmp_path / 'run', *flags), cwd=ROOT, env=ENV, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith('error: ') and 'no space left' in done.stderr.lower(), done.stderr
+    assert 'Traceback' not in done.stderr
+    checkpoints = Checkpoints(tmp_path / 'run' / 'checkpoints')
+    assert checkpoints.latest == [row for row in read_rows(tmp_path / 'run' / 'events.jsonl')
+                                  if row['event'] == 'save'][-1]['step']
+    checkpoints.close()
+  finally:
+    subprocess.run(['umount', str(tmp_path)], check=True)
+
+
 # With real processes --------------------------------------------------------------------------------------------------
 
 def command(workdir, *flags: str) -> list[str]:

@@ -1,0 +1,141 @@
+"""README and docs: the code on the pages is the project's, runs, and names only what exists."""
+import ast
+import re
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import optax
+import pytest
+from PIL import Image
+
+import data.sources
+import pretrain.objectives
+from pretrain import config, losses, sharding
+from pretrain.models.vit import vit
+from pretrain.step import compile_step
+from pretrain.train import prepare
+from pretrain.views.simclr import simclr as simclr_views
+from tests.test_losses import assert_close, assert_gradient, normal
+
+ROOT = Path(__file__).parents[1]
+PAGES = ['README.md', *(f'docs/{path.name}' for path in sorted((ROOT / 'docs').glob('*.md')))]
+every_page = pytest.mark.parametrize('page', PAGES)
+
+
+def text(page: str) -> str:
+  return (ROOT / page).read_text()
+
+
+def blocks(page: str, language: str = 'python') -> list[str]:
+  return re.findall(rf'^```{language}\n(.*?)^```$', text(page), re.S | re.M)
+
+
+def squeezed(code: str) -> str:
+  return re.sub(r'\s+', '', code)
+
+
+@every_page
+def test_pages_are_filled_in_and_their_code_parses(page):
+  assert '@@' not in text(page), 'a marker that waits for numbers'
+  assert text(page).count('```') % 2 == 0
+  for block in blocks(page):
+    ast.parse(block)
+
+
+@every_page
+def test_what_pages_name_exists(page):
+  for path in set(re.findall(r'(?:configs|docs|pretrain|data|tests|benchmarks)/[\w/]+\.(?:py|md|png)', text(page))):
+    assert (ROOT / path).is_file(), path
+  for folder in set(re.findall(r'`((?:configs|docs|pretrain|data|tests)/[\w/]*)`', text(page))):
+    assert (ROOT / folder).is_dir(), folder
+  targets = re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.M)
+  code = '\n'.join([*re.findall(r'`([^`\n]+)`', text(page)), *blocks(page, 'sh')])
+  assert set(re.findall(r'\bmake ([a-z]+)', code)) <= set(targets)
+  assert set(re.findall(r'-m pretrain ([a-z]+)', code)) <= {'train', 'evaluate', 'report'}
+  assert set(re.findall(r'-m data ([a-z]+)', code)) <= {'prepare', 'describe'}
+  for name in set(re.findall(r'`(pretrain(?:\.\w+)+)`', text(page))):
+    module, _, attribute = name.rpartition('.')
+    assert hasattr(__import__(module, fromlist=[attribute]), attribute), name
+
+
+def test_pages_name_every_source_and_objective():
+  assert all(f'`{name}`' in text('docs/data.md') for name in config.names(data.sources))
+  assert all(f'`{name}`' in text('README.md') for name in config.names(pretrain.objectives))
+
+
+def test_readme_shows_the_whole_of_simclr_and_its_case():
+  assert (ROOT / 'pretrain/objectives/simclr.py').read_text() in blocks('README.md')
+  case = re.search(r"`('simclr':.*?)`", text('README.md'), re.S)
+  assert squeezed(case[1]) in squeezed((ROOT / 'tests/test_objectives.py').read_text())
+
+
+def test_readme_config_of_a_folder_can_be_prepared_with_and_without_labels(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for path in ('photos/train/cat', 'photos/train/dog', 'photos/test/cat', 'heap'):
+    Path(path).mkdir(parents=True)
+    for i in range(4):
+      Image.fromarray(np.full((80, 90 + i, 3), i, np.uint8)).save(f'{path}/{i}.png')
+  code, = (block for block in blocks('README.md') if "path='photos'" in block)
+  Path('photos.py').write_text(code)
+  command, = re.findall(r'-m pretrain train --config=photos.py --workdir=runs/heap (.*?)\n#', text('README.md'), re.S)
+  flags = re.findall(r'--config\.(\w+)=(?:"([^"]*)"|(\S+))', command)
+  assert len(flags) == 2
+  for overrides in ([], [f'{key}={quoted or plain}' for key, quoted, plain in flags]):
+    tree = config.load('photos.py', ['epochs=10000', *overrides])  # of a few images each
+    run = config.call(prepare, tree, 'config')
+    assert run.abstract_batch['image'].shape == (256, 72, 72, 3) and ('label' in run.abstract_batch) != bool(overrides)
+    _, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
+    assert metrics['loss'].shape == ()
+
+
+def example() -> tuple[str, str, str, str]:
+  """The twin, the loss, its test and the objective of docs/add_a_paper.md."""
+  twin, loss, test, objective, _ = blocks('docs/add_a_paper.md')
+  return twin, loss, test, objective
+
+
+def run_example(twin: str, loss: str, test: str) -> dict:
+  """Runs the page's test on the page's loss and twin; the names that the loss's block defines."""
+  twins: dict = {}
+  names = dict(vars(losses))
+  exec(twin, twins)
+  exec(loss, names)
+  found = dict(losses=SimpleNamespace(align_uniform=jax.jit(names['align_uniform'])), twin=SimpleNamespace(**twins),
+               normal=normal, assert_close=assert_close, assert_gradient=assert_gradient, partial=partial, np=np)
+  exec(test, found)
+  found['test_align_uniform']()
+  return names
+
+
+def test_the_example_objective_works(monkeypatch):
+  twin, loss, test, objective = example()
+  names = run_example(twin, loss, test)
+  monkeypatch.setattr(losses, 'align_uniform', names['align_uniform'], raising=False)
+  made: dict = {}
+  exec(objective, made)
+  entry, = blocks('docs/add_a_paper.md', 'text')
+  case = eval(f'{{{entry}}}', {'SIZE': 8, 'simclr_views': simclr_views, 'Case': lambda *args: args})
+  kwargs, views = case['align_uniform']
+  backbone = vit(image=8, channels=1, patch=4, width=32, depth=1, heads=2, mlp=64)
+  built = config.call(made['align_uniform'], kwargs, 'test', backbone=backbone, steps=3)
+  shape = lambda kind, *more: jax.ShapeDtypeStruct((16, *more), kind)
+  batch = {'image': shape(np.uint8, 8, 8, 1), 'index': shape(np.int32), 'epoch': shape(np.int32)}
+  training = compile_step(built, views, optax.sgd(0.1), optax.constant_schedule(0.1), seed=0, batch=batch,
+                          mesh=sharding.make_mesh())
+  state, metrics = jax.eval_shape(training.step, training.abstract, batch)
+  assert metrics['loss'].shape == ()
+  features = jax.eval_shape(built.encode, state.params, state.memory, shape(np.float32, 8, 8, 1))
+  assert features.shape == (16, 32)
+
+
+@pytest.mark.parametrize(('old', 'new'), [
+    ('align + weight', 'align - weight'), ('z1 - z2', 'z1 - jax.lax.stop_gradient(z2)'), ('-jnp.inf', '0.'),
+])
+def test_the_example_test_fails_for_a_wrong_loss(old, new):
+  twin, loss, test, _ = example()
+  assert old in loss
+  with pytest.raises(AssertionError):
+    run_example(twin, loss.replace(old, new), test)
