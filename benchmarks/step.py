@@ -99,9 +99,8 @@ def loop_overhead(rounds: int) -> dict:
       f'steps={LOOP_STEPS}', f'checkpoint.every_steps={LOOP_STEPS}', 'evaluate=None', 'schedule.warmup_steps=5'])
   del tree['log_every_steps']  # the default
   step, _, facts = calls(config.call(prepare, tree, 'config'))
-  alone = lambda: statistics.mean(seconds(step) for _ in range(LOOP_STEPS - 1))
+  alone, found = lambda: statistics.mean(seconds(step) for _ in range(LOOP_STEPS - 1)), []
   step()
-  found = []
   for _ in range(rounds):
     before, since, spent = alone(), 1, 0.  # the loop's clock starts when step 1 is through
     with tempfile.TemporaryDirectory() as workdir:
@@ -109,9 +108,9 @@ def loop_overhead(rounds: int) -> dict:
       for row in read_rows(f'{workdir}/metrics.jsonl'):
         spent, since = spent + (row['step'] - since) * facts['batch'] / row['examples_per_second'], row['step']
     found.append({'before': before, 'loop': spent / (since - 1), 'after': alone()})
-  ratios = [r['loop'] / ((r['before'] + r['after']) / 2) for r in found]
-  return {'steps': LOOP_STEPS, 'target': 1.05, 'ratio': spread(ratios), 'rounds': found,
-          **{name: spread([r[name] for r in found]) for name in ('before', 'loop', 'after')}}
+  ratio = spread([2 * r['loop'] / (r['before'] + r['after']) for r in found])
+  return {'steps': LOOP_STEPS, 'target': 1.05, 'ratio': ratio, 'rounds': found, **{
+      name: spread([r[name] for r in found]) for name in ('before', 'loop', 'after')}}
 
 
 def main() -> None:
@@ -125,12 +124,8 @@ def main() -> None:
   timed = {f'matmul {n}': lambda a=a: jax.block_until_ready(product(a, a)) for n, a in matrices.items()}
   for name in CASES if args.only is None else {args.only} & CASES.keys():
     timed[name], timed[f'{name} views'], facts[name] = calls(case(name))
-  times = {name: [] for name in timed}
-  for _ in range(1 + args.rounds):
-    for name, call in timed.items():
-      times[name].append(seconds(call))
-  times = {name: spread(values[1:]) for name, values in times.items()}  # the first round is the warm-up
-
+  rounds = [{name: seconds(call) for name, call in timed.items()} for _ in range(1 + args.rounds)]
+  times = {name: spread([r[name] for r in rounds[1:]]) for name in timed}  # the first is the warm-up
   speed = {n: 2 * n ** 3 / times[f'matmul {n}']['median'] for n in MATMULS}
   peak = max(speed.values())
   result = {'device': jax.devices()[0].device_kind, 'cores': len(os.sched_getaffinity(0)), 'jax': jax.__version__,

@@ -6,13 +6,13 @@ def get_config():
   c = ConfigDict()
   c.seed = 0
   c.source = dict(name='fashion_mnist', split='train')
-  c.views = dict(name='simclr', size=28, scale=(0.3, 1.0), jitter=0.5, blur=0.2)
+  c.views = dict(name='simclr', size=28, scale=(0.4, 1.0), jitter=0.8, blur=0.5)
   c.batch = 256
-  c.steps = 500
-  c.backbone = dict(name='vit', image=28, channels=1, patch=7, width=128, depth=3, heads=2, mlp=256, pool='mean',
-                    positions='sincos', mean=(0.286,), std=(0.353,))
-  c.objective = dict(name='simclr', hidden=(256,), dim=64, temperature=0.2)
-  c.schedule = dict(name='cosine', peak=1e-3, warmup_steps=50)
+  c.steps = 400
+  c.backbone = dict(name='resnet', depth=18, blocks=(1, 1, 1), width=32, stem='imagenet', channels=1, mean=(0.286,),
+                    std=(0.353,))
+  c.objective = dict(name='simclr', hidden=(256,), dim=64, temperature=0.4)
+  c.schedule = dict(name='cosine', peak=8e-3, warmup_steps=40)
   c.optimizer = dict(name='adamw', weight_decay=1e-4)
   c.log_every_steps = 10
   c.checkpoint = dict(every_steps=100)

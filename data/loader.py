@@ -217,4 +217,9 @@ def _watched(source, path: str | None, max_bad_share: float):
 def _threads(threads: int | None, *sources) -> int:
   if threads is not None:
     return threads
-  return min(16, len(os.sched_getaffinity(0))) if any(isinstance(s, Encoded) for s in sources) else 2
+  return min(16, _cores()) if any(isinstance(s, Encoded) for s in sources) else 2
+
+
+def _cores() -> int:
+  """Cores that this process may use; all of the machine's where the system does not say."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

@@ -109,7 +109,7 @@ def _write(root: Path, split: str, source: Encoded, size: int | None, shards: in
     except Exception as error:  # Pillow raises about ten kinds for broken files
       return i, None, None, f'{type(error).__name__}: {error}'
 
-  with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for k, name in enumerate(names):
       mine = rows[k * n // count:(k + 1) * n // count]
       writer, before = None, len(labels)

@@ -5,11 +5,12 @@ import logging
 import sys
 from pathlib import Path
 
-from pretrain.config import ConfigError, load, nearest
+from pretrain.config import ConfigError, load, nearest, override
 
 USAGE = """\
   pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
-  pretrain evaluate --workdir=DIR      kNN and linear probes of the newest checkpoint, then the report
+  pretrain evaluate --workdir=DIR [--config.mesh.AXIS=N] [--config.evaluate.KEY=VALUE ...]
+                    kNN and linear probes of the newest checkpoint, then the report
   pretrain report   --workdir=DIR      report.html from what the directory holds
 
 exit codes: 0 done, 75 stopped on request after saving (run it again), 1 bad input or a bug"""
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
   # --config.a.b=value are not argparse's: any key may be set
   overrides = [arg.removeprefix('--config.') for arg in argv if arg.startswith('--config.')]
   parser = argparse.ArgumentParser('pretrain', usage=USAGE, allow_abbrev=False, add_help=True, exit_on_error=False)
-  parser.add_argument('command')
+  parser.add_argument('command', nargs='?')
   parser.add_argument('--config')
   parser.add_argument('--workdir')
   parser.add_argument('--quiet', action='store_true')
@@ -43,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
   if args.command not in COMMANDS:
-    raise ConfigError(f'no command {args.command!r}{nearest(args.command, COMMANDS)}')
+    raise ConfigError(f'no command {args.command!r}{nearest(args.command, COMMANDS)}' if args.command else
+                      f'wanted a command\n{USAGE}')
   if not args.workdir:
     raise ConfigError(f'{args.command} needs --workdir=DIR, the directory of the run')
   if args.command == 'train':
@@ -54,14 +56,19 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
       logging.getLogger('absl').setLevel(logging.CRITICAL)
     from pretrain.train import train  # jax is imported here, so that a mistyped flag is told at once
     return train(config, args.workdir, quiet=args.quiet)
-  if args.config or overrides:
-    raise ConfigError(f'{args.command} takes the config of the directory; wanted no --config')
+  changed = {text.split('=')[0].split('.')[0] for text in overrides}
+  allowed = {'mesh', 'evaluate'} if args.command == 'evaluate' else set()
+  if args.config or not changed <= allowed:
+    raise ConfigError(f'{args.command} takes the config of the directory; wanted no --config' +
+                      (f'.KEY but those of {sorted(allowed)}' if allowed else ''))
   path = Path(args.workdir) / 'config.json'
   if not path.is_file():
     raise ConfigError(f'{args.workdir} is not the directory of a run: it has no config.json')
   if args.command == 'evaluate':
     from pretrain.train import evaluate
-    evaluate(json.loads(path.read_text()), args.workdir)
+    config = json.loads(path.read_text())
+    override(config, overrides)
+    evaluate(config, args.workdir)
   from pretrain.report import report
   print(report(args.workdir))
   return 0

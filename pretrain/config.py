@@ -56,10 +56,16 @@ def load(path: str, overrides: list[str]) -> dict:
   if not isinstance(config, ml_collections.ConfigDict | dict):
     raise ConfigError(f'--config: get_config() in {file} returns {type(config).__name__}, wanted a ConfigDict')
   tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
-  for override in overrides:
-    keys, equals, text = override.partition('=')
+  override(tree, overrides)
+  return tree
+
+
+def override(tree: dict, overrides: list[str]) -> None:
+  """Applies 'a.b=value' to nested dicts, in place and in order; see `load`."""
+  for text in overrides:
+    keys, equals, value = text.partition('=')
     if not equals:
-      raise ConfigError(f'--config.{override}: wanted --config.key=value')
+      raise ConfigError(f'--config.{text}: wanted --config.key=value')
     *parents, last = keys.split('.')
     node = tree
     for key in parents:
@@ -67,10 +73,16 @@ def load(path: str, overrides: list[str]) -> dict:
       if not isinstance(node, dict):
         raise ConfigError(f'--config.{keys}: {key!r} holds {node!r}, which has no keys')
     try:
-      node[last] = ast.literal_eval(text)
+      node[last] = literal(ast.parse(value, mode='eval').body)
     except (ValueError, SyntaxError):
-      node[last] = text
-  return tree
+      node[last] = value
+
+
+def literal(node: ast.expr) -> Any:
+  """The value of a literal; `dict(name='x', k=1)` is one too, as configs write it. Raises ValueError for others."""
+  if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict' and not node.args:
+    return {str(pair.arg): literal(pair.value) for pair in node.keywords}
+  return ast.literal_eval(node)
 
 
 def build(package: types.ModuleType, spec: dict, where: str, **given) -> Any:

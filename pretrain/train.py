@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import signal
 import time
@@ -28,7 +29,7 @@ from pretrain import config as configs
 from pretrain import optim, sharding
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
-from pretrain.evaluate.run import online, table
+from pretrain.evaluate.run import Evaluation, Sets, online, open_sets, table
 from pretrain.metrics import Recorder, event, read_rows, write_json
 from pretrain.objective import Objective
 from pretrain.report import report
@@ -50,14 +51,6 @@ class Saving(NamedTuple):
   keep: int = 2
 
 
-class Evaluation(NamedTuple):
-  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of the images."""
-  train: dict
-  test: dict
-  every_steps: int = 0
-  size: int | None = None
-
-
 class Run(NamedTuple):
   """A config made real; nothing is computed yet."""
   objective: Objective
@@ -71,7 +64,7 @@ class Run(NamedTuple):
   seed: int
   log_every_steps: int
   saving: Saving
-  evaluation: Evaluation | None
+  evaluation: Sets | None
 
 
 def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
@@ -98,7 +91,6 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
   if saving.every_steps < 1 or saving.keep < 1 or log_every_steps < 1:
     raise ConfigError('config: wanted checkpoint.every_steps, checkpoint.keep and log_every_steps of at least 1, got '
                       f'{saving.every_steps}, {saving.keep} and {log_every_steps}')
-  evaluation = None if evaluate is None else configs.call(Evaluation, evaluate, 'config.evaluate')
   devices = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
   sharding.check_divisible(batch, devices, 'config.batch')
 
@@ -117,6 +109,10 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
                                 **reading)
+  if labeled.labels is not None and labeled.labels.max() >= (classes := objective.get('classes', math.inf)):
+    raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
+                      f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
+  evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'))
   total = configs.total_steps(steps, epochs, count, batch)
 
   augment = configs.build(pretrain.views, views, 'config.views')
@@ -152,6 +148,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     print(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
   run = configs.call(prepare, config, 'config')
+  workdir.mkdir(parents=True, exist_ok=True)
   main = jax.process_index() == 0  # what writes and prints
   with stop_signals() as stop, contextlib.ExitStack() as stack:
     if main:
@@ -245,13 +242,11 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
 
 
 def complete(workdir: Path, config: dict) -> bool:
-  """Makes the directory this config's own; True if its run is over.
+  """Whether the directory's run is over.
 
   Raises:
     ConfigError: it holds another config; names the keys that differ.
-    OSError: it cannot be made or written.
   """
-  workdir.mkdir(parents=True, exist_ok=True)
   if (workdir / 'config.json').exists():
     other = configs.differences(json.loads((workdir / 'config.json').read_text()), config, ignore=FREE)
     if other:

@@ -61,7 +61,8 @@ def test_what_pages_name_exists(page):
     assert hasattr(__import__(module, fromlist=[attribute]), attribute), name
 
 
-def test_pages_name_every_source_and_objective():
+def test_pages_name_every_source_objective_and_test_file():
+  assert all(f'`tests/{path.name}`' in text('README.md') for path in (ROOT / 'tests').glob('test_*.py'))
   assert all(f'`{name}`' in text('docs/data.md') for name in config.names(data.sources))
   assert all(f'`{name}`' in text('README.md') for name in config.names(pretrain.objectives))
 

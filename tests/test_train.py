@@ -194,7 +194,8 @@ def test_no_right_and_no_room_to_write(tmp_path, capsys):
 
 @pytest.mark.skipif(os.name != 'posix' or os.geteuid() != 0, reason='only root may mount a small file system')
 def test_a_full_disk_is_one_line_and_keeps_the_last_whole_checkpoint(tmp_path):
-  if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1500k', 'tmpfs', str(tmp_path)], capture_output=True).returncode:
+  mount = ['mount', '-t', 'tmpfs', '-o', 'size=1500k', 'tmpfs', str(tmp_path)]
+  if subprocess.run(mount, capture_output=True).returncode:
     pytest.skip('mounting is not allowed here')
   try:
     flags = ['--config.backbone.width=128', '--config.checkpoint.keep=9', '--config.steps=60', '--quiet']

@@ -1,5 +1,6 @@
 """Evaluation of a run: kNN while it trains, the table and the report's pictures at its end. From `encode` alone."""
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,25 +22,65 @@ BATCH = 256   # examples at a time; rounded up to what the mesh divides
 ONLINE = 5000  # training examples that the kNN during training looks at, at most
 SHOWN = 8     # images, queries and neighbours in the report
 DRAWN = 1500  # points of the projection
+K = 20         # neighbours that vote
+PER_CLASS = 10  # labels of each class in the few-label probe
+
+
+class Evaluation(NamedTuple):
+  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of the images."""
+  train: dict
+  test: dict
+  every_steps: int = 0
+  size: int | None = None
+
+
+class Sets(NamedTuple):
+  """`Evaluation` with its sets opened and the names of the classes."""
+  train: Any
+  test: Any
+  classes: tuple[str, ...]
+  every_steps: int
+  size: int
+
+
+def open_sets(spec: Evaluation) -> Sets:
+  """Opens the sets, so that what is wrong with them is told before training.
+
+  Raises:
+    ConfigError: a set without labels, or too few examples of a class for the probe with PER_CLASS of them.
+  """
+  train = configs.build(data.sources, spec.train, 'config.evaluate.train')
+  test = configs.build(data.sources, spec.test, 'config.evaluate.test')
+  for what, source in (('train', train), ('test', test)):
+    if source.labels is None:
+      raise configs.ConfigError(f'config.evaluate.{what}: kNN and probes need labels, and this source has none')
+  classes = train.classes or tuple(map(str, range(int(max(train.labels.max(), test.labels.max())) + 1)))
+  counts = np.bincount(train.labels, minlength=len(classes))
+  if min(counts) < PER_CLASS or len(classes) <= test.labels.max():
+    raise configs.ConfigError(f'config.evaluate.train: wanted at least {PER_CLASS} examples of each class of the test '
+                              f'set, got {dict(zip(classes, counts.tolist(), strict=True))}')
+  return Sets(train, test, classes, spec.every_steps, spec.size or min(train.shape[:2]))
 
 
 def online(run, state) -> dict[str, float]:
   """{'eval/knn': accuracy, 'eval/effective_rank': ...} of a part of the training set against the test set."""
-  train, test, classes = sources(run)
-  x, y = features(run, encoder(run, state), train.take(np.arange(min(ONLINE, len(train)))))
+  train, test, classes = run.evaluation[:3]
+  some = np.random.default_rng(run.seed).permutation(len(train))[:ONLINE]
+  x, y = features(run, encoder(run, state), train.take(np.sort(some)))
   z, truth = features(run, encoder(run, state), test)
   # One k gives one number, which the type of `knn` does not say.
-  return {'eval/knn': knn(x, y, z, truth, k=min(20, len(x)), classes=len(classes)),  # pyrefly: ignore[bad-assignment]
+  return {'eval/knn': knn(x, y, z, truth, k=min(K, len(x)), classes=len(classes)),  # pyrefly: ignore[bad-assignment]
           'eval/effective_rank': health(z)['effective_rank']}
 
 
 def table(run, state, workdir: Path) -> list[dict]:
   """Measures pixels, random and pretrained backbone; prints rows, writes evaluation.json and the report's arrays."""
-  train, test, classes = sources(run)
+  train, test, classes = run.evaluation[:3]
   encoders = {'raw pixels': Partial(pixels), 'random backbone': encoder(run, run.training.init()),
               'pretrained backbone': encoder(run, state)}
   measured = {name: (*features(run, encode, train), *features(run, encode, test)) for name, encode in encoders.items()}
-  rows = [measure(name, *found, classes=len(classes), seed=run.seed) for name, found in measured.items()]
+  rows = [measure(name, *found, classes=len(classes), k=min(K, len(train)), per_class=PER_CLASS,
+                  seed=run.seed) for name, found in measured.items()]
   print_table(rows)
   write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows})
   pictures(run, train, test, measured, classes, workdir)
@@ -76,20 +117,8 @@ def encoder(run, state) -> Partial:
   return Partial(run.objective.encode, state.params, state.memory)
 
 
-def sources(run):
-  """The labeled training and test set of config.evaluate, and the names of the classes."""
-  train = configs.build(data.sources, run.evaluation.train, 'config.evaluate.train')
-  test = configs.build(data.sources, run.evaluation.test, 'config.evaluate.test')
-  for what, source in (('train', train), ('test', test)):
-    if source.labels is None:
-      raise configs.ConfigError(f'config.evaluate.{what}: kNN and probes need labels, and this source has none')
-  classes = train.classes or tuple(map(str, range(int(max(train.labels.max(), test.labels.max())) + 1)))
-  return train, test, classes
-
-
 def features(run, encode, source):
   """Features f32[n, d] and labels i32[n] of a source."""
   shares = run.mesh.size // run.mesh.shape['tensor']
-  size = run.evaluation.size or min(source.shape[:2])
-  return extract(encode, source, batch=-(-BATCH // shares) * shares, view=evaluation(size=size),
+  return extract(encode, source, batch=-(-BATCH // shares) * shares, view=evaluation(size=run.evaluation.size),
                  place=lambda batch: sharding.place(batch, run.mesh))

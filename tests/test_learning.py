@@ -1,0 +1,36 @@
+"""Every objective learns: after a short run on real images its features beat those of the random backbone."""
+import json
+from pathlib import Path
+
+import pytest
+
+from pretrain import config
+from pretrain.metrics import read_rows
+from pretrain.train import DONE, train
+
+ROOT = Path(__file__).parents[1]
+
+# config, steps, the measure, by how much it must rise above the random backbone's
+RUNS = {
+    'supervised': ('supervised_fashion_mnist', 120, 'knn', 0.08),
+    'simclr': ('demo', 80, 'knn', 0.05),
+    'mae': ('mae_fashion_mnist', 250, 'linear_10_per_class', 0.05),
+    'dino': ('dino_fashion_mnist', 150, 'linear_10_per_class', 0.05),
+    'fixmatch': ('fixmatch_fashion_mnist', 150, 'linear_10_per_class', 0.08),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', RUNS)
+def test_a_probe_on_real_images_improves(name, tmp_path):
+  file, steps, measure, margin = RUNS[name]
+  tree = config.load(str(ROOT / 'configs' / f'{file}.py'), [f'steps={steps}', 'evaluate.every_steps=0'])
+  if 'warmup_steps' in tree['schedule']:
+    tree['schedule']['warmup_steps'] = steps // 10
+  assert tree['objective']['name'] == name
+  assert train(tree, tmp_path, quiet=True) == DONE
+  rows = {row['features']: row for row in json.loads((tmp_path / 'result.json').read_text())['evaluation']}
+  assert rows['pretrained backbone'][measure] > rows['random backbone'][measure] + margin, rows
+  losses = [row['loss'] for row in read_rows(tmp_path / 'metrics.jsonl') if 'loss' in row]
+  if name != 'dino':  # its target moves with the teacher, so that its loss need not fall
+    assert losses[-1] < losses[0]
