@@ -8,14 +8,14 @@ def get_config():
   c.source = dict(name='fashion_mnist', split='train')
   c.views = dict(name='simclr', size=28, scale=(0.4, 1.0), jitter=0.8, blur=0.5)
   c.batch = 256
-  c.steps = 400
+  c.steps = 300
   c.backbone = dict(name='resnet', depth=18, blocks=(1, 1, 1), width=32, stem='imagenet', channels=1, mean=(0.286,),
                     std=(0.353,))
   c.objective = dict(name='simclr', hidden=(256,), dim=64, temperature=0.4)
-  c.schedule = dict(name='cosine', peak=8e-3, warmup_steps=40)
+  c.schedule = dict(name='cosine', peak=8e-3, warmup_steps=30)
   c.optimizer = dict(name='adamw', weight_decay=1e-4)
   c.log_every_steps = 10
   c.checkpoint = dict(every_steps=100)
   c.evaluate = dict(train=dict(name='fashion_mnist', split='train'), test=dict(name='fashion_mnist', split='test'),
-                    every_steps=100)
+                    every_steps=50)
   return c

@@ -1,7 +1,7 @@
 """FixMatch on the embedded Fashion-MNIST, 25 labels a class of 10,000 images: a few minutes on two CPU cores.
 
 A small-scale run: threshold, weight, 7 unlabeled examples for each labeled one and the optimizer are those of
-arXiv:2001.07685v2 table 4; a ResNet of three blocks instead of WRN-28-2, labeled batches of 16 instead of 64, 1,500
+arXiv:2001.07685v2 table 4; a ResNet of three blocks instead of WRN-28-2, labeled batches of 16 instead of 64, 1,200
 steps instead of 2^20, and so a faster moving average.
 
   python -m pretrain train --config=configs/fixmatch_fashion_mnist.py --workdir=runs/fixmatch_fashion_mnist
@@ -17,7 +17,7 @@ def get_config():
   c.unlabeled = dict(batch=112)
   c.views = dict(name='fixmatch')
   c.batch = 16
-  c.steps = 1500
+  c.steps = 1200
   c.backbone = dict(name='resnet', depth=18, blocks=(1, 1, 1), width=16, stem='cifar', channels=1, mean=(0.286,),
                     std=(0.353,))
   c.objective = dict(name='fixmatch', classes=10, threshold=0.95, unlabeled_weight=1.0, ema_momentum=0.99)
