@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
   allowed = {'mesh', 'evaluate'} if args.command == 'evaluate' else set()
   if args.config or not changed <= allowed:
     raise ConfigError(f'{args.command} takes the config of the directory; wanted no --config' +
-                      (f'.KEY but those of {sorted(allowed)}' if allowed else ''))
+                      (f'.KEY but those of {sorted(allowed)}' if allowed else '') + f', got {sorted(changed)}')
   path = Path(args.workdir) / 'config.json'
   if not path.is_file():
     raise ConfigError(f'{args.workdir} is not the directory of a run: it has no config.json')

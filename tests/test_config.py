@@ -83,6 +83,7 @@ def test_missing_files_flags_and_commands(capsys, tmp_path):
   for argv, word in [(['train', '--config=configs/dmo.py', '--workdir=x'], "nearest: 'configs/demo.py'"),
                      (['train', f'--config={TINY}'], '--workdir'), (['train', '--workdir=x'], '--config'),
                      (['trian', '--workdir=x'], "nearest: 'train'"),
+                     ([], 'wanted a command'), (['evaluate', f'--workdir={tmp_path}', '--config.seed=1'], 'seed'),
                      (['evaluate', f'--workdir={tmp_path}'], 'config.json'),
                      (['report', f'--workdir={tmp_path}'], 'config.json')]:
     assert main(argv) == 1
@@ -144,6 +145,22 @@ def test_types_of_literals():
   assert not fits(True, int) and not fits(1.0, int) and not fits((1,), tuple[int, int]) and not fits('1', float)
 
 
+def test_fewer_classes_than_labels_are_refused(capsys, tmp_path):
+  flags = ["--config.views=dict(name='supervised', size=8, pad=1)",
+           "--config.objective=dict(name='supervised', classes=9)"]
+  message = refused(capsys, tmp_path, *flags)
+  assert 'config.objective.classes: 9' in message and 'at least 10' in message
+  assert not (tmp_path / 'run').exists(), 'a refused config leaves a directory behind'
+
+
+@pytest.mark.parametrize(('source', 'words'), [
+    ("dict(name='digits', split='tset')", 'test'),
+    ("dict(name='folder', path='nowhere', size=8)", 'nowhere')])
+def test_a_set_of_the_evaluation_that_cannot_be_opened_is_told_before_training(source, words, capsys, tmp_path):
+  train = "dict(name='digits', split='train')"
+  assert words in refused(capsys, tmp_path, f'--config.evaluate=dict(train={train}, test={source})')
+
+
 def test_differences_name_the_keys_and_fingerprints_ignore_what_trains_no_number():
   old = {'a': {'b': 1, 'c': (1, 2)}, 'mesh': {'data': 1}}
   new = {'a': {'b': 2, 'c': [1, 2]}, 'mesh': {'data': 8}, 'd': 0}
@@ -154,5 +171,8 @@ def test_differences_name_the_keys_and_fingerprints_ignore_what_trains_no_number
 def test_an_override_may_set_a_key_of_a_default():
   tree = config.load(TINY, ['objective.dim=8', 'mesh.fsdp=2', 'seed=7'])
   assert tree['objective']['dim'] == 8 and tree['mesh'] == {'fsdp': 2} and tree['seed'] == 7
+  assert config.load(TINY, ["objective=dict(name='mae', parts=dict(k=(1, 2)))"])['objective'] == {
+      'name': 'mae', 'parts': {'k': (1, 2)}}
+  assert config.load(TINY, ['source.path=a/b-c', 'steps=None'])['source']['path'] == 'a/b-c'
   with pytest.raises(ConfigError, match='has no keys'):
     config.load(TINY, ['batch.size=3'])
