@@ -77,7 +77,7 @@ def test_readme_config_of_a_folder_can_be_prepared_with_and_without_labels(tmp_p
   monkeypatch.chdir(tmp_path)
   for path in ('photos/train/cat', 'photos/train/dog', 'photos/test/cat', 'heap'):
     Path(path).mkdir(parents=True)
-    for i in range(4):
+    for i in range(12):
       Image.fromarray(np.full((80, 90 + i, 3), i, np.uint8)).save(f'{path}/{i}.png')
   code, = (block for block in blocks('README.md') if "path='photos'" in block)
   Path('photos.py').write_text(code)
