@@ -1,4 +1,4 @@
-"""DINO, ViT-S/16 on ImageNet-1k for 300 epochs with 2x224 + 10x96 crops: arXiv:2104.14294v2 table 8, last row.
+"""DINO, ViT-S/16 on ImageNet-1k for 300 epochs with 2x224 + 10x96 crops (arXiv:2104.14294v2).
 
 Settings of "Implementation details" (section 3), what it leaves open from the authors' code. Deviations: weight decay
 is constant at the mean, weighted by the learning rate, of their cosine from 0.04 to 0.4; the gradient is clipped as a

@@ -1,4 +1,4 @@
-"""FixMatch (RA), WRN-28-2 on CIFAR-10 with 250 labels: arXiv:2001.07685v2 table 2; hyperparameters of table 4.
+"""FixMatch (RA), WRN-28-2 on CIFAR-10 with 250 labels (arXiv:2001.07685v2).
 
 Deviation: the rate falls on half a cosine to the paper's last value, 0.03 cos(7 pi / 16); theirs on the first part of a
 wider one, 0.03 cos(7 pi k / 16 K), which stays higher in between (0.023 instead of 0.018 half-way). 2^20 steps.
