@@ -1,10 +1,12 @@
 """The one interface between a paper and the loop, and what several papers share around it."""
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from pretrain.models.functional import Net
 
 
 class Objective(NamedTuple):
@@ -15,7 +17,7 @@ class Objective(NamedTuple):
 
   batch:   {key: shape}, what the views must deliver, e.g. {'views': 'b 2 h w c'}; letters are bound across keys,
            numbers are literal. Checked before the first compile.
-  init:    (key, batch) -> (params, memory); `batch` may be abstract.
+  init:    key -> (params, memory).
   loss:    (params, memory, batch, key, step) -> (loss, (carry, metrics)). Differentiated in `params` alone, written
            over the global batch: no axis names, no collectives, no device count.
   update:  (params, memory, carry, step) -> (params, memory). Runs after the optimizer.
@@ -36,6 +38,23 @@ def keep(params, memory, carry, step):
   """The plain `update`: what the forward pass carries out (batch statistics) replaces the same keys of memory."""
   del step
   return params, memory | carry
+
+
+def plain(net: Net, couples_batch: bool = False) -> dict[str, Any]:
+  """What methods share that keep nothing but batch statistics, as keyword arguments of `Objective`.
+
+  Args:
+    net: with a part `backbone`, whose features `encode` gives.
+    couples_batch: whether the loss makes examples depend on each other, even if the net does not.
+  """
+  def init(key):
+    params, statistics = net.init(key)
+    return params, {'statistics': statistics}
+
+  def encode(params, memory, images):
+    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+
+  return dict(init=init, update=keep, encode=encode, couples_batch=couples_batch or net.couples_batch)
 
 
 def ema(old, new, momentum):

@@ -46,7 +46,7 @@ def init_state(objective: Objective, views: Callable, tx: optax.GradientTransfor
   init_key, step_key = jax.random.split(jax.random.key(seed))
   batch = jax.eval_shape(views, batch, step_key)
   check_batch(objective, batch)
-  params, memory = objective.init(init_key, batch)
+  params, memory = objective.init(init_key)
   return TrainState(jnp.int32(0), params, memory, tx.init(params), jnp.int32(-1))
 
 

@@ -18,7 +18,7 @@ from pretrain.models.vit import vit
 from pretrain.step import compile_step
 from pretrain.train import prepare
 from pretrain.views.simclr import simclr as simclr_views
-from tests.test_losses import assert_close, assert_gradient, normal
+from tests.checks import assert_close, assert_gradient, normal
 
 ROOT = Path(__file__).parents[1]
 PAGES = ['README.md', *(f'docs/{path.name}' for path in sorted((ROOT / 'docs').glob('*.md')))]

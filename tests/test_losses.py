@@ -14,10 +14,11 @@ import pytest
 
 from pretrain import losses, objective
 from pretrain.objective import cosine
+from tests.checks import assert_close, assert_finite, assert_gradient, normal
 from tests.reference import dino as dino_twin
 from tests.reference import fixmatch as fixmatch_twin
 from tests.reference import mae as mae_twin
-from tests.reference import masking, numeric
+from tests.reference import masking
 from tests.reference import simclr as simclr_twin
 from tests.reference import supervised as supervised_twin
 from tests.reference import teacher as teacher_twin
@@ -28,34 +29,6 @@ confident, fixmatch = jax.jit(losses.confident), jax.jit(losses.fixmatch)
 masked_mse, standardize_patches = jax.jit(losses.masked_mse), jax.jit(losses.standardize_patches)
 cross_entropy, soft_cross_entropy = jax.jit(losses.cross_entropy), jax.jit(losses.soft_cross_entropy)
 ema = jax.jit(objective.ema)
-
-
-def normal(seed: int, *shape: int, scale: float = 1.0):
-  """Standard normal numbers times `scale`, float32: what both the loss and its twin are given."""
-  return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
-
-
-def assert_close(got, wanted, rtol: float = 1e-5, atol: float = 1e-6):
-  assert np.all(np.isfinite(np.asarray(got, np.float64)))
-  np.testing.assert_allclose(np.asarray(got, np.float64), wanted, rtol=rtol, atol=atol)
-
-
-def assert_gradient(loss, twin, *arrays):
-  """The jitted gradient of `loss` in all arrays equals the finite differences of `twin`, to 1e-4 of the largest."""
-  gradients = jax.jit(jax.grad(loss, argnums=tuple(range(len(arrays)))))(*arrays)
-  for position, gradient in enumerate(gradients):
-    wanted = numeric.gradient(lambda x, at=position: twin(*arrays[:at], x, *arrays[at + 1:]), arrays[position])
-    assert np.abs(wanted).max() > 1e-4, 'the point has no gradient to compare'
-    assert_close(gradient, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
-
-
-def assert_finite(loss, *points):
-  """At each point, a tuple of arrays, the value and the gradient in all arrays have no nan and no infinity."""
-  compiled = jax.jit(jax.value_and_grad(loss, argnums=tuple(range(len(points[0])))))
-  for point in points:
-    value, gradients = compiled(*point)
-    for array in (value, *gradients):
-      assert np.all(np.isfinite(np.asarray(array)))
 
 
 def rotation(seed: int, d: int):

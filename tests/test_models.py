@@ -226,18 +226,18 @@ def test_drop_path_leaves_out_whole_examples():
   assert ((branch == 0) | (jnp.abs(branch - 1 / (1 - rate)) < 1e-6)).all()
 
 
-def test_drop_path_grows_with_depth_and_wants_a_key():
+def test_drop_path_grows_with_depth_and_is_drawn_from_the_key():
   trunk = nnx.eval_shape(lambda: Transformer(8, 5, 2, 8, drop_path=0.2, rngs=nnx.Rngs(params=0)))
   np.testing.assert_allclose([b.drop_path for b in trunk.blocks], [0, 0.05, 0.1, 0.15, 0.2])
   net = functional(vit(**TINY, drop_path=0.9))
   params = drawn(net)[0]
-  with pytest.raises(ValueError, match='wanted a key.*drop_path=0.9'):
-    run(net, params, {}, lambda m: m(images(), train=True))
   features = jax.jit(lambda p, key: net.apply(p, {}, lambda m: m(images(8), train=True, key=key))[0])
   runs = [features(params, jax.random.key(seed)) for seed in (0, 0, 1)]
   np.testing.assert_array_equal(runs[0], runs[1])
   assert (runs[0] != runs[2]).any()
-  run(net, params, {}, lambda m: m(images()))  # evaluation wants none
+  without = [jax.jit(lambda p, train=train: net.apply(p, {}, lambda m: m(images(8), train=train))[0])(params)
+             for train in (False, True)]
+  np.testing.assert_array_equal(*without)
 
 
 @pytest.mark.parametrize('build', [

@@ -170,7 +170,7 @@ def test_halves_average_to_the_whole_exactly_if_examples_do_not_depend_on_each_o
     with pytest.raises(ConfigError, match='accumulate'):
       training(name, accumulate=2)
     made = objective(name)
-    params, memory = jax.jit(made.init)(jax.random.key(0), None)
+    params, memory = jax.jit(made.init)(jax.random.key(0))
     batch = CASES[name].views({k: jnp.asarray(v) for k, v in raw(0).items()}, jax.random.key(1))
     loss = lambda rows: made.loss(params, memory, jax.tree.map(lambda x: x[rows], batch), jax.random.key(2), 0)[0]
     halves = (loss(slice(0, B // 2)) + loss(slice(B // 2, B))) / 2

@@ -57,10 +57,8 @@ class Block(nnx.Module):
   Args:
     width, heads, mlp: features of a token, attention heads, hidden features of the MLP.
     layer_scale: initial value of a learned gain on each branch (LayerScale, 2103.17239v2 section 2), or None.
-    drop_path: probability of leaving out a branch for an example when training (stochastic depth, 1603.09382v3);
-      the branches kept are divided by 1 - drop_path.
-
-  Raises ValueError if called with `train` and without a key although drop_path > 0.
+    drop_path: probability of leaving out a branch for an example when training with a key (stochastic depth,
+      1603.09382v3); the branches kept are divided by 1 - drop_path. Without a key, as teachers train, none is left out.
   """
 
   def __init__(self, width: int, heads: int, mlp: int, *, layer_scale: float | None = None, drop_path: float = 0.0,
@@ -80,11 +78,8 @@ class Block(nnx.Module):
       self.scale2 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
 
   def __call__(self, x, *, train: bool = False, key=None):
-    keys = [None, None]
-    if train and self.drop_path > 0:
-      if key is None:
-        raise ValueError(f'wanted a key: train=True with drop_path={self.drop_path} draws the paths to drop; pass key=')
-      keys = jax.random.split(key)
+    drops = train and key is not None and self.drop_path > 0
+    keys = jax.random.split(key) if drops else (None, None)
     y = self.attention(self.norm1(x))
     x = x + self.drop(y * self.scale1[...] if self.scaled else y, keys[0])
     y = self.mlp2(gelu(self.mlp1(self.norm2(x))))

@@ -17,7 +17,7 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
   """The student matches, from every view, the centred and sharpened output of its own moving average on global views.
 
   arXiv:2104.14294v2, section 3.1, eq. 2 to 4 and algorithm 1; section "Implementation details" for the schedules.
-  Deviations from the authors' code: the teacher drops no paths and normalises with running, not batch, statistics.
+  As in the authors' code the teacher drops no paths, and where there is BatchNorm it normalises by its own batch.
 
   Args:
     backbone: build(rngs) -> module with `width`, applied to images of the global and of the local size.
@@ -37,8 +37,7 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
   net = functional(parts)
   teacher_momentum = cosine(momentum, 1., steps)
 
-  def init(key, batch):
-    del batch
+  def init(key):
     params, statistics = net.init(key)
     return params, {'teacher': params, 'statistics': statistics, 'teacher_statistics': statistics,
                     'center': jnp.zeros(prototypes)}
@@ -46,7 +45,8 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
   def loss(params, memory, batch, key, step):
     large, small = by_view(batch['global']), by_view(batch['local'])  # [2b, h, w, c], [vb, s, s, c]
     b = len(batch['global'])
-    teacher, _ = net.apply(memory['teacher'], memory['teacher_statistics'], lambda m: m.head(m.backbone(large)))
+    teacher, teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'],
+                                            lambda m: m.head(m.backbone(large, train=True)))
     teacher = teacher.reshape(2, b, prototypes)
 
     frozen = jax.lax.stop_gradient(params['head']['prototypes'])
@@ -63,7 +63,7 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
     probabilities = jax.nn.softmax((teacher - memory['center']) / temperature)
     entropy = jnp.mean(losses.soft_cross_entropy(probabilities, (teacher - memory['center']) / temperature))
     spread = jnp.mean(probabilities, (0, 1))
-    carry = {'statistics': statistics, 'center': jnp.mean(teacher, (0, 1))}
+    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics, 'center': jnp.mean(teacher, (0, 1))}
     # collapse shows in these two: to one prototype (the second falls to 0) or to the uniform (the first to log k)
     return value, (carry, {'teacher_entropy': entropy,
                            'teacher_spread': -jnp.sum(spread * jnp.log(spread + 1e-12))})
@@ -71,7 +71,7 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
   def update(params, memory, carry, step):
     m = teacher_momentum(step)
     return params, {'teacher': ema(memory['teacher'], params, m), 'statistics': carry['statistics'],
-                    'teacher_statistics': ema(memory['teacher_statistics'], carry['statistics'], m),
+                    'teacher_statistics': carry['teacher_statistics'],
                     'center': ema(memory['center'], carry['center'], center_momentum)}
 
   def encode(params, memory, images):

@@ -30,8 +30,7 @@ def fixmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_we
 
   net = functional(parts)
 
-  def init(key, batch):
-    del batch
+  def init(key):
     params, statistics = net.init(key)
     return params, {'statistics': statistics, 'ema': params, 'ema_statistics': statistics}
 

@@ -9,7 +9,7 @@ from pretrain import losses
 from pretrain.models.decoder import PatchDecoder
 from pretrain.models.functional import functional
 from pretrain.models.patches import patchify
-from pretrain.objective import Objective, keep
+from pretrain.objective import Objective, plain
 
 
 def mae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_depth: int, decoder_heads: int,
@@ -33,11 +33,6 @@ def mae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_de
 
   net = functional(parts)
 
-  def init(key, batch):
-    del batch
-    params, statistics = net.init(key)
-    return params, {'statistics': statistics}
-
   def loss(params, memory, batch, key, step):
     del step
 
@@ -53,10 +48,7 @@ def mae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_de
     target = losses.standardize_patches(target) if standardize else target
     return losses.masked_mse(predicted, target, mask), ({'statistics': statistics}, {})
 
-  def encode(params, memory, images):
-    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
-
-  return Objective({'image': 'b h w c', 'index': 'b'}, init, loss, keep, encode, couples_batch=net.couples_batch)
+  return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss, **plain(net))
 
 
 def random_mask(key, index, patches: int, mask_ratio: float):

@@ -7,7 +7,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, keep
+from pretrain.objective import Objective, plain
 
 
 def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float) -> Objective:
@@ -28,11 +28,6 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
 
   net = functional(parts)
 
-  def init(key, batch):
-    del batch
-    params, statistics = net.init(key)
-    return params, {'statistics': statistics}
-
   def loss(params, memory, batch, key, step):
     del step
     x = jnp.concatenate([batch['views'][:, 0], batch['views'][:, 1]])  # [2b, h, w, c]
@@ -41,7 +36,4 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
     z1, z2 = jnp.split(z, 2)
     return losses.nt_xent(z1, z2, temperature), ({'statistics': statistics}, {})
 
-  def encode(params, memory, images):
-    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
-
-  return Objective({'views': 'b 2 h w c'}, init, loss, keep, encode, couples_batch=True)
+  return Objective({'views': 'b 2 h w c'}, loss=loss, **plain(net, couples_batch=True))

@@ -8,7 +8,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
-from pretrain.objective import Objective, keep
+from pretrain.objective import Objective, plain
 
 
 def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.) -> Objective:
@@ -25,11 +25,6 @@ def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.)
 
   net = functional(parts)
 
-  def init(key, batch):
-    del batch
-    params, statistics = net.init(key)
-    return params, {'statistics': statistics}
-
   def loss(params, memory, batch, key, step):
     del step
     logits, statistics = net.apply(params, memory['statistics'], lambda m: m.head(
@@ -38,10 +33,7 @@ def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.)
     value = jnp.mean(losses.soft_cross_entropy(targets, logits))
     return value, ({'statistics': statistics}, {'accuracy': jnp.mean(logits.argmax(-1) == batch['label'])})
 
-  def encode(params, memory, images):
-    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
-
   def predict(params, memory, images):
     return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: m.head(m.backbone(images)))[0])
 
-  return Objective({'image': 'b h w c', 'label': 'b'}, init, loss, keep, encode, predict, net.couples_batch)
+  return Objective({'image': 'b h w c', 'label': 'b'}, loss=loss, predict=predict, **plain(net))
