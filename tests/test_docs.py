@@ -101,7 +101,7 @@ def example() -> tuple[str, str, str, str]:
 def run_example(twin: str, loss: str, test: str) -> dict:
   """Runs the page's test on the page's loss and twin; the names that the loss's block defines."""
   twins: dict = {}
-  names = dict(vars(losses))
+  names = dict(vars(losses.contrastive))
   exec(twin, twins)
   exec(loss, names)
   found = dict(losses=SimpleNamespace(align_uniform=jax.jit(names['align_uniform'])), twin=SimpleNamespace(**twins),
