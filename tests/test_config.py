@@ -124,14 +124,15 @@ def imitate(monkeypatch, module, n: int) -> None:
   monkeypatch.setattr(module, name, source)
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')), ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').rglob('*.py')),
+                         ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   """Shapes of init and of a step are traced, nothing is compiled; data sets that are not embedded are imitated."""
   imitate(monkeypatch, folder, 50_000)          # CIFAR-10
   imitate(monkeypatch, array_record, 1_281_167)  # ImageNet-1k
   lines = path.read_text().splitlines()
   assert len(lines) <= 40 and max(map(len, lines)) <= 120
-  assert f'--config=configs/{path.name} ' in path.read_text() or path.stem == 'demo'  # `make demo` is its command
+  assert f'--config={path.relative_to(ROOT)} ' in path.read_text() or path.stem == 'demo'  # `make demo` is its command
   tree = config.load(str(path), [])
   run = config.call(prepare, tree, 'config')
   state, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)

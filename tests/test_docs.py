@@ -70,7 +70,7 @@ def test_pages_name_every_source_objective_and_test_file():
 def test_readme_shows_the_whole_of_simclr_and_its_case():
   assert (ROOT / 'pretrain/objectives/simclr.py').read_text() in blocks('README.md')
   case = re.search(r"`('simclr':.*?)`", text('README.md'), re.S)
-  assert squeezed(case[1]) in squeezed((ROOT / 'tests/test_objectives.py').read_text())
+  assert squeezed(case[1]) in squeezed((ROOT / 'tests/cases.py').read_text())
 
 
 def test_readme_config_of_a_folder_can_be_prepared_with_and_without_labels(tmp_path, monkeypatch):
@@ -101,7 +101,7 @@ def example() -> tuple[str, str, str, str]:
 def run_example(twin: str, loss: str, test: str) -> dict:
   """Runs the page's test on the page's loss and twin; the names that the loss's block defines."""
   twins: dict = {}
-  names = dict(vars(losses.contrastive))
+  names = vars(losses) | vars(losses.contrastive)
   exec(twin, twins)
   exec(loss, names)
   found = dict(losses=SimpleNamespace(align_uniform=jax.jit(names['align_uniform'])), twin=SimpleNamespace(**twins),

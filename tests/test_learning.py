@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[1]
 
 # config, steps, the measure, by how much it must rise above the random backbone's
 RUNS = {
-    'supervised': ('supervised_fashion_mnist', 120, 'knn', 0.08),
+    'supervised': ('supervised/fashion_mnist', 120, 'knn', 0.08),
     'simclr': ('demo', 80, 'knn', 0.05),
-    'mae': ('mae_fashion_mnist', 250, 'knn', 0.01),
-    'fixmatch': ('fixmatch_fashion_mnist', 150, 'knn', 0.02),
+    'mae': ('mae/fashion_mnist', 250, 'knn', 0.01),
+    'fixmatch': ('fixmatch/fashion_mnist', 150, 'knn', 0.02),
 }
 
 

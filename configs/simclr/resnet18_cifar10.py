@@ -6,7 +6,7 @@ are those of the authors' README, which expects about 91 % of the linear probe.
 The folder holds train/ and test/ with one folder per class; another place: --config.source.path=DIR and the same for
 evaluate.train.path and evaluate.test.path.
 
-  python -m pretrain train --config=configs/simclr_resnet18_cifar10.py --workdir=runs/simclr_resnet18_cifar10
+  python -m pretrain train --config=configs/simclr/resnet18_cifar10.py --workdir=runs/simclr_resnet18_cifar10
 """
 from ml_collections import ConfigDict
 

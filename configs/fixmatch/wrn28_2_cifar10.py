@@ -5,7 +5,7 @@ wider one, 0.03 cos(7 pi k / 16 K), which stays higher in between (0.023 instead
 The folder holds train/ and test/ with one folder per class; another place: --config.source.path=DIR and the same for
 evaluate.train.path and evaluate.test.path.
 
-  python -m pretrain train --config=configs/fixmatch_wrn28_2_cifar10.py --workdir=runs/fixmatch_wrn28_2_cifar10
+  python -m pretrain train --config=configs/fixmatch/wrn28_2_cifar10.py --workdir=runs/fixmatch_wrn28_2_cifar10
 """
 from ml_collections import ConfigDict
 

@@ -3,7 +3,7 @@
 A small-scale run: mask ratio, normalised targets, optimizer and view are those of arXiv:2111.06377v3 table 8; model,
 decoder and batch are small, and the peak rate is higher than 1.5e-4 a 256 examples, for 100 times fewer epochs.
 
-  python -m pretrain train --config=configs/mae_fashion_mnist.py --workdir=runs/mae_fashion_mnist
+  python -m pretrain train --config=configs/mae/fashion_mnist.py --workdir=runs/mae_fashion_mnist
 """
 from ml_collections import ConfigDict
 

@@ -5,7 +5,7 @@ photograph, by bilinear instead of bicubic interpolation. Encoder in bfloat16. N
 features in memory; give it a labeled subset.
 The set is one that `python -m data prepare` wrote; another place: --config.source.path=DIR.
 
-  python -m pretrain train --config=configs/mae_vit_b16_imagenet.py --workdir=runs/mae_vit_b16_imagenet
+  python -m pretrain train --config=configs/mae/vit_b16_imagenet.py --workdir=runs/mae_vit_b16_imagenet
 """
 from ml_collections import ConfigDict
 

@@ -4,7 +4,7 @@ A small-scale run: threshold, weight, 7 unlabeled examples for each labeled one 
 arXiv:2001.07685v2 table 4; a ResNet of three blocks instead of WRN-28-2, labeled batches of 16 instead of 64, 1,200
 steps instead of 2^20, and so a faster moving average.
 
-  python -m pretrain train --config=configs/fixmatch_fashion_mnist.py --workdir=runs/fixmatch_fashion_mnist
+  python -m pretrain train --config=configs/fixmatch/fashion_mnist.py --workdir=runs/fixmatch_fashion_mnist
 """
 from ml_collections import ConfigDict
 

@@ -6,7 +6,7 @@ whole, theirs array by array; prototypes have length 1 throughout; crops are cut
 prepare --size=256`), not out of the whole photograph. Backbone in bfloat16. No `evaluate`: the probe holds all features
 in memory; give it a labeled subset. Another place of the set: --config.source.path=DIR.
 
-  python -m pretrain train --config=configs/dino_vit_s16_imagenet.py --workdir=runs/dino_vit_s16_imagenet
+  python -m pretrain train --config=configs/dino/vit_s16_imagenet.py --workdir=runs/dino_vit_s16_imagenet
 """
 from ml_collections import ConfigDict
 

@@ -2,7 +2,7 @@
 
 No row of a paper: a small-scale run with a ResNet of three blocks, and all labels, which the others are held against.
 
-  python -m pretrain train --config=configs/supervised_fashion_mnist.py --workdir=runs/supervised_fashion_mnist
+  python -m pretrain train --config=configs/supervised/fashion_mnist.py --workdir=runs/supervised_fashion_mnist
 """
 from ml_collections import ConfigDict
 

@@ -4,7 +4,7 @@ A small-scale run: temperatures, centre and optimizer as in arXiv:2104.14294v2 (
 small, 1,024 prototypes instead of 65,536, 2 global and 4 local crops, and the teacher's momentum starts at 0.99 instead
 of 0.996, for a run of hundreds of steps.
 
-  python -m pretrain train --config=configs/dino_fashion_mnist.py --workdir=runs/dino_fashion_mnist
+  python -m pretrain train --config=configs/dino/fashion_mnist.py --workdir=runs/dino_fashion_mnist
 """
 from ml_collections import ConfigDict
 

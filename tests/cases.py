@@ -1,0 +1,48 @@
+"""Each objective with the options, views and batch that the shared suite runs it with: one entry joins it."""
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pretrain.models.vit import vit
+from pretrain.views.dino import dino as dino_views
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from pretrain.views.mae import mae as mae_views
+from pretrain.views.simclr import simclr as simclr_views
+from pretrain.views.supervised import supervised as supervised_views
+
+B, SIZE, CLASSES = 16, 8, 4
+BACKBONE = vit(image=SIZE, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128)  # kernels large enough for fsdp
+
+
+def raw(seed: int, labels: bool = True) -> dict[str, np.ndarray]:
+  """A raw batch; images have structure, so that no view is constant."""
+  rng = np.random.default_rng(seed)
+  batch = {'image': rng.integers(0, 256, (B, SIZE, SIZE, 1), np.uint8),
+           'index': rng.permutation(100)[:B].astype(np.int32), 'epoch': np.zeros(B, np.int32)}
+  return batch | ({'label': rng.integers(0, CLASSES, B, np.int32)} if labels else {})
+
+
+def streams(seed: int) -> dict:
+  return {'labeled': raw(seed), 'unlabeled': raw(seed + 1, labels=False)}
+
+
+class Case(NamedTuple):
+  kwargs: dict
+  views: Any
+  batch: Any = raw
+
+
+CASES = {
+    'supervised': Case(dict(classes=CLASSES, label_smoothing=0.1),
+                       supervised_views(size=SIZE, scale=(0.5, 1.), flip=0.5)),
+    'simclr': Case(dict(hidden=(64,), dim=16, temperature=0.2),
+                   simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
+    'mae': Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
+                mae_views(size=SIZE, scale=(0.2, 1.))),
+    'dino': Case(dict(prototypes=128, hidden=64, bottleneck=32, student_temperature=0.1, teacher_temperature=0.07,
+                      teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9, center_momentum=0.9,
+                      freeze_prototypes_steps=0, steps=10),
+                 dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
+    'fixmatch': Case(dict(classes=CLASSES, threshold=0.26, unlabeled_weight=1., ema_momentum=0.9),
+                     fixmatch_views(), streams),
+}
