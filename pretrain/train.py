@@ -98,14 +98,14 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
   labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
   reading = dict(seed=seed, process=jax.process_index(), processes=jax.process_count(), max_bad_share=max_bad_share)
   if unlabeled is None:
-    count, examples, raw = len(labeled), batch, abstract(labeled, batch)
+    count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
     batches = functools.partial(loader, labeled, batch=batch, **reading)
   else:
     second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
     sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
     others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
     others = others.unlabeled()
-    count, examples = len(others) * batch // second.batch, batch + second.batch
+    count, examples, indexed = len(others) * batch // second.batch, batch + second.batch, len(others)
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
                                 **reading)
@@ -114,15 +114,32 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
                       f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
   evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'))
   total = configs.total_steps(steps, epochs, count, batch)
-
-  augment = configs.build(pretrain.views, views, 'config.views')
-  build = configs.build(pretrain.models, backbone, 'config.backbone')
-  method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=total)
-  rate = configs.build(optim, schedule, 'config.schedule', steps=total)
-  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
-  training = compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=devices, accumulate=accumulate)
+  method, augment, training = assemble(
+      raw, devices, views=views, backbone=backbone, objective=objective, optimizer=optimizer, schedule=schedule,
+      steps=total, examples=indexed, seed=seed, accumulate=accumulate)
   return Run(method, training, devices, batches, raw, augment, total, examples, seed, log_every_steps, saving,
              evaluation)
+
+
+def assemble(raw, mesh, *, views: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, steps: int,
+             examples: int, seed: int, accumulate: int) -> tuple[Objective, Callable, Training]:
+  """The part of `prepare` that needs no data: the objective, the views and the step of a config, on any mesh.
+
+  Args:
+    raw: abstract global batch, as the loader's.
+    mesh: of the devices here, or of others that are only compiled for.
+    steps: of the whole run.
+    examples: in the source (the unlabeled one, where there are two) whose places the batch's 'index' are.
+    others: as in `prepare`.
+  """
+  augment = configs.build(pretrain.views, views, 'config.views')
+  build = configs.build(pretrain.models, backbone, 'config.backbone')
+  method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=steps,
+                         examples=examples)
+  rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
+  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
+  return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
+                                       accumulate=accumulate)
 
 
 def abstract(source, batch: int):

@@ -41,7 +41,7 @@ CASES = {
                 mae_views(size=SIZE, scale=(0.2, 1.))),
     'dino': Case(dict(prototypes=128, hidden=64, bottleneck=32, student_temperature=0.1, teacher_temperature=0.07,
                       teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9, center_momentum=0.9,
-                      freeze_prototypes_steps=0, steps=10),
+                      freeze_prototypes_steps=0),
                  dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
     'fixmatch': Case(dict(classes=CLASSES, threshold=0.26, unlabeled_weight=1., ema_momentum=0.9),
                      fixmatch_views(), streams),

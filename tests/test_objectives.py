@@ -26,7 +26,8 @@ every_objective = pytest.mark.parametrize('name', CASES)
 
 @functools.cache
 def objective(name: str) -> Objective:
-  return config.build(objectives, dict(name=name, **CASES[name].kwargs), 'test', backbone=BACKBONE)
+  return config.build(objectives, dict(name=name, **CASES[name].kwargs), 'test',
+                      backbone=BACKBONE, steps=10, examples=100)
 
 
 @functools.cache
