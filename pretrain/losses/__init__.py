@@ -3,7 +3,20 @@
 Nothing here knows parameters, devices or steps. Inputs of any float dtype; sums and logarithms are taken in float32.
 """
 from pretrain.losses.basic import cross_entropy, normalize, same_shape, soft_cross_entropy
-from pretrain.losses.contrastive import nt_xent
-from pretrain.losses.distillation import dino
-from pretrain.losses.masked import masked_mse, standardize_patches
+from pretrain.losses.contrastive import (
+  barlow_twins,
+  clip,
+  dcl,
+  dclw,
+  info_nce,
+  moco,
+  nt_xent,
+  siglip,
+  sinkhorn,
+  sup_con,
+  swav,
+  vicreg,
+)
+from pretrain.losses.distillation import byol, dino, hidden_mean, ibot, koleo, simsiam, smooth_l1
+from pretrain.losses.masked import masked_l1, masked_mse, standardize_patches
 from pretrain.losses.semi_supervised import confident, fixmatch

@@ -31,3 +31,22 @@ def masked_mse(predicted, target, mask):
   same_shape('masked_mse', patches=predicted.shape[:2], mask=mask.shape)
   error = jnp.mean(jnp.square(predicted.astype(f32) - target.astype(f32)), -1)  # [b, n]
   return jnp.sum(error * mask) / jnp.sum(mask)
+
+
+def masked_l1(predicted, target, mask):
+  """Mean absolute error of the hidden patches only, over the pixels of a patch and all hidden patches of the batch.
+
+  arXiv:2111.09886v2, section 3.4. The authors' code adds 1e-5 to the number of hidden pixels.
+
+  Args:
+    predicted, target: [b, n, p].
+    mask: bool[b, n], True where hidden; at least one is.
+  Returns:
+    f32[].
+  Raises:
+    ValueError: the shapes do not fit.
+  """
+  same_shape('masked_l1', predicted=predicted.shape, target=target.shape)
+  same_shape('masked_l1', patches=predicted.shape[:2], mask=mask.shape)
+  error = jnp.mean(jnp.abs(predicted.astype(f32) - target.astype(f32)), -1)  # [b, n]
+  return jnp.sum(error * mask) / jnp.sum(mask)
