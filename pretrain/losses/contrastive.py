@@ -1,8 +1,8 @@
-"""Contrastive losses: views of one example attract, others repel."""
+"""Contrastive losses: views of one example attract, others repel; or attract alone, while features decorrelate."""
 import jax
 import jax.numpy as jnp
 
-from pretrain.losses.basic import normalize
+from pretrain.losses.basic import cross_entropy, f32, normalize, same_shape
 
 
 def nt_xent(z1, z2, temperature):
@@ -19,14 +19,265 @@ def nt_xent(z1, z2, temperature):
   Raises:
     ValueError: the shapes differ, or b < 2 (there would be no negatives).
   """
-  if z1.shape != z2.shape or z1.ndim != 2 or len(z1) < 2:
-    raise ValueError(f'nt_xent wants two arrays [b, d] of one shape with b >= 2, got {z1.shape} and {z2.shape}')
-  z1, z2 = normalize(z1), normalize(z2)
-  itself = jnp.eye(len(z1), dtype=bool)
-  s11 = jnp.where(itself, -jnp.inf, z1 @ z1.T / temperature)  # [b, b]
-  s22 = jnp.where(itself, -jnp.inf, z2 @ z2.T / temperature)
-  s12 = z1 @ z2.T / temperature
-  positive = jnp.diagonal(s12)
-  first = jax.nn.logsumexp(jnp.concatenate([s12, s11], 1), 1) - positive
-  second = jax.nn.logsumexp(jnp.concatenate([s12.T, s22], 1), 1) - positive
+  s12, s21, positive = similarities('nt_xent', z1, z2, temperature)
+  first = jax.nn.logsumexp(jnp.concatenate([positive[:, None], s12], 1), 1) - positive
+  second = jax.nn.logsumexp(jnp.concatenate([positive[:, None], s21], 1), 1) - positive
   return (jnp.mean(first) + jnp.mean(second)) / 2
+
+
+def info_nce(query, keys, positive, temperature):
+  """Cross-entropy of telling each query's positive from all keys by cosine similarity, mean over the queries.
+
+  arXiv:1807.03748v2, eq. 4, with cosine / temperature as the log of its score.
+
+  Args:
+    query, keys: [b, d], [m, d] of any scale (normalised here).
+    positive: i32[b] in [0, m), the row of each query's positive.
+    temperature: > 0, dimensionless.
+  Returns:
+    f32[], nats. The gradient flows to both sides; the caller stops it where a paper does.
+  Raises:
+    ValueError: the shapes do not fit.
+  """
+  same_shape('info_nce', query=query.shape[1:], keys=keys.shape[1:])
+  logits = normalize(query) @ normalize(keys).T / temperature  # [b, m]
+  return jnp.mean(cross_entropy(logits, positive))
+
+
+def moco(query, key, queue, temperature):
+  """Cross-entropy of telling a query's key from a queue of other examples' keys, mean over the queries.
+
+  arXiv:1911.05722v3, eq. 1 and algorithm 1; no gradient to keys and queue.
+
+  Args:
+    query, key: [b, d] of any scale (normalised here); row i of both is example i.
+    queue: [q, d], keys of earlier examples of any scale (normalised here).
+    temperature: > 0, dimensionless.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes do not fit.
+  """
+  same_shape('moco', query=query.shape, key=key.shape)
+  same_shape('moco', query=query.shape[1:], queue=queue.shape[1:])
+  query, key, queue = normalize(query), *jax.lax.stop_gradient((normalize(key), normalize(queue)))
+  positive = jnp.sum(query * key, -1, keepdims=True)  # [b, 1]
+  logits = jnp.concatenate([positive, query @ queue.T], 1) / temperature  # [b, 1 + q]
+  return jnp.mean(cross_entropy(logits, jnp.zeros(len(query), jnp.int32)))
+
+
+def sup_con(z, label, temperature):
+  """Supervised contrast: all views of a class attract each other and repel the rest, mean over the b * v anchors.
+
+  arXiv:2004.11362v5, eq. 2 (the sum over positives outside the logarithm). The authors' code multiplies by temperature
+  / base_temperature (0.07), which is left to the learning rate. An anchor without positives counts 0: possible for
+  v = 1 alone.
+
+  Args:
+    z: [b, v, d] projections of any scale (normalised here).
+    label: int[b], the class of an example.
+    temperature: > 0, dimensionless.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes do not fit, or b * v < 2.
+  """
+  b, v = z.shape[:2]
+  same_shape('sup_con', examples=(b,), label=label.shape)
+  if b * v < 2:
+    raise ValueError(f'sup_con wants at least two views in the batch, got z {z.shape}')
+  z, label = normalize(z).reshape(b * v, -1), jnp.repeat(label, v)  # views of an example are neighbours
+  itself = jnp.eye(b * v, dtype=bool)
+  logits = z @ z.T / temperature  # [b v, b v]
+  log_probability = logits - jax.nn.logsumexp(jnp.where(itself, -jnp.inf, logits), 1, keepdims=True)
+  positives = (label[:, None] == label[None]) & ~itself
+  each = jnp.sum(log_probability * positives, 1) / jnp.maximum(jnp.sum(positives, 1), 1)
+  return -jnp.mean(each)
+
+
+def dcl(z1, z2, temperature):
+  """Decoupled contrast: InfoNCE without the positive pair in the denominator, mean over all 2b anchors.
+
+  arXiv:2110.06848v3, section 3, L_DC.
+
+  Args:
+    z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
+    temperature: > 0, dimensionless.
+  Returns:
+    f32[], nats; it has no lower bound of 0.
+  Raises:
+    ValueError: the shapes differ, or b < 2 (there would be no negatives).
+  """
+  s12, s21, positive = similarities('dcl', z1, z2, temperature)
+  return jnp.mean(jax.nn.logsumexp(s12, 1) + jax.nn.logsumexp(s21, 1)) / 2 - jnp.mean(positive)
+
+
+def dclw(z1, z2, temperature, sigma):
+  """Decoupled contrast with less weight on the pairs that agree already, mean over all 2b anchors.
+
+  arXiv:2110.06848v3, section 3, L_DCW: the positive similarity times w = 2 - exp(s / sigma) / mean(exp(s / sigma)), a
+  negative von Mises-Fisher weight of mean 1. As in the authors' code the gradient flows through the weight too.
+
+  Args:
+    z1, z2, temperature: as for `dcl`.
+    sigma: > 0, dimensionless; 0.5 in the paper.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes differ, or b < 2.
+  """
+  s12, s21, positive = similarities('dclw', z1, z2, temperature)
+  weight = 2 - len(z1) * jax.nn.softmax(positive * temperature / sigma)  # [b]
+  return jnp.mean(jax.nn.logsumexp(s12, 1) + jax.nn.logsumexp(s21, 1)) / 2 - jnp.mean(weight * positive)
+
+
+def similarities(what, z1, z2, temperature):
+  """Cosine / temperature of both views' anchors with all negatives, and of the positive pairs.
+
+  Args:
+    what: the caller, for its error.
+    z1, z2: [b, d] of any scale, b >= 2.
+  Returns:
+    f32[b, 2b] of z1 with [z2, z1], f32[b, 2b] of z2 with [z1, z2], -inf at positives and the anchor itself; f32[b].
+  """
+  if z1.shape != z2.shape or z1.ndim != 2 or len(z1) < 2:
+    raise ValueError(f'{what} wants two arrays [b, d] of one shape with b >= 2, got {z1.shape} and {z2.shape}')
+  z1, z2 = normalize(z1), normalize(z2)
+  same = jnp.eye(len(z1), dtype=bool)
+  s11, s22, s12 = z1 @ z1.T / temperature, z2 @ z2.T / temperature, z1 @ z2.T / temperature  # [b, b]
+  first, second = (jnp.concatenate([jnp.where(same, -jnp.inf, s) for s in pair], 1)
+                   for pair in ((s12, s11), (s12.T, s22)))
+  return first, second, jnp.diagonal(s12)
+
+
+def sinkhorn(logits, epsilon, iterations):
+  """Soft assignments that use all prototypes equally: the entropic optimal transport of examples to prototypes.
+
+  arXiv:2006.09882v5, eq. 3 to 5 and appendix A.1, in the logarithm. No gradient flows back.
+
+  Args:
+    logits: [b, k] inner products with the prototypes.
+    epsilon: > 0, weight of the entropy; 0.05 in the paper.
+    iterations: >= 1, static; 3 in the paper. Each makes the columns' sums equal, then the rows'.
+  Returns:
+    f32[b, k], rows sum to 1, columns to about b / k.
+  Raises:
+    ValueError: iterations < 1.
+  """
+  if iterations < 1:
+    raise ValueError(f'sinkhorn wants at least one iteration, got {iterations}')
+  log_codes = jax.lax.stop_gradient(logits).astype(f32) / epsilon
+  for _ in range(iterations):
+    log_codes = jax.nn.log_softmax(jax.nn.log_softmax(log_codes, 0), 1)
+  return jnp.exp(log_codes)
+
+
+def swav(logits, codes, temperature):
+  """Swapped prediction: each view predicts the codes of every other view that has some; mean over these pairs and b.
+
+  arXiv:2006.09882v5, eq. 2 and 6 (a mean where the paper sums, as in the authors' code).
+
+  Args:
+    logits: [v, b, k] inner products with the prototypes; the first g views are those of the codes.
+    codes: [g, b, k], rows sum to 1; no gradient.
+    temperature: > 0, dimensionless.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: fewer views than codes, or only one (there would be no pair); other shapes differ.
+  """
+  v, g = len(logits), len(codes)
+  if v < max(2, g):
+    raise ValueError(f'swav wants at least 2 views and no fewer than the codes; got {v} and {g}')
+  same_shape('swav', logits=logits.shape[1:], codes=codes.shape[1:])
+  logp = jax.nn.log_softmax(logits.astype(f32) / temperature)
+  pairs = -jnp.einsum('gbk,vbk->gv', jax.lax.stop_gradient(codes).astype(f32), logp) / logits.shape[1]  # mean over b
+  different = 1 - jnp.eye(g, v)
+  return jnp.sum(pairs * different) / jnp.sum(different)
+
+
+def barlow_twins(z1, z2, weight):
+  """The cross-correlation of two views' features is drawn to the identity.
+
+  arXiv:2103.03230v3, eq. 1 and 2, algorithm 1. Features are standardised over the batch as by the authors' BatchNorm
+  without gain: biased variance, 1e-5 added to it.
+
+  Args:
+    z1, z2: [b, d] projections of any scale; row i of both is example i.
+    weight: lambda >= 0, of the off-diagonal terms; 0.0051 in the paper.
+  Returns:
+    f32[], the sum over the d * d entries.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  same_shape('barlow_twins', z1=z1.shape, z2=z2.shape)
+  z1, z2 = ((z - z.mean(0, keepdims=True)) * jax.lax.rsqrt(z.var(0, keepdims=True) + 1e-5)
+            for z in (z1.astype(f32), z2.astype(f32)))
+  correlation = z1.T @ z2 / len(z1)  # [d, d]
+  same = jnp.eye(len(correlation), dtype=bool)
+  return jnp.sum(jnp.where(same, jnp.square(1 - correlation), weight * jnp.square(correlation)))
+
+
+def vicreg(z1, z2, invariance, variance, covariance):
+  """Two views agree, each feature keeps a standard deviation of 1 and features do not correlate.
+
+  arXiv:2105.04906v3, eq. 1 to 6, gamma = 1 and epsilon = 1e-4. As in the authors' code, with which the paper's weights
+  go, the invariance is a mean over d too (eq. 5: a sum), the variance the mean of the two views' (eq. 6: their sum);
+  the covariance is the sum of both views' as in eq. 6. Variances and covariances are unbiased.
+
+  Args:
+    z1, z2: [b, d] projections of any scale; row i of both is example i; b >= 2.
+    invariance, variance, covariance: weights >= 0; 25, 25 and 1 in the paper.
+  Returns:
+    f32[], and the unweighted terms {'invariance', 'variance', 'covariance'}.
+  Raises:
+    ValueError: the shapes differ, or b < 2.
+  """
+  same_shape('vicreg', z1=z1.shape, z2=z2.shape)
+  b, d = z1.shape
+  if b < 2:
+    raise ValueError(f'vicreg wants at least two examples, got {z1.shape}')
+  centered = [z - z.mean(0, keepdims=True) for z in (z1.astype(f32), z2.astype(f32))]
+  covariances = [z.T @ z / (b - 1) for z in centered]  # [d, d]
+  hinge = lambda c: jnp.mean(jnp.maximum(0., 1. - jnp.sqrt(jnp.diagonal(c) + 1e-4)))
+  off_diagonal = lambda c: jnp.sum(jnp.square(jnp.where(jnp.eye(d, dtype=bool), 0., c))) / d
+  terms = {'invariance': jnp.mean(jnp.square(z1.astype(f32) - z2.astype(f32))),
+           'variance': sum(map(hinge, covariances)) / 2, 'covariance': sum(map(off_diagonal, covariances))}
+  return (invariance * terms['invariance'] + variance * terms['variance'] + covariance * terms['covariance']), terms
+
+
+def clip(image, text, scale):
+  """Cross-entropy of telling each image's text from all texts, and each text's image: the mean of the two.
+
+  arXiv:2103.00020v1, figure 3.
+
+  Args:
+    image, text: [b, d] of any scale (normalised here); row i of both is pair i.
+    scale: f32[] > 0, of the cosines: the exponential of what is learned.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  same_shape('clip', image=image.shape, text=text.shape)
+  logits, pairs = scale * normalize(image) @ normalize(text).T, jnp.arange(len(image))
+  return (jnp.mean(cross_entropy(logits, pairs)) + jnp.mean(cross_entropy(logits.T, pairs))) / 2
+
+
+def siglip(image, text, scale, bias):
+  """Whether an image and a text belong together, a logistic regression on all b * b pairs; the sum over b.
+
+  arXiv:2303.15343v4, eq. 1 and algorithm 1.
+
+  Args:
+    image, text: [b, d] of any scale (normalised here); row i of both is pair i.
+    scale: f32[] > 0, of the cosines: the exponential of what is learned; bias: f32[].
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  same_shape('siglip', image=image.shape, text=text.shape)
+  logits = scale * normalize(image) @ normalize(text).T + bias  # [b, b]
+  sign = 2 * jnp.eye(len(logits)) - 1
+  return -jnp.sum(jax.nn.log_sigmoid(sign * logits)) / len(logits)
