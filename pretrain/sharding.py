@@ -2,6 +2,7 @@
 
 Everything else is written over global arrays; `jax.jit` with the shardings made here inserts the communication.
 """
+import difflib
 import re
 from typing import Any
 
@@ -9,9 +10,19 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from pretrain.config import ConfigError
+from pretrain.config import ConfigError, nearest
 
+Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
 BATCH = ('replica', 'data', 'fsdp')  # a batch is split over these axes, in this order
+# which dimension of an array is split over tensor: the features between two layers, so that the first needs no
+# communication and the second sums its outputs (1909.08053v4, section 3)
+TENSOR = (
+    (r'attention/qkv/kernel$', -2), (r'attention/qkv/bias$', -2), (r'attention/out/kernel$', -3),
+    (r'mlp1/(kernel|bias)$', -1), (r'mlp2/kernel$', -2),
+    (r'convs/[02468]/kernel$', -1), (r'convs/[13579]/kernel$', -2),
+    (r'layers/[02468]/kernel$', -1), (r'layers/[13579]/kernel$', -2),
+    (r'prototypes$', -1),
+)
 
 
 def make_mesh(*, replica: int = 1, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
@@ -49,29 +60,55 @@ def check_divisible(batch: int, mesh: Mesh, what: str) -> None:
                       f'shares of a batch; nearest: {max(1, round(batch / parts)) * parts}')
 
 
-def shardings(tree: Any, mesh: Mesh, rules: tuple[tuple[str, PartitionSpec], ...] = (), min_size: int = 2 ** 12) -> Any:
+def shardings(tree: Any, mesh: Mesh, rules: Rules = (), min_size: int = 2 ** 12) -> Any:
   """A sharding for every array of a state, by path and shape; the same for params, optimizer state and teacher.
 
-  The first rule whose pattern is found in the path ('params/backbone/blocks/0/mlp/kernel') wins; axes of it that do
-  not divide their dimension are dropped. Without a rule the largest dimension that fsdp divides is split over it,
-  unless the array has fewer than `min_size` elements: gathering many small arrays costs more than it saves.
+  The first of `rules` whose pattern is found in the path ('params/backbone/blocks/0/mlp/kernel') wins: its axes stand
+  for the last dimensions of the array, None for one that stays whole. Otherwise the dimension that `TENSOR` names is
+  split over tensor, and the largest other one that fsdp divides over fsdp, unless the array has fewer than `min_size`
+  elements: gathering many small arrays costs more than it saves. An axis that does not divide its dimension is
+  dropped.
+
+  Raises:
+    ConfigError: a rule that no path matches, or with an axis that the mesh does not have.
   """
-  size = mesh.shape['fsdp']
+  paths = [_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+  for pattern, axes in rules:
+    if unknown := [axis for axis in axes if axis is not None and axis not in mesh.shape]:
+      raise ConfigError(f'config.rules: {pattern!r} wants the axis {unknown[0]!r}{nearest(unknown[0], mesh.shape)}')
+    if not any(re.search(pattern, path) for path in paths):
+      close = difflib.get_close_matches(pattern, paths, 1, 0.)
+      raise ConfigError(f'config.rules: {pattern!r} is found in no path of the state; nearest: {close[0]!r}')
 
   def choose(path, leaf):
-    name = jax.tree_util.keystr(path, simple=True, separator='/')
-    for pattern, spec in rules:
-      if re.search(pattern, name) and len(spec) <= len(leaf.shape):
-        fits = [axis if axis is None or n % mesh.shape[axis] == 0 else None
-                for n, axis in zip(leaf.shape, spec, strict=False)]
-        return NamedSharding(mesh, PartitionSpec(*fits))
-    candidates = [axis for axis, n in enumerate(leaf.shape) if n % size == 0]
-    if size == 1 or leaf.size < min_size or not candidates:
-      return replicated(mesh)
-    split = max(candidates, key=lambda axis: leaf.shape[axis])
-    return NamedSharding(mesh, PartitionSpec(*['fsdp' if axis == split else None for axis in range(leaf.ndim)]))
+    name = _path(path)
+    for pattern, axes in rules:
+      if re.search(pattern, name) and len(axes) <= leaf.ndim:
+        return _named(mesh, leaf.shape, (None,) * (leaf.ndim - len(axes)) + tuple(axes))
+    axes: list[str | None] = [None] * leaf.ndim
+    for pattern, dimension in TENSOR:
+      if re.search(pattern, name) and -dimension <= leaf.ndim and leaf.shape[dimension] % mesh.shape['tensor'] == 0:
+        axes[dimension] = 'tensor'
+        break
+    free = [i for i, n in enumerate(leaf.shape) if axes[i] is None and n % mesh.shape['fsdp'] == 0]
+    if leaf.size >= min_size and free:
+      axes[max(free, key=lambda i: leaf.shape[i])] = 'fsdp'
+    return _named(mesh, leaf.shape, axes)
 
   return jax.tree_util.tree_map_with_path(choose, tree)
+
+
+def _path(path) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def _named(mesh: Mesh, shape, axes) -> NamedSharding:
+  """Axes of size 1, and those that do not divide their dimension, are left out."""
+  fits = [axis if axis and mesh.shape[axis] > 1 and n % mesh.shape[axis] == 0 else None
+          for n, axis in zip(shape, axes, strict=True)]
+  while fits and fits[-1] is None:
+    fits.pop()
+  return NamedSharding(mesh, PartitionSpec(*fits))
 
 
 def abstract(tree: Any, layout: Any) -> Any:

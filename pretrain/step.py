@@ -89,11 +89,12 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
 
 
 def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransformation, schedule: Callable, *,
-                 seed: int, batch, mesh, accumulate: int = 1) -> Training:
+                 seed: int, batch, mesh, accumulate: int = 1, rules: sharding.Rules = ()) -> Training:
   """Lays the state out on the mesh and jits init and step; nothing is computed or compiled yet.
 
   Args:
     batch: abstract raw global batch.
+    rules: see `sharding.shardings`.
   Raises:
     ConfigError: accumulation of an objective whose examples depend on each other, or a batch it does not divide.
     ValueError: the views do not deliver what the objective wants.
@@ -113,7 +114,7 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
                       accumulate=accumulate)
 
   shapes = jax.eval_shape(init)
-  layout = sharding.shardings(shapes, mesh)
+  layout = sharding.shardings(shapes, mesh, rules)
   everywhere = sharding.replicated(mesh)
   return Training(
       jax.jit(init, out_shardings=layout),
