@@ -24,6 +24,8 @@ class Objective(NamedTuple):
   encode:  (params, memory, images f32[b, h, w, c] in [0, 1]) -> features f32[b, d]. All that evaluators ever see.
   predict: (params, memory, images) -> probabilities f32[b, k], where the method has classes.
   couples_batch: True if one example's loss depends on the others, so that accumulating gradients would change them.
+  parts:   (embed, couple) where the loss is made of two, see `in_parts`, and examples meet only in the second: then the
+           gradient of the whole batch can be had in chunks (`config.grad_cache`).
   """
   batch: dict[str, str]
   init: Callable
@@ -32,6 +34,27 @@ class Objective(NamedTuple):
   encode: Callable
   predict: Callable | None = None
   couples_batch: bool = False
+  parts: tuple[Callable, Callable] | None = None
+
+
+def in_parts(net: Net, embed: Callable, couple: Callable) -> dict[str, Any]:
+  """`loss` and `parts` of a method that embeds examples, each alone, and then compares them; arguments of `Objective`.
+
+  Args:
+    net: if its `backbone` has batch statistics, examples meet in `embed` already, and there are no `parts`.
+    embed: (params, memory, batch, key, step) -> (h, carry); h a pytree of arrays [b, ...], by example.
+    couple: (params, h, carry, memory, batch, step) -> (loss, (carry, metrics)), with the small heads; not the images.
+  """
+  def loss(params, memory, batch, key, step):
+    h, carry = embed(params, memory, batch, key, step)
+    return couple(params, h, carry, memory, batch, step)
+
+  return dict(loss=loss, parts=None if 'backbone' in net.coupled else (embed, couple))
+
+
+def flat(views):
+  """[b, v, ...] -> [b * v, ...], the views of an example beside each other: no example leaves its device."""
+  return views.reshape(-1, *views.shape[2:])
 
 
 def keep(params, memory, carry, step):

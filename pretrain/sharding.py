@@ -85,15 +85,15 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = (), min_size: int = 2 ** 12)
     for pattern, axes in rules:
       if re.search(pattern, name) and len(axes) <= leaf.ndim:
         return _named(mesh, leaf.shape, (None,) * (leaf.ndim - len(axes)) + tuple(axes))
-    axes: list[str | None] = [None] * leaf.ndim
+    split: list[str | None] = [None] * leaf.ndim
     for pattern, dimension in TENSOR:
       if re.search(pattern, name) and -dimension <= leaf.ndim and leaf.shape[dimension] % mesh.shape['tensor'] == 0:
-        axes[dimension] = 'tensor'
+        split[dimension] = 'tensor'
         break
-    free = [i for i, n in enumerate(leaf.shape) if axes[i] is None and n % mesh.shape['fsdp'] == 0]
+    free = [i for i, n in enumerate(leaf.shape) if split[i] is None and n % mesh.shape['fsdp'] == 0]
     if leaf.size >= min_size and free:
-      axes[max(free, key=lambda i: leaf.shape[i])] = 'fsdp'
-    return _named(mesh, leaf.shape, axes)
+      split[max(free, key=lambda i: leaf.shape[i])] = 'fsdp'
+    return _named(mesh, leaf.shape, split)
 
   return jax.tree_util.tree_map_with_path(choose, tree)
 

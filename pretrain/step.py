@@ -51,12 +51,13 @@ def init_state(objective: Objective, views: Callable, tx: optax.GradientTransfor
 
 
 def train_step(state: TrainState, batch, *, objective: Objective, views: Callable, tx: optax.GradientTransformation,
-               schedule: Callable, seed: int, accumulate: int = 1) -> tuple[TrainState, dict]:
+               schedule: Callable, seed: int, accumulate: int = 1, grad_cache: int = 1) -> tuple[TrainState, dict]:
   """One step. Randomness is a function of (seed, step) and, in the views, of each example's index and epoch.
 
   Args:
     batch: raw global batch, {'image': u8[b, h, w, c], 'index': i32[b], 'epoch': i32[b], ...} or a dict of such.
     accumulate: into how many parts to split the batch, one after the other; gradients and carries are averaged.
+    grad_cache: the same for objectives that compare examples: embeddings part by part, compared all together.
   Returns:
     the next state, and f32 scalars: loss (the number minimised), lr, grad_norm and the objective's own; and i32
     nonfinite, as in the state.
@@ -68,14 +69,16 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
     loss = lambda params: objective.loss(params, state.memory, views(part, views_key), loss_key, state.step)
     return jax.value_and_grad(loss, has_aux=True)(state.params)
 
-  if accumulate == 1:
-    (loss, (carry, metrics)), grads = gradient(batch)
-  else:  # rows i, i + accumulate, ... are part i: every device keeps the rows it has
-    parts = jax.tree.map(lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), batch)
+  if grad_cache > 1:
+    (loss, (carry, metrics)), grads = cached_gradient(objective, state, batch, views, views_key, loss_key, grad_cache)
+  elif accumulate > 1:
+    parts = split(batch, accumulate)
     shapes = jax.eval_shape(gradient, jax.tree.map(lambda x: x[0], parts))
     total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     total, _ = jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, gradient(part)), None), total, parts)
     (loss, (carry, metrics)), grads = jax.tree.map(lambda x: x / accumulate, total)
+  else:
+    (loss, (carry, metrics)), grads = gradient(batch)
 
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
@@ -88,30 +91,79 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   return TrainState(state.step + 1, params, memory, opt_state, nonfinite), metrics
 
 
+def split(batch, parts: int):
+  """[b, ...] -> [parts, b / parts, ...]: rows i, i + parts, ... are part i, so that every device keeps its rows."""
+  return jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+
+
+def join(parts):
+  """The inverse of `split`."""
+  return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), parts)
+
+
+def cached_gradient(objective: Objective, state: TrainState, batch, views: Callable, views_key, loss_key, parts: int):
+  """Loss and gradient of the whole batch with the memory of a part: GradCache (arXiv:2101.06983v2, section 3.3).
+
+  Embeds part by part without keeping what the backward pass would need, takes the loss and its gradient in all the
+  embeddings, then embeds again part by part to carry that gradient into the parameters. One forward pass more.
+  """
+  assert objective.parts  # `compile_step` sees to that
+  embed, couple = objective.parts
+
+  def represent(params, part):
+    return embed(params, state.memory, views(part, views_key), loss_key, state.step)
+
+  chunks = split(batch, parts)
+  _, (h, carry) = jax.lax.scan(lambda _, part: (None, represent(state.params, part)), None, chunks)
+  carry = jax.tree.map(lambda x: jnp.mean(x, 0), carry)
+  whole = views(batch, views_key)  # labels and indices: what `couple` does not use, the compiler does not make
+  (loss, aux), (grads, dh) = jax.value_and_grad(couple, argnums=(0, 1), has_aux=True)(
+      state.params, join(h), carry, state.memory, whole, state.step)
+
+  def backward(total, part_and_dh):
+    part, dh = part_and_dh
+    _, pull, _ = jax.vjp(lambda params: represent(params, part), state.params, has_aux=True)
+    return jax.tree.map(jnp.add, total, pull(dh)[0]), None
+
+  grads, _ = jax.lax.scan(backward, grads, (chunks, split(dh, parts)))
+  return (loss, aux), grads
+
+
 def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransformation, schedule: Callable, *,
-                 seed: int, batch, mesh, accumulate: int = 1, rules: sharding.Rules = ()) -> Training:
+                 seed: int, batch, mesh, accumulate: int = 1, grad_cache: int = 1,
+                 rules: sharding.Rules = ()) -> Training:
   """Lays the state out on the mesh and jits init and step; nothing is computed or compiled yet.
 
   Args:
     batch: abstract raw global batch.
     rules: see `sharding.shardings`.
   Raises:
-    ConfigError: accumulation of an objective whose examples depend on each other, or a batch it does not divide.
+    ConfigError: a batch that cannot be split like this without changing the gradient, or that the parts do not divide.
     ValueError: the views do not deliver what the objective wants.
   """
+  if accumulate > 1 and grad_cache > 1:
+    raise ConfigError(f'config: wanted one of accumulate and grad_cache, got {accumulate} and {grad_cache}')
   if accumulate > 1 and objective.couples_batch:
+    advice = f'grad_cache={accumulate} computes the gradient of the whole batch in as many parts' if objective.parts \
+        else 'wanted 1'
     raise ConfigError(f'config.accumulate: {accumulate} parts would change this objective, in which the loss of an '
-                      'example depends on the others in the batch (its loss or batch normalisation); wanted 1')
-  if any(len(x.shape) and x.shape[0] % accumulate for x in jax.tree.leaves(batch)):
-    shapes = jax.tree.map(lambda x: x.shape, batch)
-    raise ConfigError(f'config.accumulate: {accumulate} does not divide the batch {shapes}')
+                      f'example depends on the others in the batch (its loss or batch normalisation); {advice}')
+  if grad_cache > 1 and not objective.parts:
+    advice = ('this one does not say how (Objective.parts), or its backbone has batch normalisation; wanted 1, or a '
+              'backbone with another norm' if objective.couples_batch else f'wanted accumulate={grad_cache}')
+    raise ConfigError(f'config.grad_cache: {grad_cache} parts need an objective that compares examples after '
+                      f'embedding each alone; {advice}')
+  for name, parts in (('accumulate', accumulate), ('grad_cache', grad_cache)):
+    if parts < 1 or any(len(x.shape) and x.shape[0] % parts for x in jax.tree.leaves(batch)):
+      shapes = jax.tree.map(lambda x: x.shape, batch)
+      raise ConfigError(f'config.{name}: {parts} does not divide the batch {shapes}')
 
   def init():
     return init_state(objective, views, tx, seed, batch)
 
   def step(state, batch):
     return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, seed=seed,
-                      accumulate=accumulate)
+                      accumulate=accumulate, grad_cache=grad_cache)
 
   shapes = jax.eval_shape(init)
   layout = sharding.shardings(shapes, mesh, rules)

@@ -70,8 +70,8 @@ class Run(NamedTuple):
 
 def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
             checkpoint: dict, steps: int | None = None, epochs: float | None = None, seed: int = 0,
-            log_every_steps: int = 50, accumulate: int = 1, labels: dict | None = None, unlabeled: dict | None = None,
-            mesh: dict | None = None, rules: tuple = (), evaluate: dict | None = None,
+            log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1, labels: dict | None = None,
+            unlabeled: dict | None = None, mesh: dict | None = None, rules: tuple = (), evaluate: dict | None = None,
             max_bad_share: float = 0.01) -> Run:
   """The keys of every config are the arguments of this function.
 
@@ -82,7 +82,7 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
     optimizer, schedule: of pretrain/optim.py.
     batch: global, in examples (labeled ones, where there are two streams).
     steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two).
-    accumulate: parts that a batch is computed in, one after the other.
+    accumulate, grad_cache: parts that a batch is computed in, one after the other; see `step.train_step`.
     mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
     rules: how arrays are split over the mesh where the default is not wanted, see `sharding.shardings`.
     checkpoint, evaluate: `Saving`, `Evaluation`.
@@ -120,13 +120,14 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
   method, augment, training = assemble(
       raw, devices, views=views, backbone=backbone, objective=objective, optimizer=optimizer, schedule=schedule,
       steps=total, examples=indexed, seed=seed, accumulate=accumulate,
-      rules=rules)
+      grad_cache=grad_cache, rules=rules)
   return Run(method, training, devices, batches, raw, augment, total, examples, seed, log_every_steps, saving,
              evaluation)
 
 
 def assemble(raw, mesh, *, views: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, steps: int,
-             examples: int, seed: int, accumulate: int = 1, rules: tuple = ()) -> tuple[Objective, Callable, Training]:
+             examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1,
+             rules: tuple = ()) -> tuple[Objective, Callable, Training]:
   """The part of `prepare` that needs no data: the objective, the views and the step of a config, on any mesh.
 
   Args:
@@ -143,7 +144,7 @@ def assemble(raw, mesh, *, views: dict, backbone: dict, objective: dict, optimiz
   rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
   tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
   return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
-                                       accumulate=accumulate, rules=rules)
+                                       accumulate=accumulate, grad_cache=grad_cache, rules=rules)
 
 
 def abstract(source, batch: int):

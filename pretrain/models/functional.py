@@ -19,11 +19,16 @@ class Net(NamedTuple):
 
   init:  key -> (params, mutable), nested dicts of arrays; `mutable` holds what is not trained (batch statistics).
   apply: (params, mutable, call) -> (outputs, mutable), where `call(module)` runs any of the module's methods.
-  couples_batch: True where the outputs of one example depend on the others: the module has batch statistics.
+  coupled: the parts of the module that have batch statistics, so that outputs of one example depend on the others.
   """
   init: Callable
   apply: Callable
-  couples_batch: bool
+  coupled: frozenset[str]
+
+  @property
+  def couples_batch(self) -> bool:
+    """Whether any part has batch statistics."""
+    return bool(self.coupled)
 
 
 def functional(build: Callable[[nnx.Rngs], nnx.Module]) -> Net:
@@ -54,7 +59,7 @@ def functional(build: Callable[[nnx.Rngs], nnx.Module]) -> Net:
     _, _, mutable = nnx.split(module, nnx.Param, ...)
     return outputs, nnx.to_pure_dict(mutable)
 
-  return Net(init, apply, couples_batch=bool(wanted[1]))
+  return Net(init, apply, coupled=frozenset(path.split('/')[0] for path in wanted[1]))
 
 
 def paths(tree: Any) -> frozenset[str]:

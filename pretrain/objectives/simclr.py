@@ -1,13 +1,12 @@
 """SimCLR: A Simple Framework for Contrastive Learning of Visual Representations (contrastive)."""
 from collections.abc import Callable
 
-import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, plain
+from pretrain.objective import Objective, flat, in_parts, plain
 
 
 def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float) -> Objective:
@@ -28,12 +27,15 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
 
   net = functional(parts)
 
-  def loss(params, memory, batch, key, step):
+  def embed(params, memory, batch, key, step):
     del step
-    x = jnp.concatenate([batch['views'][:, 0], batch['views'][:, 1]])  # [2b, h, w, c]
-    z, statistics = net.apply(params, memory['statistics'],
-                              lambda m: m.projector(m.backbone(x, train=True, key=key), train=True))
-    z1, z2 = jnp.split(z, 2)
-    return losses.nt_xent(z1, z2, temperature), ({'statistics': statistics}, {})
+    h, statistics = net.apply(params, memory['statistics'],
+                              lambda m: m.backbone(flat(batch['views']), train=True, key=key))
+    return h.reshape(len(batch['views']), 2, -1), {'statistics': statistics}
 
-  return Objective({'views': 'b 2 h w c'}, loss=loss, **plain(net, couples_batch=True))
+  def couple(params, h, carry, memory, batch, step):
+    del memory, batch, step
+    z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
+    return losses.nt_xent(z[:, 0], z[:, 1], temperature), ({'statistics': statistics}, {})
+
+  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple), **plain(net, couples_batch=True))
