@@ -80,12 +80,12 @@ def sup_con(z, label, temperature):
   Returns:
     f32[], nats.
   Raises:
-    ValueError: the shapes do not fit, or b * v < 2.
+    ValueError: the shapes do not fit, another rank, or b * v < 2.
   """
-  b, v = z.shape[:2]
+  if z.ndim != 3 or z.shape[0] * z.shape[1] < 2:
+    raise ValueError(f'sup_con wants z [b, v, d] of at least two views, got {z.shape}')
+  b, v, _ = z.shape
   same_shape('sup_con', examples=(b,), label=label.shape)
-  if b * v < 2:
-    raise ValueError(f'sup_con wants at least two views in the batch, got z {z.shape}')
   z, label = normalize(z).reshape(b * v, -1), jnp.repeat(label, v)  # views of an example are neighbours
   itself = jnp.eye(b * v, dtype=bool)
   logits = z @ z.T / temperature  # [b v, b v]
