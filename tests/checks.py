@@ -1,5 +1,6 @@
 """How tests compare a loss with its slow twin: values, gradients, and points that must stay finite."""
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tests.reference import numeric
@@ -22,6 +23,33 @@ def assert_gradient(loss, twin, *arrays):
     wanted = numeric.gradient(lambda x, at=position: twin(*arrays[:at], x, *arrays[at + 1:]), arrays[position])
     assert np.abs(wanted).max() > 1e-4, 'the point has no gradient to compare'
     assert_close(gradient, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
+def is_array(x) -> bool:
+  return isinstance(x, np.ndarray) and x.dtype == np.float32
+
+
+def assert_gradient_in(moving: tuple[int, ...], loss, twin, *arguments):
+  """`assert_gradient` in the arguments at the positions `moving`; the gradient is zero in all other arrays of rows.
+
+  A vector among the others, such as a center, is a running mean that nothing differentiates: its gradient is not asked.
+  """
+  def at(function):
+    return lambda *moved: function(*(moved[moving.index(i)] if i in moving else x for i, x in enumerate(arguments)))
+
+  assert_gradient(at(loss), at(twin), *(arguments[i] for i in moving))
+  constant = tuple(i for i, x in enumerate(arguments) if is_array(x) and x.ndim > 1 and i not in moving)
+  for gradient in jax.grad(loss, constant)(*arguments) if constant else ():
+    assert np.all(np.asarray(gradient) == 0)
+
+
+def assert_half_precision(loss, twin, *arguments):
+  """Of bfloat16 arrays the loss is the float32 that the twin gives of the same numbers: nothing is summed in them."""
+  halves = [jnp.asarray(x, jnp.bfloat16) if is_array(x) else x for x in arguments]
+  result = loss(*halves)
+  assert result.dtype == jnp.float32
+  assert_close(result, twin(*(np.asarray(h, np.float64) if is_array(x) else x
+                              for h, x in zip(halves, arguments, strict=True))))
 
 
 def assert_finite(loss, *points):
