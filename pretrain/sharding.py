@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pretrain.config import ConfigError, nearest
@@ -25,22 +26,41 @@ TENSOR = (
 )
 
 
-def make_mesh(*, replica: int = 1, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
+def make_mesh(*, replica: int | None = None, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
   """A mesh with the axes replica, data, fsdp and tensor; one size may be -1: what is left of the devices.
 
+  Replica is the outermost: several slices of TPUs, which a slow network joins, are so many parts of it.
+
+  Args:
+    replica: None for the number of slices.
+    devices: all of them when None; those of a topology that is only compiled for will do.
   Raises:
-    ConfigError: the sizes do not multiply to the number of devices.
+    ConfigError: the sizes do not multiply to the number of devices, or replica to that of slices.
   """
   devices = jax.devices() if devices is None else devices
-  sizes = dict(replica=replica, data=data, fsdp=fsdp, tensor=tensor)
+  slices = len({getattr(device, 'slice_index', 0) for device in devices if device.platform == 'tpu'}) or 1
+  sizes = mesh_sizes(len(devices), slices, replica=replica, data=data, fsdp=fsdp, tensor=tensor)
+  kinds, shape = (AxisType.Auto,) * len(sizes), tuple(sizes.values())
+  if slices == 1:
+    return jax.make_mesh(shape, tuple(sizes), axis_types=kinds, devices=devices)
+  return Mesh(mesh_utils.create_hybrid_device_mesh((shape[0] // slices, *shape[1:]), (slices, 1, 1, 1), devices,
+                                                   allow_split_physical_axes=True), tuple(sizes), axis_types=kinds)
+
+
+def mesh_sizes(devices: int, slices: int = 1, *, replica: int | None = None, data: int = -1, fsdp: int = 1,
+               tensor: int = 1) -> dict[str, int]:
+  """The sizes of `make_mesh` for so many devices in so many slices; raises as it does."""
+  sizes = dict(replica=slices if replica is None else replica, data=data, fsdp=fsdp, tensor=tensor)
   free = [name for name, size in sizes.items() if size == -1]
   known = int(np.prod([size for size in sizes.values() if size != -1]))
-  if len(free) > 1 or known < 1 or len(devices) % known or (not free and known != len(devices)):
-    raise ConfigError(f'config.mesh: {sizes} does not fit {len(devices)} devices; the sizes must multiply to '
-                      f'{len(devices)}, and at most one may be -1')
+  if len(free) > 1 or known < 1 or devices % known or (not free and known != devices):
+    raise ConfigError(f'config.mesh: {sizes} does not fit {devices} devices; the sizes must multiply to '
+                      f'{devices}, and at most one may be -1')
   for name in free:
-    sizes[name] = len(devices) // known
-  return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes), devices=devices)
+    sizes[name] = devices // known
+  if sizes['replica'] % slices:
+    raise ConfigError(f'config.mesh.replica: {sizes["replica"]} parts of {slices} slices; wanted a multiple of {slices}')
+  return sizes
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
