@@ -1,7 +1,8 @@
-"""`python -m pretrain train|evaluate|report`: flags in, one call, an exit code out."""
+"""`python -m pretrain train|evaluate|report|plan`: flags in, one call, an exit code out."""
 import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -12,9 +13,14 @@ USAGE = """\
   pretrain evaluate --workdir=DIR [--config.mesh.AXIS=N] [--config.evaluate.KEY=VALUE ...]
                     kNN and linear probes of the newest checkpoint, then the report
   pretrain report   --workdir=DIR      report.html from what the directory holds
+  pretrain plan     --config=configs/FILE.py[:ARG] --topology=v5e:16x16 [--config.KEY=VALUE ...] [--slices=N] [--free]
+                    [--examples=N] [--price=X] [--json] [--check=FILE]
+                    memory, communication and time on machines that are not here
 
 exit codes: 0 done, 75 stopped on request after saving (run it again), 1 bad input or a bug"""
-COMMANDS = ('train', 'evaluate', 'report')
+COMMANDS = ('train', 'evaluate', 'report', 'plan')
+FLAGS = ('--config', '--config.KEY', '--workdir', '--quiet', '--topology', '--slices', '--free', '--examples',
+         '--price', '--json', '--check')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,12 +34,19 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--workdir')
   parser.add_argument('--quiet', action='store_true')
   parser.add_argument('--traceback', action='store_true')
+  parser.add_argument('--topology')
+  parser.add_argument('--slices', type=int, default=1)
+  parser.add_argument('--examples', type=int)
+  parser.add_argument('--price', type=float)
+  parser.add_argument('--check')
+  parser.add_argument('--free', action='store_true')
+  parser.add_argument('--json', action='store_true')
   try:
     args, unknown = parser.parse_known_args([arg for arg in argv if not arg.startswith('--config.')])
   except argparse.ArgumentError as error:
     return fail(f'{error}\n{USAGE}')
   if unknown:
-    return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], ["--config", "--config.KEY", "--workdir", "--quiet"])}')
+    return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], FLAGS)}')
   try:
     return run(args, overrides)
   except (ValueError, OSError, RuntimeError) as error:
@@ -46,6 +59,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
   if args.command not in COMMANDS:
     raise ConfigError(f'no command {args.command!r}{nearest(args.command, COMMANDS)}' if args.command else
                       f'wanted a command\n{USAGE}')
+  if args.command == 'plan':
+    return plan(args, overrides)
   if not args.workdir:
     raise ConfigError(f'{args.command} needs --workdir=DIR, the directory of the run')
   if args.command == 'train':
@@ -72,6 +87,22 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
   from pretrain.report import report
   print(report(args.workdir))
   return 0
+
+
+def plan(args: argparse.Namespace, overrides: list[str]) -> int:
+  """0 if the config fits and has not become worse than the stored report."""
+  if not args.config or not args.topology:
+    raise ConfigError('plan needs --config=configs/FILE.py and --topology=CHIP:SHAPE, such as v5e:16x16 or h100:2x8')
+  config = load(args.config, overrides)
+  os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # nothing is computed, and an accelerator that is here stays free
+  from pretrain.plan import plan as planning
+  report = planning.plan(config, args.topology, slices=args.slices, free=args.free, examples=args.examples,
+                         price=args.price)
+  print(json.dumps(report) if args.json else planning.words(report))
+  worse = planning.check(report, args.check) if args.check else []
+  for text in worse:
+    print(f'worse than {args.check}: {text}', file=sys.stderr)
+  return int(report['fits'] is False or bool(worse))
 
 
 def fail(message: str) -> int:

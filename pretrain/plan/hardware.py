@@ -25,7 +25,7 @@ def cubes(chips: int) -> tuple[tuple[int, ...], ...]:
 class Chip(NamedTuple):
   """An accelerator; what is 'a device' is so for what JAX counts as one: half a chip of v3 and tpu7x.
 
-  kind:      what `device.device_kind` begins with.
+  kind:      `device.device_kind`.
   devices:   a chip.
   host:      chips a host.
   flops:     peak a device a second, dense: bfloat16 and int8 (fp8 on GPUs); 0 where there is no faster int8.
@@ -142,8 +142,9 @@ def target(name: str, slices: int = 1) -> Target:
   near = chip if chip in CHIPS else difflib.get_close_matches(re.split('[-=_:]', chip)[0], CHIPS, 1, 0.)[0]
   sizes = re.findall(r'\d+', re.sub(r'^[a-z]*\d+[a-z]*', '', name.lower()))  # '-256' of 'v5e-256'
   shapes = [written(near, s) for s in CHIPS[near].shapes]
-  raise ConfigError(f'--topology: no {name!r}; nearest: {written(near, nearest_shape(near, math.prod(map(int, sizes))))!r}'
-                    f'; all: {", ".join(CHIPS)}, of which {near} is sold as {", ".join(shapes[:9])}'
+  likely = written(near, nearest_shape(near, math.prod(map(int, sizes))))
+  raise ConfigError(f'--topology: no {name!r}; nearest: {likely!r}; all: {", ".join(CHIPS)}, '
+                    f'of which {near} is sold as {", ".join(shapes[:9])}'
                     f'{", ..." if len(shapes) > 9 else ""}')
 
 
@@ -156,5 +157,4 @@ def by_kind(device_kind: str) -> Chip | None:
   """The chip of a live device, for its share of the peak (MFU); None for a CPU and for chips that are not listed."""
   kinds = {'TPU v5e': 'TPU v5 lite', 'TPU v5p': 'TPU v5', 'TPU v6e': 'TPU v6 lite'}
   kind = kinds.get(device_kind, device_kind)
-  return next((c for c in CHIPS.values() if kind == c.kind or (c.kind.startswith('NVIDIA') and kind.startswith(c.kind))),
-              None)
+  return next((chip for chip in CHIPS.values() if kind == chip.kind), None)

@@ -265,8 +265,8 @@ def collectives(text: str, module: Module, runs, fused: set[str]) -> list[Collec
           j.op == 'dynamic-slice' and i.name in j.operands for j in instructions)  # how TPUs write a reduce-scatter
       if scatter:
         kind = 'reduce-scatter'
-      frame = re.search(r'stack_frame_id=(\d+)', i.line)
-      one = Collective(kind, i.op.endswith('-start'), group(i.line), runs(name), 0., where(int(frame[1]) if frame else 0))
+      frame = int((re.search(r'stack_frame_id=(\d+)', i.line) or [0, 0])[1])
+      one = Collective(kind, i.op.endswith('-start'), group(i.line), runs(name), 0., where(frame))
       one = one._replace(wire=one.count * _wire(kind, one.group, given, result))
       channels[(channel[1] if channel else i.name, name in fused)].append((name, one))
   for (_, inside), seen in channels.items():
