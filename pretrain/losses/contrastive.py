@@ -2,10 +2,11 @@
 import jax
 import jax.numpy as jnp
 
+from pretrain.losses import chunked
 from pretrain.losses.basic import cross_entropy, f32, normalize, same_shape
 
 
-def nt_xent(z1, z2, temperature):
+def nt_xent(z1, z2, temperature, chunk=None):
   """Normalised temperature-scaled cross entropy between two views, mean over all 2b anchors.
 
   arXiv:2002.05709v3, eq. 1 and algorithm 1. The authors' code sums the means of the two directions, twice this value:
@@ -14,18 +15,20 @@ def nt_xent(z1, z2, temperature):
   Args:
     z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
     temperature: > 0, dimensionless.
+    chunk: columns of the similarities to hold at a time, static; None: all 2b.
   Returns:
     f32[], nats.
   Raises:
-    ValueError: the shapes differ, or b < 2 (there would be no negatives).
+    ValueError: the shapes differ, b < 2 (there would be no negatives), or the chunk does not divide 2b.
   """
-  s12, s21, positive = similarities('nt_xent', z1, z2, temperature)
-  first = jax.nn.logsumexp(jnp.concatenate([positive[:, None], s12], 1), 1) - positive
-  second = jax.nn.logsumexp(jnp.concatenate([positive[:, None], s21], 1), 1) - positive
-  return (jnp.mean(first) + jnp.mean(second)) / 2
+  if z1.shape != z2.shape or z1.ndim != 2 or len(z1) < 2:
+    raise ValueError(f'nt_xent wants two arrays [b, d] of one shape with b >= 2, got {z1.shape} and {z2.shape}')
+  z, itself = jnp.concatenate([normalize(z1), normalize(z2)]), jnp.arange(2 * len(z1))  # [2b, d], [2b]
+  other_view = jnp.roll(itself, len(z1))
+  return jnp.mean(chunked.cross_entropy(z, z, 1 / temperature, other_view, excluded=itself, chunk=chunk))
 
 
-def info_nce(query, keys, positive, temperature):
+def info_nce(query, keys, positive, temperature, chunk=None):
   """Cross-entropy of telling each query's positive from all keys by cosine similarity, mean over the queries.
 
   arXiv:1807.03748v2, eq. 4, with cosine / temperature as the log of its score.
@@ -34,14 +37,15 @@ def info_nce(query, keys, positive, temperature):
     query, keys: [b, d], [m, d] of any scale (normalised here).
     positive: i32[b] in [0, m), the row of each query's positive.
     temperature: > 0, dimensionless.
+    chunk: columns of the similarities to hold at a time, static; None: all m.
   Returns:
     f32[], nats. The gradient flows to both sides; the caller stops it where a paper does.
   Raises:
     ValueError: the shapes do not fit.
   """
   same_shape('info_nce', query=query.shape[1:], keys=keys.shape[1:])
-  logits = normalize(query) @ normalize(keys).T / temperature  # [b, m]
-  return jnp.mean(cross_entropy(logits, positive))
+  same_shape('info_nce', queries=query.shape[:1], positive=positive.shape)
+  return jnp.mean(chunked.cross_entropy(normalize(query), normalize(keys), 1 / temperature, positive, chunk=chunk))
 
 
 def moco(query, key, queue, temperature):
@@ -129,6 +133,43 @@ def dclw(z1, z2, temperature, sigma):
   s12, s21, positive = similarities('dclw', z1, z2, temperature)
   weight = 2 - len(z1) * jax.nn.softmax(positive * temperature / sigma)  # [b]
   return jnp.mean(jax.nn.logsumexp(s12, 1) + jax.nn.logsumexp(s21, 1)) / 2 - jnp.mean(weight * positive)
+
+
+def isogclr(z1, z2, average, temperature, rho, average_rate):
+  """Robust contrast with a temperature for each example; a moving average stands in for a large batch.
+
+  arXiv:2305.11965v1, section 4 and algorithm 1, mean over all 2b anchors. With h the similarity of an anchor to a
+  negative minus that to its positive, and s the moving average of g = E exp(h / temperature) over the negatives, the
+  value is temperature * (log s + rho); its gradient is algorithm 1's estimate temperature / s * grad g, that of the
+  value over the rate of the average. As in the authors' code both views are anchors and move one average, which takes
+  the place of 0 as a whole. Deviation from that code: it averages exp(similarity / temperature) without the positive,
+  which is the same for a rate of 1.
+
+  Args:
+    z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
+    average: f32[b] >= 0, s of each example; 0 before its first batch.
+    temperature: f32[b], of each example; at least 0.03, for exp(2 / temperature) has to fit into float32.
+    rho: >= 0; the larger, the smaller temperatures become.
+    average_rate: in (0, 1], share of the batch in the new average.
+  Returns:
+    f32[], a similarity, and {'average', 'temperature_gradient'}, f32[b]: the new s, and the derivative of the example's
+    value in its temperature, both a mean of the two views; no gradient flows through them.
+  Raises:
+    ValueError: the shapes do not fit, or b < 2 (there would be no negatives).
+  """
+  same_shape('isogclr', examples=z1.shape[:1], average=average.shape, temperature=temperature.shape)
+  s12, s21, positive = similarities('isogclr', z1, z2, 1.)
+  h = jnp.stack([s12, s21]) - positive[None, :, None]  # [2, b, 2b], -inf where there is no negative
+  ratio = h / temperature[None, :, None]
+  g = jnp.sum(jnp.exp(ratio), -1) / (2 * len(z1) - 2)  # [2, b]
+  rate = jnp.where(average > 0, average_rate, 1.)[None]  # [1, b]
+  s = (1 - rate) * average[None] + rate * g
+  value = temperature[None] * (jnp.log(s) + rho)
+  fixed = jax.lax.stop_gradient(value)
+  slope = jnp.sum(jnp.exp(ratio) * jnp.where(jnp.isfinite(h), ratio, 0.), -1) / (2 * len(z1) - 2)  # -t dg/dt
+  slope = jnp.log(s) + rho - slope / s
+  return jnp.mean(fixed + (value - fixed) / rate), jax.lax.stop_gradient(
+      {'average': jnp.mean(s, 0), 'temperature_gradient': jnp.mean(slope, 0)})
 
 
 def similarities(what, z1, z2, temperature):
@@ -246,7 +287,7 @@ def vicreg(z1, z2, invariance, variance, covariance):
   return (invariance * terms['invariance'] + variance * terms['variance'] + covariance * terms['covariance']), terms
 
 
-def clip(image, text, scale):
+def clip(image, text, scale, chunk=None):
   """Cross-entropy of telling each image's text from all texts, and each text's image: the mean of the two.
 
   arXiv:2103.00020v1, figure 3.
@@ -254,17 +295,19 @@ def clip(image, text, scale):
   Args:
     image, text: [b, d] of any scale (normalised here); row i of both is pair i.
     scale: f32[] > 0, of the cosines: the exponential of what is learned.
+    chunk: columns of the similarities to hold at a time, static; None: all b.
   Returns:
     f32[], nats.
   Raises:
     ValueError: the shapes differ.
   """
   same_shape('clip', image=image.shape, text=text.shape)
-  logits, pairs = scale * normalize(image) @ normalize(text).T, jnp.arange(len(image))
-  return (jnp.mean(cross_entropy(logits, pairs)) + jnp.mean(cross_entropy(logits.T, pairs))) / 2
+  image, text, pairs = normalize(image), normalize(text), jnp.arange(len(image))
+  return jnp.mean(chunked.cross_entropy(image, text, scale, pairs, chunk=chunk) +
+                  chunked.cross_entropy(text, image, scale, pairs, chunk=chunk)) / 2
 
 
-def siglip(image, text, scale, bias):
+def siglip(image, text, scale, bias, chunk=None):
   """Whether an image and a text belong together, a logistic regression on all b * b pairs; the sum over b.
 
   arXiv:2303.15343v4, eq. 1 and algorithm 1.
@@ -272,12 +315,11 @@ def siglip(image, text, scale, bias):
   Args:
     image, text: [b, d] of any scale (normalised here); row i of both is pair i.
     scale: f32[] > 0, of the cosines: the exponential of what is learned; bias: f32[].
+    chunk: columns of the similarities to hold at a time, static; None: all b.
   Returns:
     f32[], nats.
   Raises:
     ValueError: the shapes differ.
   """
   same_shape('siglip', image=image.shape, text=text.shape)
-  logits = scale * normalize(image) @ normalize(text).T + bias  # [b, b]
-  sign = 2 * jnp.eye(len(logits)) - 1
-  return -jnp.sum(jax.nn.log_sigmoid(sign * logits)) / len(logits)
+  return -chunked.log_sigmoid_pairs(normalize(image), normalize(text), scale, bias, chunk=chunk) / len(image)

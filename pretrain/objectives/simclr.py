@@ -9,7 +9,8 @@ from pretrain.models.heads import MLP
 from pretrain.objective import Objective, flat, in_parts, plain
 
 
-def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float) -> Objective:
+def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
+           chunk: int | None = None) -> Objective:
   """Two views of an image attract each other and repel all other views of the batch.
 
   arXiv:2002.05709v3, section 2.1 and algorithm 1; the projector is that of the authors' code, with batch normalisation
@@ -19,6 +20,7 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
     backbone: f, build(rngs) -> module with `width`.
     hidden, dim: widths of the projector g; the paper's is (2048,), 128 for ResNet-50.
     temperature: > 0; the paper's best is 0.1 for long training with large batches, 0.5 for 100 epochs.
+    chunk: columns of the 2b x 2b similarities to hold at a time; the same loss with less memory.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -36,6 +38,6 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
   def couple(params, h, carry, memory, batch, step):
     del memory, batch, step
     z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
-    return losses.nt_xent(z[:, 0], z[:, 1], temperature), ({'statistics': statistics}, {})
+    return losses.nt_xent(z[:, 0], z[:, 1], temperature, chunk), ({'statistics': statistics}, {})
 
   return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple), **plain(net, couples_batch=True))
