@@ -9,6 +9,7 @@ from pretrain.losses.contrastive import (
   dcl,
   dclw,
   info_nce,
+  isogclr,
   moco,
   nt_xent,
   siglip,

@@ -1,0 +1,44 @@
+"""DCL: Decoupled Contrastive Learning (contrastive)."""
+from collections.abc import Callable
+
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP
+from pretrain.objective import Objective, flat, in_parts, plain
+
+
+def dcl(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
+        sigma: float | None = None) -> Objective:
+  """SimCLR without the positive pair in the denominator, so that easy pairs do not damp the gradient of negatives.
+
+  arXiv:2110.06848v3, section 3. The projector is SimCLR's, normalised after every layer.
+
+  Args:
+    backbone: f, build(rngs) -> module with `width`.
+    hidden, dim: widths of the projector; the paper's are (2048,), 128 for ResNet-50.
+    temperature: > 0; 0.1 in the paper.
+    sigma: None for L_DC, a number > 0 for L_DCW, which weights positive pairs; 0.5 in the paper.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
+                                              last_affine=True, rngs=rngs))
+
+  net = functional(parts)
+
+  def embed(params, memory, batch, key, step):
+    del step
+    h, statistics = net.apply(params, memory['statistics'],
+                              lambda m: m.backbone(flat(batch['views']), train=True, key=key))
+    return h.reshape(len(batch['views']), 2, -1), {'statistics': statistics}
+
+  def couple(params, h, carry, memory, batch, step):
+    del memory, batch, step
+    z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
+    z1, z2 = z[:, 0], z[:, 1]
+    value = losses.dcl(z1, z2, temperature) if sigma is None else losses.dclw(z1, z2, temperature, sigma)
+    return value, ({'statistics': statistics}, {})
+
+  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple), **plain(net, couples_batch=True))

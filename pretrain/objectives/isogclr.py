@@ -1,0 +1,75 @@
+"""iSogCLR: Not All Semantics are Created Equal (contrastive, with a temperature for each example)."""
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP
+from pretrain.objective import Objective, flat, in_parts, plain
+
+
+def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
+            temperature_range: tuple[float, float], temperature_rate: float, gradient_rate: float, rho: float,
+            average_rate: float, examples: int) -> Objective:
+  """Views repel with a temperature that each example learns: high where many others are like it, low where few are.
+
+  arXiv:2305.11965v1, algorithm 1, for images alone; projector, clipping of the temperatures' gradient to [-3, 3] and
+  their upper end as in the authors' code. Memory holds three numbers for each example of the source.
+
+  Args:
+    backbone: f, build(rngs) -> module with `width`.
+    hidden, dim: widths of the projector, without batch normalisation; (2048,), 128 in the authors' code for ResNet-50.
+    temperature: at first; 0.1 in the authors' script.
+    temperature_range: lowest and highest, as (0.05, 1.0) in the authors' code; the lowest is at least 0.03.
+    temperature_rate: eta, learning rate of the temperatures.
+    gradient_rate: beta_1, share of the new gradient in the average that moves a temperature.
+    rho: radius of the ball of distributions over negatives; 0.4 in the authors' script.
+    average_rate: beta_0, share of the batch in the average over negatives; 0.8 in the authors' script.
+    examples: in the source.
+  Raises:
+    ValueError: the temperatures are not in order, or below 0.03.
+  """
+  low, high = temperature_range
+  if not 0.03 <= low <= temperature <= high:
+    raise ValueError(f'isogclr wants 0.03 <= temperature_range[0] <= temperature <= temperature_range[1], got '
+                     f'{low}, {temperature}, {high}')
+
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, rngs=rngs))
+
+  net = functional(parts)
+  shared = plain(net, couples_batch=True)
+
+  def init(key):
+    params, memory = shared['init'](key)
+    return params, memory | {'average': jnp.zeros(examples), 'velocity': jnp.zeros(examples),
+                             'temperature': jnp.full(examples, temperature)}
+
+  def embed(params, memory, batch, key, step):
+    del step
+    h, statistics = net.apply(params, memory['statistics'],
+                              lambda m: m.backbone(flat(batch['views']), train=True, key=key))
+    return h.reshape(len(batch['views']), 2, -1), {'statistics': statistics}
+
+  def couple(params, h, carry, memory, batch, step):
+    del step
+    z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h))  # [b, 2, d]
+    at = batch['index']
+    tau = memory['temperature'][at]
+    value, new = losses.isogclr(z[:, 0], z[:, 1], memory['average'][at], tau, rho, average_rate)
+    gradient = jnp.clip(new['temperature_gradient'], -3., 3.)
+    velocity = (1 - gradient_rate) * memory['velocity'][at] + gradient_rate * gradient
+    rows = {'average': new['average'], 'velocity': velocity,
+            'temperature': jnp.clip(tau - temperature_rate * velocity, low, high)}
+    return value, ({'statistics': statistics, 'index': at, 'rows': rows}, {'temperature': jnp.mean(tau)})
+
+  def update(params, memory, carry, step):
+    del step
+    rows = {name: memory[name].at[carry['index']].set(new) for name, new in carry['rows'].items()}
+    return params, {'statistics': carry['statistics']} | rows
+
+  return Objective({'views': 'b 2 h w c', 'index': 'b'}, **shared | dict(init=init, update=update),
+                   **in_parts(net, embed, couple))

@@ -1,0 +1,65 @@
+"""MoCo v2: Improved Baselines with Momentum Contrastive Learning (contrastive, with a teacher and a queue)."""
+from collections.abc import Callable
+
+import jax
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP
+from pretrain.objective import Objective, ema, in_parts
+from pretrain.queue import enqueue
+
+
+def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float, momentum: float,
+            queue: int) -> Objective:
+  """A view is told from a queue of earlier images by the other view, which a moving average of the network encodes.
+
+  arXiv:1911.05722v3, algorithm 1, with the projector of arXiv:2003.04297v1, section 3. Deviation: batch normalisation
+  is over the whole batch of queries or of keys, the paper shuffles keys between devices (section 3.3, "Shuffling BN");
+  a backbone without batch normalisation has nothing to shuffle.
+
+  Args:
+    backbone: f, build(rngs) -> module with `width`.
+    hidden, dim: widths of the projector, which has no batch normalisation; the paper's are (2048,), 128.
+    temperature: > 0; 0.2 in MoCo v2.
+    momentum: of the teacher; 0.999 in the paper.
+    queue: number of keys, a multiple of the batch; 65536 in the paper. At first they are random directions.
+  Raises:
+    ValueError: in `update`, the batch does not divide the queue.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, rngs=rngs))
+
+  net = functional(parts)
+
+  def init(key):
+    params, statistics = net.init(key)
+    keys = losses.normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
+    return params, {'teacher': params, 'statistics': statistics, 'teacher_statistics': statistics, 'queue': keys}
+
+  def embed(params, memory, batch, key, step):
+    del step
+    query, statistics = net.apply(params, memory['statistics'],
+                                  lambda m: m.projector(m.backbone(batch['views'][:, 0], train=True, key=key)))
+    keys, teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'],
+                                         lambda m: m.projector(m.backbone(batch['views'][:, 1], train=True)))
+    return (query, keys), {'statistics': statistics, 'teacher_statistics': teacher_statistics}
+
+  def couple(params, h, carry, memory, batch, step):
+    del params, batch, step
+    query, keys = h
+    return losses.moco(query, keys, memory['queue'], temperature), (carry | {'keys': losses.normalize(keys)}, {})
+
+  def update(params, memory, carry, step):
+    return params, {'teacher': ema(memory['teacher'], params, momentum), 'statistics': carry['statistics'],
+                    'teacher_statistics': carry['teacher_statistics'],
+                    'queue': enqueue(memory['queue'], carry['keys'], step)}
+
+  def encode(params, memory, images):
+    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+
+  # the losses of examples are independent, but the keys of a part of the batch would not fill their place in the queue
+  return Objective({'views': 'b 2 h w c'}, init=init, update=update, encode=encode, couples_batch=True,
+                   **in_parts(net, embed, couple))

@@ -1,0 +1,74 @@
+"""NNCLR: With a Little Help from My Friends, Nearest-Neighbor Contrastive Learning (contrastive, with a queue)."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP
+from pretrain.objective import Objective, in_parts
+from pretrain.queue import enqueue
+
+
+def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hidden: int, temperature: float,
+          queue: int) -> Objective:
+  """The positive of a view is the other view's nearest neighbour among embeddings of earlier images.
+
+  arXiv:2104.14548v2, section 3.2, eq. 3 and 4, and the algorithm of its appendix; embeddings of first views enter the
+  queue. The views pass the network one after the other, so each is normalised by its own batch.
+
+  Args:
+    backbone: f, build(rngs) -> module with `width`.
+    hidden, dim: widths of the projector, normalised after every layer; the paper's are (2048, 2048), 256.
+    predictor_hidden: width of the predictor's hidden layer; 4096 in the paper.
+    temperature: > 0; 0.1 in the paper.
+    queue: embeddings of the support set, a multiple of the batch; 98304 in the paper. At first random directions.
+  Raises:
+    ValueError: in `update`, the batch does not divide the queue.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    projector = MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True, last_affine=True, rngs=rngs)
+    return nnx.Dict(backbone=f, projector=projector,
+                    predictor=MLP(dim, (predictor_hidden,), dim, batch_norm=True, rngs=rngs))
+
+  net = functional(parts)
+
+  def init(key):
+    params, statistics = net.init(key)
+    support = losses.normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
+    return params, {'statistics': statistics, 'queue': support}
+
+  def embed(params, memory, batch, key, step):
+    del step
+    views = zip(jnp.unstack(batch['views'], axis=1), jax.random.split(key), strict=True)
+    h, statistics = net.apply(params, memory['statistics'],
+                              lambda m: [m.backbone(x, train=True, key=k) for x, k in views])
+    return jnp.stack(h, 1), {'statistics': statistics}  # [b, 2, width]
+
+  def couple(params, h, carry, memory, batch, step):
+    del batch, step
+    z, statistics = net.apply(params, carry['statistics'], lambda m: [m.projector(h[:, i], train=True) for i in (0, 1)])
+    (p1, p2), statistics = net.apply(params, statistics, lambda m: [m.predictor(view, train=True) for view in z])
+    z1, z2 = jax.lax.stop_gradient((losses.normalize(z[0]), losses.normalize(z[1])))
+    (nn1, cosine1), (nn2, cosine2) = nearest(z1, memory['queue']), nearest(z2, memory['queue'])
+    itself = jnp.arange(len(z1))
+    value = (losses.info_nce(nn1, p2, itself, temperature) + losses.info_nce(nn2, p1, itself, temperature)) / 2
+    return value, ({'statistics': statistics, 'z': z1}, {'neighbor_cosine': jnp.mean(cosine1 + cosine2) / 2})
+
+  def update(params, memory, carry, step):
+    return params, {'statistics': carry['statistics'], 'queue': enqueue(memory['queue'], carry['z'], step)}
+
+  def encode(params, memory, images):
+    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+
+  return Objective({'views': 'b 2 h w c'}, init=init, update=update, encode=encode, couples_batch=True,
+                   **in_parts(net, embed, couple))
+
+
+def nearest(z, queue):
+  """For each of z [b, d] the row of queue [q, d] of the largest inner product: rows [b, d] and products f32[b]."""
+  similarity = z @ queue.T  # [b, q]
+  return queue[similarity.argmax(1)], similarity.max(1)

@@ -1,0 +1,40 @@
+"""SupCon: Supervised Contrastive Learning (contrastive, with labels)."""
+from collections.abc import Callable
+
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP
+from pretrain.objective import Objective, flat, in_parts, plain
+
+
+def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float) -> Objective:
+  """All views of a class attract each other and repel the other classes'.
+
+  arXiv:2004.11362v5, section 3, eq. 2.
+
+  Args:
+    backbone: f, build(rngs) -> module with `width`.
+    hidden, dim: widths of the projector, without batch normalisation; the paper's are (2048,), 128 for ResNet-50.
+    temperature: > 0; 0.1 in the paper.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, rngs=rngs))
+
+  net = functional(parts)
+
+  def embed(params, memory, batch, key, step):
+    del step
+    h, statistics = net.apply(params, memory['statistics'],
+                              lambda m: m.backbone(flat(batch['views']), train=True, key=key))
+    return h.reshape(len(batch['views']), 2, -1), {'statistics': statistics}
+
+  def couple(params, h, carry, memory, batch, step):
+    del memory, step
+    z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h))  # [b, 2, d]
+    return losses.sup_con(z, batch['label'], temperature), ({'statistics': statistics}, {})
+
+  return Objective({'views': 'b 2 h w c', 'label': 'b'}, **in_parts(net, embed, couple),
+                   **plain(net, couples_batch=True))

@@ -1,0 +1,86 @@
+"""SwAV: Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (contrastive between clusters)."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP
+from pretrain.objective import Objective
+from pretrain.queue import enqueue
+
+
+def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: int, temperature: float, epsilon: float,
+         iterations: int, freeze_prototypes_steps: int, queue: int = 0, queue_start_step: int = 0) -> Objective:
+  """Every view predicts to which prototypes the other, global views are assigned, all prototypes being used equally.
+
+  arXiv:2006.09882v5, section 3, eq. 2 to 6 and the algorithm of appendix A.1; the multi-crop is that of section 3.2.
+  As in the authors' code the prototypes are set back to length 1 after each step, the crops of one size pass the
+  backbone together, and all of them the projector.
+
+  Args:
+    backbone: f, build(rngs) -> module with `width`, applied to images of the global and of the local size.
+    hidden, dim: widths of the projector; the paper's are (2048,), 128.
+    prototypes: k; 3000 in the paper.
+    temperature, epsilon, iterations: 0.1, 0.05 and 3 in the paper; the last two are of the assignment.
+    freeze_prototypes_steps: steps in which the prototypes stay as they are; 313 in the authors' code, one epoch there.
+    queue: earlier images whose features join the assignment of small batches, a multiple of the batch; 0 for none.
+    queue_start_step: the queue is used from this step on, but not before it is full. Deviation: it fills from the
+      first step on, the authors' from this step on.
+  Raises:
+    ValueError: in `update`, the batch does not divide the queue.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, rngs=rngs),
+                    prototypes=nnx.Linear(dim, prototypes, use_bias=False, rngs=rngs))
+
+  net = functional(parts)
+
+  def on_sphere(params):  # kernel [d, k]: columns of length 1
+    return params | {'prototypes': {'kernel': losses.normalize(params['prototypes']['kernel'], axis=0)}}
+
+  def init(key):
+    params, statistics = net.init(key)
+    return on_sphere(params), {'statistics': statistics} | ({'queue': jnp.zeros((2, queue, dim))} if queue else {})
+
+  def loss(params, memory, batch, key, step):
+    large, small = by_view(batch['global']), by_view(batch['local'])  # [2b, h, w, c], [vb, s, s, c]
+    b, keys = len(batch['global']), jax.random.split(key)
+    z, statistics = net.apply(params, memory['statistics'], lambda m: m.projector(jnp.concatenate(
+        [m.backbone(large, train=True, key=keys[0]), m.backbone(small, train=True, key=keys[1])]), train=True))
+    z = losses.normalize(z).reshape(-1, b, dim)  # [2 + v, b, d]
+
+    kernel = params['prototypes']['kernel']
+    kernel = jnp.where(step < freeze_prototypes_steps, jax.lax.stop_gradient(kernel), kernel)
+    logits = z @ kernel  # [2 + v, b, k]
+
+    assign = jax.vmap(lambda x: losses.sinkhorn(x, epsilon, iterations))
+    codes = assign(logits[:2])  # [2, b, k]
+    if queue:
+      more = jnp.concatenate([memory['queue'] @ kernel, logits[:2]], 1)  # [2, q + b, k]
+      ready = (step >= queue_start_step) & (step * b >= queue)
+      codes = jnp.where(ready, assign(more)[:, -b:], codes)
+
+    spread = jnp.mean(codes, (0, 1))
+    metrics = {'code_entropy': jnp.mean(-jnp.sum(codes * jnp.log(codes + 1e-12), -1)),
+               'code_spread': -jnp.sum(spread * jnp.log(spread + 1e-12))}
+    return losses.swav(logits, codes, temperature), ({'statistics': statistics, 'z': z[:2]}, metrics)
+
+  def update(params, memory, carry, step):
+    memory = memory | {'statistics': carry['statistics']}
+    if queue:
+      memory['queue'] = jax.vmap(enqueue, (0, 0, None))(memory['queue'], carry['z'], step)
+    return on_sphere(params), memory
+
+  def encode(params, memory, images):
+    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+
+  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, init, loss, update, encode, couples_batch=True)
+
+
+def by_view(views):
+  """[b, v, h, w, c] -> [v * b, h, w, c], all first views before all second ones."""
+  return views.swapaxes(0, 1).reshape(-1, *views.shape[2:])
