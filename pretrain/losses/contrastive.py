@@ -172,43 +172,6 @@ def isogclr(z1, z2, average, temperature, rho, average_rate):
       {'average': jnp.mean(s, 0), 'temperature_gradient': jnp.mean(slope, 0)})
 
 
-def isogclr(z1, z2, average, temperature, rho, average_rate):
-  """Robust contrast with a temperature for each example; a moving average stands in for a large batch.
-
-  arXiv:2305.11965v1, section 4 and algorithm 1, mean over all 2b anchors. With h the similarity of an anchor to a
-  negative minus that to its positive, and s the moving average of g = E exp(h / temperature) over the negatives, the
-  value is temperature * (log s + rho); its gradient is algorithm 1's estimate temperature / s * grad g, that of the
-  value over the rate of the average. As in the authors' code both views are anchors and move one average, which takes
-  the place of 0 as a whole. Deviation from that code: it averages exp(similarity / temperature) without the positive,
-  which is the same for a rate of 1.
-
-  Args:
-    z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
-    average: f32[b] >= 0, s of each example; 0 before its first batch.
-    temperature: f32[b], of each example; at least 0.03, for exp(2 / temperature) has to fit into float32.
-    rho: >= 0; the larger, the smaller temperatures become.
-    average_rate: in (0, 1], share of the batch in the new average.
-  Returns:
-    f32[], a similarity, and {'average', 'temperature_gradient'}, f32[b]: the new s, and the derivative of the example's
-    value in its temperature, both a mean of the two views; no gradient flows through them.
-  Raises:
-    ValueError: the shapes do not fit, or b < 2 (there would be no negatives).
-  """
-  same_shape('isogclr', examples=z1.shape[:1], average=average.shape, temperature=temperature.shape)
-  s12, s21, positive = similarities('isogclr', z1, z2, 1.)
-  h = jnp.stack([s12, s21]) - positive[None, :, None]  # [2, b, 2b], -inf where there is no negative
-  ratio = h / temperature[None, :, None]
-  g = jnp.sum(jnp.exp(ratio), -1) / (2 * len(z1) - 2)  # [2, b]
-  rate = jnp.where(average > 0, average_rate, 1.)[None]  # [1, b]
-  s = (1 - rate) * average[None] + rate * g
-  value = temperature[None] * (jnp.log(s) + rho)
-  fixed = jax.lax.stop_gradient(value)
-  slope = jnp.sum(jnp.exp(ratio) * jnp.where(jnp.isfinite(h), ratio, 0.), -1) / (2 * len(z1) - 2)  # -t dg/dt
-  slope = jnp.log(s) + rho - slope / s
-  return jnp.mean(fixed + (value - fixed) / rate), jax.lax.stop_gradient(
-      {'average': jnp.mean(s, 0), 'temperature_gradient': jnp.mean(slope, 0)})
-
-
 def similarities(what, z1, z2, temperature):
   """Cosine / temperature of both views' anchors with all negatives, and of the positive pairs.
 
