@@ -97,7 +97,8 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = (), min_size: int = 2 ** 12)
     if unknown := [axis for axis in axes if axis is not None and axis not in mesh.shape]:
       raise ConfigError(f'config.rules: {pattern!r} wants the axis {unknown[0]!r}{nearest(unknown[0], mesh.shape)}')
     if not any(re.search(pattern, path) for path in paths):
-      close = difflib.get_close_matches(pattern, paths, 1, 0.)
+      ends = ['/'.join(path.split('/')[-1 - pattern.count('/'):]) for path in paths]
+      close = difflib.get_close_matches(pattern, ends, 1, 0.)
       raise ConfigError(f'config.rules: {pattern!r} is found in no path of the state; nearest: {close[0]!r}')
 
   def choose(path, leaf):

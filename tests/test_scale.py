@@ -1,0 +1,137 @@
+"""Levers for memory and devices: the numbers stay, the memory goes down, and what cannot be is refused."""
+import functools
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from pretrain import config, losses, objectives, sharding
+from pretrain.config import ConfigError
+from pretrain.models.resnet import resnet
+from pretrain.models.vit import vit
+from pretrain.step import compile_step
+from pretrain.views.simclr import simclr as simclr_views
+from tests.checks import assert_close, normal
+
+ROOT = Path(__file__).parents[1]
+
+
+# --- losses in chunks ------------------------------------------------------------------------------------------------
+
+Z1, Z2 = normal(0, 24, 8), normal(1, 24, 8)
+CHUNKED = {
+    'nt_xent': (lambda a, b, chunk: losses.nt_xent(a, b, 0.1, chunk), 16),
+    'info_nce': (lambda a, b, chunk: losses.info_nce(a, b, jnp.arange(24)[::-1], 0.1, chunk), 1),
+    'clip': (lambda a, b, chunk: losses.clip(a, b, 7.0, chunk), 6),
+    'siglip': (lambda a, b, chunk: losses.siglip(a, b, 7.0, -3.0, chunk), 8),
+}
+
+
+@pytest.mark.parametrize('name', CHUNKED)
+def test_a_loss_in_chunks_is_the_loss(name):
+  loss, chunk = CHUNKED[name]
+  both = [jax.jit(jax.value_and_grad(functools.partial(loss, chunk=c), argnums=(0, 1)))(Z1, Z2) for c in (None, chunk)]
+  for got, want in zip(*map(jax.tree.leaves, reversed(both)), strict=True):
+    assert_close(got, want, rtol=1e-5, atol=2e-6 * np.abs(want).max())
+
+
+@pytest.mark.parametrize('name', CHUNKED)
+def test_a_loss_in_chunks_holds_a_chunk(name):
+  loss, _ = CHUNKED[name]
+  z = jax.ShapeDtypeStruct((2048, 16), jnp.float32)
+  if name == 'info_nce':
+    loss = lambda a, b, chunk: losses.info_nce(a, b, jnp.arange(2048), 0.1, chunk)
+  memory = [jax.jit(jax.grad(functools.partial(loss, chunk=c), argnums=(0, 1))).lower(z, z).compile()
+            .memory_analysis().temp_size_in_bytes for c in (None, 128)]
+  assert memory[1] < memory[0] / 4
+
+
+def test_a_chunk_that_does_not_divide_is_refused():
+  with pytest.raises(ValueError, match='divides the 48 columns, got 7; nearest: 6'):
+    losses.nt_xent(Z1, Z2, 0.1, 7)
+
+
+# --- GradCache -------------------------------------------------------------------------------------------------------
+
+VIEWS = simclr_views(size=16, scale=(0.3, 1.), jitter=0.5, blur=0.)
+
+
+def simclr_step(backbone, batch: int = 64, **parts):
+  abstract = {'image': jax.ShapeDtypeStruct((batch, 16, 16, 1), jnp.uint8),
+              'index': jax.ShapeDtypeStruct((batch,), jnp.int32), 'epoch': jax.ShapeDtypeStruct((batch,), jnp.int32)}
+  objective = config.build(objectives, dict(name='simclr', hidden=(32,), dim=16, temperature=0.2), 'test',
+                           backbone=backbone)
+  mesh = sharding.make_mesh(devices=jax.devices()[:1])
+  return compile_step(objective, VIEWS, optax.sgd(0.1), optax.constant_schedule(0.1), seed=0, batch=abstract, mesh=mesh,
+                      **parts), abstract
+
+
+def test_the_memory_of_grad_cache_goes_with_the_part():
+  """Its gradient is the whole batch's: tests/test_objectives.py, for every objective that has parts."""
+  backbone = vit(image=16, channels=1, patch=4, width=32, depth=3, heads=2, mlp=128)
+  memory = []
+  for parts in (1, 8):
+    made, abstract = simclr_step(backbone, grad_cache=parts)
+    memory.append(made.step.lower(made.abstract, abstract).compile().memory_analysis().temp_size_in_bytes)
+  assert memory[1] < memory[0] / 4
+
+
+def test_grad_cache_is_refused_where_examples_meet_in_the_backbone():
+  wide = dict(depth=18, blocks=(1,), width=32, stem='cifar', channels=1)
+  with pytest.raises(ConfigError, match='config.grad_cache: 2 parts.*batch normalisation'):
+    simclr_step(resnet(**wide), grad_cache=2)
+  simclr_step(resnet(**wide, norm='group'), grad_cache=2)
+  with pytest.raises(ConfigError, match='config.grad_cache: 3 does not divide'):
+    simclr_step(resnet(**wide, norm='group'), grad_cache=3)
+  with pytest.raises(ConfigError, match='one of accumulate and grad_cache'):
+    simclr_step(resnet(**wide, norm='group'), grad_cache=2, accumulate=2)
+  with pytest.raises(ConfigError, match='grad_cache=4 computes the gradient of the whole batch'):
+    simclr_step(resnet(**wide, norm='group'), accumulate=4)
+
+
+# --- layouts ---------------------------------------------------------------------------------------------------------
+
+
+def layout(rules=(), **sizes):
+  mesh = sharding.make_mesh(**sizes)
+  objective = config.build(objectives, dict(name='supervised', classes=4), 'test', backbone=vit(
+      image=8, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128))
+  shapes = jax.eval_shape(objective.init, jax.random.key(0))
+  found = sharding.shardings(shapes, mesh, rules)
+  return {re.sub(r'^0/|trunk/', '', jax.tree_util.keystr(path, simple=True, separator='/')): tuple(s.spec)
+          for path, s in jax.tree_util.tree_leaves_with_path(found)}
+
+
+def test_tensor_splits_the_features_between_two_layers_and_fsdp_the_largest_other_dimension():
+  got = layout(fsdp=4, tensor=2)
+  block = 'backbone/blocks/0/'
+  assert got[block + 'attention/qkv/kernel'] == ('fsdp', None, 'tensor')
+  assert got[block + 'attention/out/kernel'] == ('tensor', None, 'fsdp')
+  assert got[block + 'mlp1/kernel'] == ('fsdp', 'tensor')
+  assert got[block + 'mlp2/kernel'] == ('tensor', 'fsdp')
+  assert got[block + 'mlp1/bias'] == ('tensor',)
+  assert got[block + 'norm1/scale'] == ()
+
+
+def test_the_first_rule_that_matches_wins():
+  got = layout((('mlp1/kernel', ('tensor', None)), ('mlp./kernel', (None, 'fsdp'))), fsdp=4, tensor=2)
+  assert got['backbone/blocks/0/mlp1/kernel'] == ('tensor',)
+  assert got['backbone/blocks/0/mlp2/kernel'] == (None, 'fsdp')
+
+
+def test_rules_that_match_nothing_or_name_no_axis_are_refused():
+  with pytest.raises(ConfigError, match="'mlp7/kernel' is found in no path.*nearest: .*mlp./kernel"):
+    layout((('mlp7/kernel', (None, 'fsdp')),), fsdp=8, data=1)
+  with pytest.raises(ConfigError, match="wants the axis 'fdsp'; nearest: 'fsdp'"):
+    layout((('mlp1/kernel', (None, 'fdsp')),), fsdp=8, data=1)
+
+
+@pytest.mark.parametrize('package', ['objectives', 'models', 'views', 'losses'])
+def test_no_method_model_or_view_knows_of_devices(package):
+  for path in sorted((ROOT / 'pretrain' / package).rglob('*.py')):
+    source = path.read_text()
+    assert not re.search(r'jax\.sharding|NamedSharding|PartitionSpec|import sharding|shard_map|axis_name', source), path
