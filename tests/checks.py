@@ -11,6 +11,16 @@ def normal(seed: int, *shape: int, scale: float = 1.0):
   return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
 
 
+def rotation(seed: int, d: int):
+  """An orthogonal matrix [d, d], float32."""
+  return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0].astype(np.float32)
+
+
+def basis(d: int):
+  """The d unit vectors as rows, float32: similarity 1 with themselves, 0 with each other."""
+  return np.eye(d, dtype=np.float32)
+
+
 def assert_close(got, wanted, rtol: float = 1e-5, atol: float = 1e-6):
   assert np.all(np.isfinite(np.asarray(got, np.float64)))
   np.testing.assert_allclose(np.asarray(got, np.float64), wanted, rtol=rtol, atol=atol)

@@ -14,7 +14,7 @@ import pytest
 
 from pretrain import losses, objective
 from pretrain.objective import cosine
-from tests.checks import assert_close, assert_finite, assert_gradient, normal
+from tests.checks import assert_close, assert_finite, assert_gradient, normal, rotation
 from tests.reference import dino as dino_twin
 from tests.reference import fixmatch as fixmatch_twin
 from tests.reference import mae as mae_twin
@@ -29,10 +29,6 @@ confident, fixmatch = jax.jit(losses.confident), jax.jit(losses.fixmatch)
 masked_mse, standardize_patches = jax.jit(losses.masked_mse), jax.jit(losses.standardize_patches)
 cross_entropy, soft_cross_entropy = jax.jit(losses.cross_entropy), jax.jit(losses.soft_cross_entropy)
 ema = jax.jit(objective.ema)
-
-
-def rotation(seed: int, d: int):
-  return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0].astype(np.float32)
 
 
 # --- SimCLR --------------------------------------------------------------------------------------------------------

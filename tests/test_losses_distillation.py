@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from pretrain import losses
-from tests.checks import assert_close, assert_finite, assert_gradient_in, assert_half_precision, normal
+from tests.checks import (
+  assert_close,
+  assert_finite,
+  assert_gradient_in,
+  assert_half_precision,
+  basis,
+  normal,
+  rotation,
+)
 from tests.reference import byol as byol_twin
 from tests.reference import ibot as ibot_twin
 from tests.reference import koleo as koleo_twin
@@ -24,14 +32,6 @@ from tests.reference import smooth_l1 as smooth_l1_twin
 byol, simsiam, koleo = jax.jit(losses.byol), jax.jit(losses.simsiam), jax.jit(losses.koleo)
 ibot, dino, hidden_mean = jax.jit(losses.ibot), jax.jit(losses.dino), jax.jit(losses.hidden_mean)
 smooth_l1, masked_l1, masked_mse = jax.jit(losses.smooth_l1), jax.jit(losses.masked_l1), jax.jit(losses.masked_mse)
-
-
-def rotation(seed: int, d: int):
-  return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0].astype(np.float32)
-
-
-def basis(b: int):
-  return np.eye(b, dtype=np.float32)
 
 
 def hidden(seed: int, b: int, n: int):
@@ -134,7 +134,9 @@ def test_koleo_by_hand():
   angles = np.radians([0, 60, 180])
   points = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
   assert_close(koleo(points), -math.log(math.sqrt(3)) / 3)
-  assert_close(koleo(basis(3)[[0, 0]]), -math.log(1e-8), rtol=1e-4)  # two equal ones
+  equal = basis(3)[[0, 0]]
+  assert_close(koleo(equal), -math.log(1e-8), rtol=1e-4)
+  assert np.all(np.asarray(jax.grad(koleo)(equal)) == 0)  # no direction to part in
 
 
 def test_koleo_limits_and_invariances():
