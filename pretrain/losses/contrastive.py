@@ -141,9 +141,9 @@ def isogclr(z1, z2, average, temperature, rho, average_rate):
   arXiv:2305.11965v1, section 4 and algorithm 1, mean over all 2b anchors. With h the similarity of an anchor to a
   negative minus that to its positive, and s the moving average of g = E exp(h / temperature) over the negatives, the
   value is temperature * (log s + rho); its gradient is algorithm 1's estimate temperature / s * grad g, that of the
-  value over the rate of the average. As in the authors' code both views are anchors and move one average, which takes
-  the place of 0 as a whole. Deviation from that code: it averages exp(similarity / temperature) without the positive,
-  which is the same for a rate of 1.
+  value over the rate of the average. As in the authors' code both views are anchors and move one average; an average
+  of 0 has not begun, and g takes its place as a whole. Deviation from that code: it averages exp(similarity /
+  temperature) without the positive, which is the same for a rate of 1.
 
   Args:
     z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
@@ -191,7 +191,7 @@ def similarities(what, z1, z2, temperature):
   return first, second, jnp.diagonal(s12)
 
 
-def sinkhorn(logits, epsilon, iterations):
+def sinkhorn(logits, epsilon, iterations, use=None):
   """Soft assignments that use all prototypes equally: the entropic optimal transport of examples to prototypes.
 
   arXiv:2006.09882v5, eq. 3 to 5 and appendix A.1, in the logarithm. No gradient flows back.
@@ -200,8 +200,9 @@ def sinkhorn(logits, epsilon, iterations):
     logits: [b, k] inner products with the prototypes.
     epsilon: > 0, weight of the entropy; 0.05 in the paper.
     iterations: >= 1, static; 3 in the paper. Each makes the columns' sums equal, then the rows'.
+    use: bool[b], which rows the columns' sums are over; at least one, all if None. The others are assigned, too.
   Returns:
-    f32[b, k], rows sum to 1, columns to about b / k.
+    f32[b, k], rows sum to 1, columns (over the rows in use) to about their number / k.
   Raises:
     ValueError: iterations < 1.
   """
@@ -209,7 +210,8 @@ def sinkhorn(logits, epsilon, iterations):
     raise ValueError(f'sinkhorn wants at least one iteration, got {iterations}')
   log_codes = jax.lax.stop_gradient(logits).astype(f32) / epsilon
   for _ in range(iterations):
-    log_codes = jax.nn.log_softmax(jax.nn.log_softmax(log_codes, 0), 1)
+    log_codes -= jax.nn.logsumexp(log_codes, 0, keepdims=True, where=None if use is None else use[:, None])
+    log_codes = jax.nn.log_softmax(log_codes, 1)
   return jnp.exp(log_codes)
 
 

@@ -11,7 +11,8 @@ from pretrain.models.heads import MLP
 from pretrain.objective import Objective, in_parts, plain
 
 
-def barlow_twins(backbone: Callable, *, hidden: tuple[int, ...], dim: int, weight: float) -> Objective:
+def barlow_twins(backbone: Callable, *, hidden: tuple[int, ...], dim: int, weight: float,
+                 scale: float = 1.) -> Objective:
   """Each feature of one view correlates with the same feature of the other view and with no other feature.
 
   arXiv:2103.03230v3, eq. 1 and 2, algorithm 1. The views pass the network one after the other, so each is normalised
@@ -21,6 +22,8 @@ def barlow_twins(backbone: Callable, *, hidden: tuple[int, ...], dim: int, weigh
     backbone: f, build(rngs) -> module with `width`.
     hidden, dim: widths of the projector; the paper's are (8192, 8192), 8192. Its last layer is linear without bias.
     weight: lambda, of the off-diagonal terms; 0.0051 in the paper, for a dim of 8192.
+    scale: multiplies the loss, for parameters whose step depends on it (under LARS biases and norms); 0.024 in the
+      authors' command.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -40,6 +43,6 @@ def barlow_twins(backbone: Callable, *, hidden: tuple[int, ...], dim: int, weigh
     del memory, batch, step
     (z1, z2), statistics = net.apply(params, carry['statistics'],
                                      lambda m: [m.projector(h[:, i], train=True) for i in (0, 1)])
-    return losses.barlow_twins(z1, z2, weight), ({'statistics': statistics}, {})
+    return scale * losses.barlow_twins(z1, z2, weight), ({'statistics': statistics}, {})
 
   return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple), **plain(net, couples_batch=True))

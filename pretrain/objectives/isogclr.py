@@ -20,7 +20,7 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
 
   Args:
     backbone: f, build(rngs) -> module with `width`.
-    hidden, dim: widths of the projector, without batch normalisation; (2048,), 128 in the authors' code for ResNet-50.
+    hidden, dim: widths of the projector; (8192, 8192), 8192 in the authors' code.
     temperature: at first; 0.1 in the authors' script.
     temperature_range: lowest and highest, as (0.05, 1.0) in the authors' code; the lowest is at least 0.03.
     temperature_rate: eta, learning rate of the temperatures.
@@ -38,7 +38,8 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
 
   def parts(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, rngs=rngs))
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_bias=False,
+                                              rngs=rngs))
 
   net = functional(parts)
   shared = plain(net, couples_batch=True)
@@ -56,7 +57,7 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
 
   def couple(params, h, carry, memory, batch, step):
     del step
-    z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h))  # [b, 2, d]
+    z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
     at = batch['index']
     tau = memory['temperature'][at]
     value, new = losses.isogclr(z[:, 0], z[:, 1], memory['average'][at], tau, rho, average_rate)
