@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pretrain.models.vit import vit
+from pretrain.views.byol import byol as byol_views
 from pretrain.views.dino import dino as dino_views
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
 from pretrain.views.mae import mae as mae_views
@@ -45,6 +46,10 @@ CASES = {
                  dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
     'fixmatch': Case(dict(classes=CLASSES, threshold=0.26, unlabeled_weight=1., ema_momentum=0.9),
                      fixmatch_views(), streams),
+    'byol': Case(dict(hidden=64, dim=16, predictor_hidden=64, momentum=0.9),
+                 byol_views(size=SIZE, scale=(0.3, 1.))),
+    'simsiam': Case(dict(hidden=(64,), dim=2, predictor_hidden=32),
+                    simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
     'moco_v2': Case(dict(hidden=(64,), dim=16, temperature=0.2, momentum=0.9, queue=4 * B),
                     simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
     'moco_v3': Case(dict(hidden=(64, 64), dim=16, predictor_hidden=64, temperature=0.2, momentum=0.9,
@@ -66,4 +71,20 @@ CASES = {
     'swav': Case(dict(hidden=(64,), dim=32, prototypes=24, temperature=0.1, epsilon=0.05, iterations=3,
                       freeze_prototypes_steps=0, queue=2 * B, queue_start_step=1),
                  dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
+    'ibot': Case(dict(prototypes=128, hidden=64, bottleneck=32, normalize_last=True, mask_probability=0.5,
+                      mask_ratio=(0.3, 0.6), student_temperature=0.1, teacher_temperature=0.07,
+                      teacher_patch_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=3,
+                      momentum=0.9, center_momentum=0.9, freeze_prototypes_steps=0),
+                 dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
+    'dinov2': Case(dict(prototypes=128, patch_prototypes=96, hidden=64, bottleneck=32, patch_bottleneck=32,
+                        mask_ratio=(0.3, 0.6), koleo_weight=0.1, student_temperature=0.1, teacher_temperature=0.07,
+                        teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9,
+                        freeze_prototypes_steps=0),
+                   dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
+    'simmim': Case(dict(mask_ratio=0.5, mask_size=4), mae_views(size=SIZE, scale=(0.2, 1.))),
+    'data2vec': Case(dict(mask_ratio=0.5, smallest_block=1, layers=1, beta=2., momentum_start=0.8, momentum=0.9,
+                          momentum_steps=3), mae_views(size=SIZE, scale=(0.2, 1.))),
+    'i_jepa': Case(dict(targets=1, target_scale=(0.25, 0.25), target_aspect=(1., 1.), context_scale=(1., 1.),
+                        context_patches=2, predictor_width=32, predictor_depth=1, predictor_heads=2, momentum=0.9),
+                   mae_views(size=SIZE, scale=(0.2, 1.))),
 }

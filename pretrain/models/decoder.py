@@ -1,4 +1,4 @@
-"""A light Transformer that predicts every patch from the tokens of some."""
+"""Light Transformers that predict patches from the tokens of others."""
 import jax.numpy as jnp
 from flax import nnx
 
@@ -32,3 +32,32 @@ class PatchDecoder(nnx.Module):
     full = full.at[jnp.arange(b)[:, None], visible].set(tokens[:, extra:])  # [b, n, width]
     full = full + jnp.asarray(sincos(self.grid, self.width))[None]
     return self.predict(self.trunk(jnp.concatenate([tokens[:, :extra], full], 1))[:, extra:])
+
+
+class BlockPredictor(nnx.Module):
+  """Tokens of a context -> predicted tokens of target blocks, each block on its own (arXiv:2301.08243v3, section 3).
+
+  Positions are sine-cosine, here as in the authors' code, whatever those of the backbone are.
+
+  Args:
+    in_: width of the backbone's tokens, and of the predictions.
+    width, depth, heads: of the predictor's Transformer; its MLP is 4 * width wide.
+  """
+
+  def __init__(self, in_: int, *, width: int, depth: int, heads: int, rngs: nnx.Rngs):
+    xavier = nnx.initializers.xavier_uniform()
+    self.width = width
+    self.embed = nnx.Linear(in_, width, kernel_init=xavier, rngs=rngs)
+    self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
+    self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs)
+    self.predict = nnx.Linear(width, in_, kernel_init=xavier, rngs=rngs)
+
+  def __call__(self, tokens, context, target, grid: tuple[int, int]):
+    """tokens [b, k, in_] at the places int[b, k]; places of m blocks int[b, m, t] -> f32[b, m, t, in_]."""
+    (b, k), (_, m, t) = context.shape, target.shape
+    positions = jnp.asarray(sincos(grid, self.width))
+    x = self.embed(tokens) + positions[context]  # [b, k, width]
+    x = jnp.broadcast_to(x[:, None], (b, m, k, self.width))
+    x = jnp.concatenate([x, self.mask_token[...] + positions[target]], 2)  # [b, m, k + t, width]
+    x = self.trunk(x.reshape(b * m, k + t, self.width))[:, k:]
+    return self.predict(x).reshape(b, m, t, -1)

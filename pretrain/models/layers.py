@@ -50,3 +50,19 @@ class Conv(nnx.Module):
     return jax.lax.conv_general_dilated(
       x.astype(self.dtype), kernel.astype(self.dtype), (self.stride, self.stride), ((side, side), (side, side)),
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def standardize(x):
+  """LayerNorm without gain and offset: each row of [..., d] minus its mean over its deviation, f32; epsilon 1e-5."""
+  x = x.astype(jnp.float32)
+  return (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+class MaskToken(nnx.Module):
+  """What stands for a hidden patch: a learned f32[width], at first a normal of 0.02. Calling it gives the token."""
+
+  def __init__(self, width: int, *, rngs: nnx.Rngs):
+    self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
+
+  def __call__(self):
+    return self.mask_token[...]

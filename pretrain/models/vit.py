@@ -107,10 +107,15 @@ class Transformer(nnx.Module):
     self.norm = layer_norm(width, rngs=rngs)
 
   def __call__(self, tokens, *, train: bool = False, key=None):
-    x = tokens.astype(jnp.float32)
+    return self.norm(self.outputs(tokens, train=train, key=key)[-1])
+
+  def outputs(self, tokens, *, train: bool = False, key=None):
+    """What every block gives, f32[b, n, width] each, in their order and before the last LayerNorm."""
+    x, outputs = tokens.astype(jnp.float32), []
     for i, block in enumerate(self.blocks):
       x = block(x, train=train, key=None if key is None else jax.random.fold_in(key, i))
-    return self.norm(x)
+      outputs.append(x)
+    return outputs
 
 
 class ViT(nnx.Module):
@@ -153,17 +158,21 @@ class ViT(nnx.Module):
       return interpolate(self.position_table[1:], self.grid, grid)
     return jnp.asarray(sincos(grid, self.width))
 
-  def embed(self, images):
+  def embed(self, images, mask=None, mask_token=0.0):
     """Tokens f32[b, n, width] of the patches, positions added, without class token and registers.
 
     Takes float[b, h, w, c] in [0, 1] of any size that is divisible by `patch`; positions of another size than the
-    native one are interpolated if learned, computed if sine-cosine.
+    native one are interpolated if learned, computed if sine-cosine. Where `mask` bool[b, n] is True, `mask_token`
+    f32[width] stands for the patch; it gets the patch's position.
 
     Raises ValueError for other channels, integer pixels, or sides that the patch size does not divide.
     """
     grid = grid_of(images.shape, self.patch) if images.ndim == 4 else None  # `normalize` reports another rank
     x = normalize(images, channels=self.channels, mean=self.mean, std=self.std)
-    return self.project(patchify(x, self.patch)) + self.positions(grid)
+    tokens = self.project(patchify(x, self.patch))
+    if mask is not None:
+      tokens = jnp.where(mask[..., None], mask_token, tokens)
+    return tokens + self.positions(grid)
 
   def encode(self, tokens, *, train: bool = False, key=None):
     """Run the trunk over [class token, registers, tokens]: [b, n, width] -> f32[b, 1 + registers + n, width].
@@ -171,12 +180,19 @@ class ViT(nnx.Module):
     `tokens` are any of those of `embed`, in any order. The class token has its own position if positions are
     learned, a zero one otherwise; registers (2309.16588v2) have none.
     """
+    return self.trunk(self._extend(tokens), train=train, key=key)
+
+  def outputs(self, tokens, *, train: bool = False, key=None):
+    """As `encode`, but what every block gives, f32[b, 1 + registers + n, width] each, before the last norm."""
+    return self.trunk.outputs(self._extend(tokens), train=train, key=key)
+
+  def _extend(self, tokens):
     extra = self.cls[...] + self.position_table[0] if self.learned else self.cls[...]
     extra = extra[None]
     if self.registers:
       extra = jnp.concatenate([extra, self.register_tokens[...]])
     extra = jnp.broadcast_to(extra, (tokens.shape[0], *extra.shape))
-    return self.trunk(jnp.concatenate([extra, tokens], axis=1), train=train, key=key)
+    return jnp.concatenate([extra, tokens], axis=1)
 
   def pool(self, tokens):
     """Features f32[b, width] of the tokens of `encode`: the class token, or the mean of the patches' tokens."""

@@ -8,7 +8,8 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
-from pretrain.objective import Objective, cosine, ema
+from pretrain.objective import Objective, cosine, ema, flat
+from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 
 def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, student_temperature: float,
@@ -35,53 +36,34 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
     return nnx.Dict(backbone=f, head=head)
 
   net = functional(parts)
-  teacher_momentum = cosine(momentum, 1., steps)
+  temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
+  shared = with_teacher(net, cosine(momentum, 1., steps), encoder='teacher')
 
   def init(key):
-    params, statistics = net.init(key)
-    return params, {'teacher': params, 'statistics': statistics, 'teacher_statistics': statistics,
-                    'center': jnp.zeros(prototypes)}
+    params, memory = shared['init'](key)
+    return params, memory | {'center': jnp.zeros(prototypes)}
 
   def loss(params, memory, batch, key, step):
-    large, small = by_view(batch['global']), by_view(batch['local'])  # [2b, h, w, c], [vb, s, s, c]
+    large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
     b = len(batch['global'])
     teacher, teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'],
                                             lambda m: m.head(m.backbone(large, train=True)))
-    teacher = teacher.reshape(2, b, prototypes)
+    teacher = views_first(teacher, b)  # [2, b, k]
 
-    frozen = jax.lax.stop_gradient(params['head']['prototypes'])
-    live = jnp.where(step < freeze_prototypes_steps, frozen, params['head']['prototypes'])
-    params = params | {'head': params['head'] | {'prototypes': live}}
+    params = freeze_prototypes(params, 'head', step < freeze_prototypes_steps)
     keys = jax.random.split(key)
-    student, statistics = net.apply(params, memory['statistics'], lambda m: m.head(jnp.concatenate(
-        [m.backbone(large, train=True, key=keys[0]), m.backbone(small, train=True, key=keys[1])])))
-    student = student.reshape(-1, b, prototypes)  # [2 + v, b, k]
+    student, statistics = net.apply(params, memory['statistics'], lambda m: [
+        m.head(m.backbone(x, train=True, key=k)) for x, k in zip((large, small), keys, strict=True)])
+    student = jnp.concatenate([views_first(x, b) for x in student])  # [2 + v, b, k]
 
-    warm = jnp.clip(step / max(1, teacher_warmup_steps), 0., 1.)
-    temperature = teacher_temperature_start + (teacher_temperature - teacher_temperature_start) * warm
-    value = losses.dino(student, teacher, memory['center'], student_temperature, temperature)
-    probabilities = jax.nn.softmax((teacher - memory['center']) / temperature)
-    entropy = jnp.mean(losses.soft_cross_entropy(probabilities, (teacher - memory['center']) / temperature))
-    spread = jnp.mean(probabilities, (0, 1))
-    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics, 'center': jnp.mean(teacher, (0, 1))}
-    # collapse shows in these two: to one prototype (the second falls to 0) or to the uniform (the first to log k)
-    return value, (carry, {'teacher_entropy': entropy,
-                           'teacher_spread': -jnp.sum(spread * jnp.log(spread + 1e-12))})
+    value = losses.dino(student, teacher, memory['center'], student_temperature, temperature(step))
+    center = ema(memory['center'], jnp.mean(teacher, (0, 1)), center_momentum)
+    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics, 'center': center}
+    return value, (carry, collapse(jax.nn.softmax((teacher - memory['center']) / temperature(step))))
 
-  def update(params, memory, carry, step):
-    m = teacher_momentum(step)
-    return params, {'teacher': ema(memory['teacher'], params, m), 'statistics': carry['statistics'],
-                    'teacher_statistics': carry['teacher_statistics'],
-                    'center': ema(memory['center'], carry['center'], center_momentum)}
-
-  def encode(params, memory, images):
-    del params
-    return net.apply(memory['teacher'], memory['teacher_statistics'], lambda m: m.backbone(images))[0]
-
-  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, init, loss, update, encode,
-                   couples_batch=net.couples_batch)
+  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, loss=loss, **(shared | {'init': init}))
 
 
-def by_view(views):
-  """[b, v, h, w, c] -> [v * b, h, w, c], all first views before all second ones."""
-  return views.swapaxes(0, 1).reshape(-1, *views.shape[2:])
+def views_first(x, b: int):
+  """What `flat` views gave, [b * v, k], by view: [v, b, k]."""
+  return x.reshape(b, -1, x.shape[-1]).swapaxes(0, 1)

@@ -1,11 +1,11 @@
 """MAE: Masked Autoencoders Are Scalable Vision Learners (masked modelling)."""
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.masks import random_mask
 from pretrain.models.decoder import PatchDecoder
 from pretrain.models.functional import functional
 from pretrain.models.patches import patchify
@@ -49,20 +49,3 @@ def mae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_de
     return losses.masked_mse(predicted, target, mask), ({'statistics': statistics}, {})
 
   return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss, **plain(net))
-
-
-def random_mask(key, index, patches: int, mask_ratio: float):
-  """A uniform random subset of patches to hide, for each example on its own.
-
-  Args:
-    index: i32[b]; with the key it determines the mask of an example.
-  Returns:
-    visible i32[b, int(n * (1 - mask_ratio))], in random order, and mask bool[b, n], True where hidden.
-  """
-  count = int(patches * (1 - mask_ratio))
-  if not 0 < count < patches:
-    raise ValueError(f'mask_ratio wants to hide some of {patches} patches and leave some visible; {mask_ratio} leaves '
-                     f'{count}')
-  noise = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i), (patches,)))(index)  # [b, n]
-  rank = jnp.argsort(jnp.argsort(noise, -1), -1)
-  return jnp.argsort(noise, -1)[:, :count], rank >= count

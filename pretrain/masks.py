@@ -1,0 +1,126 @@
+"""Which patches of an image are hidden: pure functions of a key and the example's index, with static shapes."""
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def random_mask(key, index, patches: int, mask_ratio: float):
+  """A uniform random subset of patches to hide, for each example on its own.
+
+  Args:
+    index: i32[b]; with the key it determines the mask of an example.
+  Returns:
+    visible i32[b, int(n * (1 - mask_ratio))], in random order, and mask bool[b, n], True where hidden.
+  """
+  count = int(patches * (1 - mask_ratio))
+  if not 0 < count < patches:
+    raise ValueError(f'mask_ratio wants to hide some of {patches} patches and leave some visible; {mask_ratio} leaves '
+                     f'{count}')
+  noise = _noise(key, index, (patches,))  # [b, n]
+  rank = jnp.argsort(jnp.argsort(noise, -1), -1)
+  return jnp.argsort(noise, -1)[:, :count], rank >= count
+
+
+def blockwise_mask(key, index, grid: tuple[int, int], count, *, smallest: int, largest: int, aspect: float = 0.3,
+                   tries: int = 30):
+  """Rectangles until `count` patches are hidden, for each example on its own (BEiT, arXiv:2106.08254v2, algorithm 1).
+
+  A rectangle has an area between `smallest` and what is left to hide (at most `largest`), a random shape and place; it
+  is taken if it hides something new and not more than is left. Deviations from the authors' code, for static shapes: it
+  tries ten times a rectangle and then stops, with fewer patches; this tries `tries` times in all and then hides single
+  patches at random, so that exactly `count` are hidden (of 14 x 14 patches less than 1 % are hidden so).
+
+  Args:
+    index: i32[b]; with the key it determines the mask of an example.
+    grid: (rows, columns) of patches.
+    count: how many to hide, int or i32[b], in [0, rows * columns].
+    smallest, largest: areas of a rectangle, in patches.
+    aspect: height / width is log-uniform in [aspect, 1 / aspect].
+  Returns:
+    mask bool[b, rows * columns], True where hidden.
+  """
+  rows, columns = grid
+  i, j = jnp.arange(rows)[:, None], jnp.arange(columns)
+
+  def one(u, noise, count):
+    def attempt(mask, draw):
+      left = count - jnp.sum(mask)
+      area = smallest + draw[0] * (jnp.minimum(left, largest) - smallest)
+      shape = jnp.exp(math.log(aspect) * (1 - 2 * draw[1]))
+      h, w = jnp.round(jnp.sqrt(area * shape)), jnp.round(jnp.sqrt(area / shape))
+      top, start = jnp.floor(draw[2] * (rows - h + 1)), jnp.floor(draw[3] * (columns - w + 1))
+      block = (i >= top) & (i < top + h) & (j >= start) & (j < start + w)
+      new = jnp.sum(block & ~mask)
+      fits = (h < rows) & (w < columns) & (new > 0) & (new <= left)
+      return mask | (block & fits), None
+
+    mask, _ = jax.lax.scan(attempt, jnp.zeros(grid, bool), u)
+    rank = jnp.argsort(jnp.argsort(noise - mask.reshape(-1)))  # what is hidden comes first
+    return rank < count
+
+  keys = jax.random.split(key)
+  return jax.vmap(one)(_noise(keys[0], index, (tries, 4)), _noise(keys[1], index, (rows * columns,)),
+                       jnp.broadcast_to(count, index.shape))
+
+
+def multi_block(key, index, grid: tuple[int, int], *, targets: int, target_scale: tuple[float, float],
+                target_aspect: tuple[float, float], context_scale: tuple[float, float], context_patches: int):
+  """Target blocks, and a large context block without them, for each example on its own (arXiv:2301.08243v3, section 3).
+
+  Sizes are drawn as in the authors' code: a share of the patches uniform in the scale, the aspect (height / width) in
+  its range by the same number. Deviations, for static shapes: sizes differ from example to example (theirs: from batch
+  to batch); of a target block as many patches are targets as the smallest block has, the others at random are neither
+  targets nor context; of the context `context_patches` at random are kept (theirs: the first, as many as the poorest
+  example of the device's batch has), and an example that has fewer repeats some. Blocks reach all borders (theirs never
+  the last row and column).
+
+  Args:
+    index: i32[b]; with the key it determines the blocks of an example.
+    grid: (rows, columns) of patches.
+    targets: number of target blocks, m; they may overlap.
+    target_scale, target_aspect, context_scale: ranges; the context block is square.
+    context_patches: k; theirs is about 52 on 14 x 14 patches, 69 on 16 x 16 (the smallest of 128 examples, simulated).
+  Returns:
+    context i32[b, k] and target i32[b, m, t], places of patches.
+  Raises:
+    ValueError: there are blocks that would leave nothing of the context.
+  """
+  rows, columns = grid
+  n = rows * columns
+  small, large = _sizes(grid, target_scale, target_aspect), _sizes(grid, context_scale, (1., 1.))  # [1000, 2]
+  if (worst := large.prod(1).min() - targets * small.prod(1).max()) < 1:
+    raise ValueError(f'multi_block wants {targets} target blocks of up to {small.prod(1).max()} patches to leave some '
+                     f'of a context of {large.prod(1).min()} or more, on a grid of {rows} x {columns}; got {worst}')
+  t = int(small.prod(1).min())
+  i, j = jnp.arange(rows)[:, None], jnp.arange(columns)
+
+  def block(u, sizes):  # f32[3] -> bool[n]
+    h, w = jnp.asarray(sizes)[(u[0] * len(sizes)).astype(jnp.int32)]
+    top, start = jnp.floor(u[1] * (rows - h + 1)), jnp.floor(u[2] * (columns - w + 1))
+    return ((i >= top) & (i < top + h) & (j >= start) & (j < start + w)).reshape(-1)
+
+  def one(u, noise):
+    inside = jax.vmap(lambda u: block(u, small))(u[1:])  # [m, n]
+    target = jnp.argsort(noise[1:] - inside, -1)[:, :t]
+    visible = block(u[0], large) & ~inside.any(0)  # [n]
+    order = jnp.argsort(noise[0] - visible)
+    return order[jnp.arange(context_patches) % jnp.sum(visible)], jnp.sort(target, -1)
+
+  keys = jax.random.split(key)
+  return jax.vmap(one)(_noise(keys[0], index, (1 + targets, 3)), _noise(keys[1], index, (1 + targets, n)))
+
+
+def _sizes(grid, scale, aspect) -> np.ndarray:
+  """(height, width) int[1000, 2] of blocks, at 1000 equidistant draws."""
+  u = (np.arange(1000) + 0.5) / 1000
+  area = np.floor(math.prod(grid) * (scale[0] + u * (scale[1] - scale[0])))
+  shape = aspect[0] + u * (aspect[1] - aspect[0])
+  sizes = np.round(np.stack([np.sqrt(area * shape), np.sqrt(area / shape)], 1)).astype(int)
+  return np.clip(sizes, 1, np.array(grid))
+
+
+def _noise(key, index, shape: tuple[int, ...]):
+  """Uniform f32[b, *shape] in [0, 1), for each example a function of (key, index)."""
+  return jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i), shape))(index)

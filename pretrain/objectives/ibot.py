@@ -1,0 +1,115 @@
+"""iBOT: Image BERT Pre-Training with Online Tokenizer (self-distillation and masked modelling)."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.masks import blockwise_mask
+from pretrain.models.functional import functional
+from pretrain.models.heads import PrototypeHead
+from pretrain.models.layers import MaskToken
+from pretrain.models.patches import grid_of
+from pretrain.objective import Objective, cosine, ema, flat
+from pretrain.objectives.dino import views_first
+from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
+
+
+def ibot(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, normalize_last: bool,
+         mask_probability: float, mask_ratio: tuple[float, float], student_temperature: float,
+         teacher_temperature: float, teacher_patch_temperature: float, teacher_temperature_start: float,
+         teacher_warmup_steps: int, momentum: float, center_momentum: float, freeze_prototypes_steps: int,
+         steps: int) -> Objective:
+  """DINO on the class tokens, and on hidden patches what the teacher says of them, who sees the whole view.
+
+  arXiv:2111.07832v3, section 3 and algorithm 1 (appendix A), with the head shared by class token and patches. Of the
+  authors' code: patches have a centre of their own, over all patches of the teacher; the class tokens of global views
+  come from the student's views with hidden patches; local views hide nothing.
+
+  Args:
+    backbone: a ViT with pool='cls', build(rngs) -> module with `embed`, `encode`, `pool`, `patches`.
+    prototypes, hidden, bottleneck: of the head; the paper's are 8192, 2048, 256.
+    normalize_last: prototypes of length 1; the authors learn their lengths for ViT-S.
+    mask_probability, mask_ratio: a global view hides patches with this probability, 0.5 in the paper, then a share
+      uniform in the range, (0.1, 0.5), in blocks (`masks.blockwise_mask`).
+    student_temperature: 0.1 in the paper.
+    teacher_temperature, teacher_patch_temperature: of class tokens and patches; both rise linearly from
+      teacher_temperature_start within teacher_warmup_steps; 0.07, 0.07 from 0.04 in 30 epochs in the paper.
+    momentum: of the teacher at step 0, a half cosine up to 1 at the last step; 0.996 in the paper.
+    center_momentum: 0.9 in the paper, for both centres.
+    freeze_prototypes_steps: steps in which the last layer stays as it is; one epoch in the paper.
+    steps: of the whole run.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    head = PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, normalize_last=normalize_last,
+                         rngs=rngs)
+    return nnx.Dict(backbone=f, head=head, mask_token=MaskToken(f.width, rngs=rngs))
+
+  net = functional(parts)
+  temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
+  patch_temperature = linear(teacher_temperature_start, teacher_patch_temperature, teacher_warmup_steps)
+  shared = with_teacher(net, cosine(momentum, 1., steps), encoder='teacher')
+
+  def init(key):
+    params, memory = shared['init'](key)
+    return params, memory | {'center': jnp.zeros(prototypes), 'patch_center': jnp.zeros(prototypes)}
+
+  def loss(params, memory, batch, key, step):
+    b, keys = len(batch['global']), jax.random.split(key, 3)
+    large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
+
+    def teach(m):
+      tokens = m.backbone.encode(m.backbone.embed(large), train=True)
+      return m.head(m.backbone.pool(tokens)), m.head(m.backbone.patches(tokens))
+
+    (t, t_patches), teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)
+
+    def study(m):
+      grid = grid_of(large.shape, m.backbone.patch)
+      mask = view_masks(keys[0], batch['index'], grid, mask_probability, mask_ratio)  # [2b, n]
+      tokens = m.backbone.encode(m.backbone.embed(large, mask, m.mask_token()), train=True, key=keys[1])
+      local = m.head(m.backbone(small, train=True, key=keys[2]))
+      return m.head(m.backbone.pool(tokens)), m.head(m.backbone.patches(tokens)), local, mask
+
+    params = freeze_prototypes(params, 'head', step < freeze_prototypes_steps)
+    (s, s_patches, local, mask), statistics = net.apply(params, memory['statistics'], study)
+
+    t = views_first(t, b)  # [2, b, k]
+    s = jnp.concatenate([views_first(s, b), views_first(local, b)])  # [2 + v, b, k]
+    views = losses.dino(s, t, memory['center'], student_temperature, temperature(step))
+    patches = losses.ibot(s_patches, t_patches, mask, memory['patch_center'], student_temperature,
+                          patch_temperature(step))
+    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics,
+             'center': ema(memory['center'], jnp.mean(t, (0, 1)), center_momentum),
+             'patch_center': ema(memory['patch_center'], jnp.mean(t_patches, (0, 1)), center_momentum)}
+    probabilities = jax.nn.softmax((t - memory['center']) / temperature(step))
+    return views + patches, (carry, {'views': views, 'patches': patches, **collapse(probabilities)})
+
+  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, loss=loss, **(shared | {'init': init}))
+
+
+def view_masks(key, index, grid: tuple[int, int], probability: float, ratio: tuple[float, float]):
+  """Blocks of hidden patches in the two global views of each example, drawn for each view on its own.
+
+  The authors' code: int(share * n) patches where the share is drawn (theirs: at most share * n), the smallest
+  rectangle (min(grid) // 3)^2, heights / widths from 0.3 to 1 / 0.3.
+
+  Args:
+    index: i32[b].
+    probability: that a view hides anything.
+    ratio: range of the share of patches that it then hides.
+  Returns:
+    mask bool[2b, n], True where hidden; the views of an example beside each other, as in `flat`.
+  """
+  n = grid[0] * grid[1]
+
+  def one(key):
+    keys = jax.random.split(key)
+    u = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(keys[0], i), (2,)))(index)  # [b, 2]
+    share = jnp.where(u[:, 0] < probability, ratio[0] + (ratio[1] - ratio[0]) * u[:, 1], 0)
+    return blockwise_mask(keys[1], index, grid, jnp.floor(share * n).astype(jnp.int32),
+                          smallest=(min(grid) // 3) ** 2, largest=n)
+
+  return flat(jnp.stack([one(k) for k in jax.random.split(key)], 1))

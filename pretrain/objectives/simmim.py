@@ -1,0 +1,59 @@
+"""SimMIM: A Simple Framework for Masked Image Modeling (masked modelling)."""
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.masks import random_mask
+from pretrain.models.functional import functional
+from pretrain.models.layers import MaskToken
+from pretrain.models.patches import grid_of, normalize, patchify
+from pretrain.objective import Objective, plain
+
+
+def simmim(backbone: Callable, *, mask_ratio: float, mask_size: int) -> Objective:
+  """A linear layer reads the pixels of hidden patches off the backbone's tokens, with mask tokens among its inputs.
+
+  arXiv:2111.09886v2, section 3; pixels are normalised as the backbone's mean and std say, as in the authors' code.
+
+  Args:
+    backbone: a ViT, build(rngs) -> module with `embed`, `encode`, `patches`, `patch`, `channels`, `mean`, `std`.
+    mask_ratio: share of hidden squares, in (0, 1), rounded up to whole ones; 0.6 in the paper.
+    mask_size: side of a square in pixels, a multiple of the patch; 32 in the paper.
+  Raises:
+    ValueError: squares, patches and the image do not fit; the ratio hides nothing or everything.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, mask_token=MaskToken(f.width, rngs=rngs),
+                    head=nnx.Linear(f.width, f.channels * f.patch ** 2, rngs=rngs))
+
+  net = functional(parts)
+
+  def loss(params, memory, batch, key, step):
+    del step
+    images = batch['image']
+
+    def reconstruct(m):
+      f = m.backbone
+      mask = square_mask(key, batch['index'], grid_of(images.shape, f.patch), mask_ratio, mask_size, f.patch)
+      tokens = f.encode(f.embed(images, mask, m.mask_token()), train=True, key=key)
+      target = patchify(normalize(images, channels=f.channels, mean=f.mean, std=f.std), f.patch)  # [b, n, p]
+      return m.head(f.patches(tokens)), target, mask
+
+    (predicted, target, mask), statistics = net.apply(params, memory['statistics'], reconstruct)
+    return losses.masked_l1(predicted, target, mask), ({'statistics': statistics}, {})
+
+  return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss, **plain(net))
+
+
+def square_mask(key, index, grid: tuple[int, int], mask_ratio: float, size: int, patch: int):
+  """Random squares of `size` pixels, of whole patches: bool[b, rows * columns], True where hidden."""
+  side, (rows, columns) = size // patch, grid
+  if size % patch or rows % side or columns % side:
+    raise ValueError(f'mask_size wants a multiple of the patch of {patch} pixels that divides the image of '
+                     f'{rows * patch} x {columns * patch}, got {size}; nearest: {patch}')
+  _, mask = random_mask(key, index, rows * columns // side ** 2, mask_ratio)
+  mask = mask.reshape(-1, rows // side, columns // side)
+  return jnp.repeat(jnp.repeat(mask, side, 1), side, 2).reshape(len(index), rows * columns)

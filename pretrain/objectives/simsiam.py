@@ -1,0 +1,46 @@
+"""SimSiam: Exploring Simple Siamese Representation Learning (self-distillation)."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP
+from pretrain.objective import Objective, plain
+
+
+def simsiam(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hidden: int) -> Objective:
+  """From each view a predictor says what the projection of the other view is, through which no gradient flows.
+
+  arXiv:2011.10566v1, section 3 and algorithm 1. Each view is normalised on its own.
+
+  Args:
+    backbone: build(rngs) -> module with `width`; f of the paper is backbone and projector.
+    hidden, dim: widths of the projector; the paper's are (2048, 2048), 2048, with BatchNorm after every layer, the
+      last one without gain and offset (the authors' code).
+    predictor_hidden: of the predictor h, a bottleneck; 512 in the paper.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(
+        backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True, rngs=rngs),
+        predictor=MLP(dim, (predictor_hidden,), dim, batch_norm=True, rngs=rngs))
+
+  net = functional(parts)
+
+  def loss(params, memory, batch, key, step):
+    del step
+
+    def both(m):
+      z1, z2 = (m.projector(m.backbone(x, train=True, key=k), train=True)
+                for x, k in zip(jnp.unstack(batch['views'], axis=1), jax.random.split(key), strict=True))
+      return m.predictor(z1, train=True), z1, m.predictor(z2, train=True), z2
+
+    (p1, z1, p2, z2), statistics = net.apply(params, memory['statistics'], both)
+    # collapse shows here: 1 where directions are spread over the sphere, 0 where all examples have the same
+    spread = jnp.mean(jnp.std(losses.normalize(jax.lax.stop_gradient(z1)), 0)) * dim ** 0.5
+    return losses.simsiam(p1, z1, p2, z2), ({'statistics': statistics}, {'spread': spread})
+
+  return Objective({'views': 'b 2 h w c'}, loss=loss, **plain(net))

@@ -1,0 +1,60 @@
+"""What methods with a teacher share: a moving average of the student that makes its targets."""
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pretrain.models.functional import Net
+from pretrain.objective import ema
+
+
+def with_teacher(net: Net, momentum: Callable, *, encoder: str, couples_batch: bool = False) -> dict[str, Any]:
+  """A teacher that starts as a copy of all parameters and follows them, as keyword arguments of `Objective`.
+
+  Memory holds 'teacher', 'statistics' and 'teacher_statistics'; after a step the carry replaces what it names.
+
+  Args:
+    net: with a part `backbone`, whose features `encode` gives.
+    momentum: step -> share that the teacher keeps of itself.
+    encoder: 'student' or 'teacher': whose features.
+    couples_batch: whether the loss makes examples depend on each other, even if the net does not.
+  """
+  def init(key):
+    params, statistics = net.init(key)
+    return params, {'teacher': params, 'statistics': statistics, 'teacher_statistics': statistics}
+
+  def update(params, memory, carry, step):
+    return params, memory | carry | {'teacher': ema(memory['teacher'], params, momentum(step))}
+
+  def encode(params, memory, images):
+    if encoder == 'teacher':
+      return net.apply(memory['teacher'], memory['teacher_statistics'], lambda m: m.backbone(images))[0]
+    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+
+  return dict(init=init, update=update, encode=encode, couples_batch=couples_batch or net.couples_batch)
+
+
+def linear(start: float, end: float, steps: int) -> Callable:
+  """A line from `start` at step 0 to `end` at `steps`, constant afterwards: a function of the step."""
+  return lambda step: start + (end - start) * jnp.clip(step / max(1, steps), 0., 1.)
+
+
+def freeze_prototypes(params, head: str, frozen):
+  """The same parameters, but no gradient into the last layer of a head while `frozen` (a bool, may be traced)."""
+  last = {name: jnp.where(frozen, jax.lax.stop_gradient(x), x) for name, x in params[head].items()
+          if name in ('prototypes', 'gain')}
+  return params | {head: params[head] | last}
+
+
+def collapse(probabilities) -> dict:
+  """Two metrics of a teacher's probabilities [..., k], in nats, that show collapse.
+
+  The mean of the entropies ('teacher_entropy') goes to log k where all are uniform, the entropy of the mean
+  ('teacher_spread') to 0 where all are the same prototype.
+  """
+  def entropy(p):
+    return -jnp.sum(p * jnp.log(p + 1e-12), -1)
+
+  mean = jnp.mean(probabilities, tuple(range(probabilities.ndim - 1)))
+  return {'teacher_entropy': jnp.mean(entropy(probabilities)), 'teacher_spread': entropy(mean)}
