@@ -207,6 +207,8 @@ def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
   if i.op == 'fusion' and (inside := attribute(i, 'calls')) in module:
     read = sum(_read(module, inside, k, size(operand(k), True)) for k in range(len(i.operands)))
     return read + _written(module, inside, i.type)
+  if i.op.endswith('-start'):  # a tuple of operands and results
+    return size(i.type, True)
   if i.op == 'custom-call' and re.search(r'ConcatBitcast|AssumeGather', i.line):
     return 0.
   return size(i.type, True) + sum(size(operand(k), True) for k in range(len(i.operands)))
@@ -250,34 +252,39 @@ def _written(module: Module, inside: str, kind: str) -> float:
 # Communication --------------------------------------------------------------------------------------------------------
 
 def collectives(text: str, module: Module, runs, fused: set[str]) -> list[Collective]:
-  """Every collective, once: one that overlaps is seen in several fusions with the same channel."""
+  """Every collective, once.
+
+  The TPU compiler hides an all-gather by writing it into several fusions: one that starts it, those that go on with it
+  beside other work, one that ends it. They share a channel, and `AsyncCollectiveStart` stands in the first.
+  """
   where, found, channels = sources(text), [], collections.defaultdict(list)
   for name, instructions in module.items():
     types = {i.name: i.type for i in instructions}
+    starts = any('AsyncCollectiveStart' in i.line for i in instructions)
     for i in instructions if runs(name) else ():
       kind = i.op.removesuffix('-start')
       if kind not in KINDS:
         continue
-      given = sum(size(types.get(x, '')) for x in i.operands)
-      result = size(i.type) - (given if i.op in ('all-gather-start', 'collective-permute-start') else 0)
-      channel = re.search(r'channel_id=(\d+)', i.line)
-      scatter = kind == 'all-reduce' and name in fused and any(
-          j.op == 'dynamic-slice' and i.name in j.operands for j in instructions)  # how TPUs write a reduce-scatter
-      if scatter:
+      if kind == 'all-reduce' and name.startswith('all-reduce-scatter'):  # how they write a reduce-scatter
         kind = 'reduce-scatter'
+      given = sum(size(types.get(x, '')) for x in i.operands)
+      result = size(i.type) - (given if i.op == 'all-gather-start' else 0)
       frame = int((re.search(r'stack_frame_id=(\d+)', i.line) or [0, 0])[1])
-      one = Collective(kind, i.op.endswith('-start'), group(i.line), runs(name), 0., where(frame))
+      one = Collective(kind, i.op.endswith('-start') or starts, group(i.line), runs(name), 0., where(frame))
       one = one._replace(wire=one.count * _wire(kind, one.group, given, result))
-      channels[(channel[1] if channel else i.name, name in fused)].append((name, one))
-  for (_, inside), seen in channels.items():
-    first = min((one for _, one in seen), key=lambda one: one.count)
-    found.append(first._replace(hidden=first.hidden or (inside and len(seen) > 1)))
+      found.append(one)
+      if name in fused and (channel := re.search(r'channel_id=(\d+)', i.line)):
+        channels[kind, channel[1]].append(one)
+  for seen in channels.values():
+    if any(one.hidden for one in seen):
+      first = next(one for one in seen if one.hidden)
+      found = [one for one in found if one is first or not any(one is other for other in seen)]
   return found
 
 
 def _wire(kind: str, n: int, given: float, result: float) -> float:
   if kind == 'collective-permute':
-    return result
+    return given
   passes = {'all-reduce': 2 * result, 'reduce-scatter': given}.get(kind, result)
   return passes * (n - 1) / n if n > 1 else 0.
 

@@ -1,0 +1,362 @@
+"""Planning for machines that are not here: arithmetic against hand counts, the parser against unrolled programs."""
+import functools
+import importlib.util
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from data.sources import array_record, folder
+from pretrain import config, sharding
+from pretrain.__main__ import main
+from pretrain.config import ConfigError
+from pretrain.plan import flops, hardware, hlo
+from pretrain.plan.plan import check, plan, words
+
+ROOT = Path(__file__).parents[1]
+TINY = str(ROOT / 'tests' / 'tiny.py')
+KEYS = {'fits', 'hbm_bytes_per_device', 'hbm_limit_bytes', 'flops_per_step', 'collectives', 'step_seconds',
+        'examples_per_second', 'mfu', 'bound_by', 'warnings', 'versions'}
+
+
+# Chips ----------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(('name', 'words_'), [
+    ('v5e-256', ["no 'v5e-256'", "nearest: 'v5e:16x16'", 'v5e:8x16']), ('v5p:4x4', ["nearest: 'v5p:2x2x4'", 'tpu7x']),
+    ('v7x:4x4x4', ["nearest: 'tpu7x:4x4x4'"]), ('h100', ["nearest: 'h100:1x8'"]), ('', ['nearest'])])
+def test_an_unknown_topology_is_told_the_nearest_one(name, words_):
+  with pytest.raises(ConfigError) as error:
+    hardware.target(name)
+  assert all(word in str(error.value) for word in words_)
+
+
+def test_a_topology_counts_chips_and_devices():
+  assert [hardware.target(name).devices for name in ('v5e:16x16', 'v3:8x8', 'tpu7x:4x4x4', 'h100:32x8')] == [
+      256, 128, 128, 256]
+  assert hardware.target('v5e:16x16', 2).chips == 512
+  assert [hardware.target(name).unsold() for name in ('v5e:8x16', 'v5e:32x32', 'v5p:4x8x8', 'v4:4x4x4')] == [
+      None, 'v5e:16x16', None, None]
+
+
+def test_a_group_uses_the_links_of_the_axes_it_spans():
+  pod = hardware.target('v5e:16x16')  # rings of 16: both ways
+  assert [pod.network(n) for n in (16, 256)] == [2 * 5e10, 4 * 5e10]
+  assert hardware.target('v5e:4x4').network(16) == 2 * 5e10  # no ring
+  gpus = hardware.target('h100:4x8')
+  assert gpus.network(8) == 450e9 > gpus.network(16) == 50e9
+
+
+def test_every_chip_has_its_source_and_is_found_by_its_kind():
+  for chip in hardware.CHIPS.values():
+    assert chip.source and hardware.by_kind(chip.kind) is chip and 0 < chip.hbm < 2e11 and chip.flops > 1e13
+  assert hardware.by_kind('cpu') is None
+
+
+# FLOPs of a trace -----------------------------------------------------------------------------------------------------
+
+def counted(f, *args) -> flops.Flops:
+  return flops.count(jax.make_jaxpr(f)(*args).jaxpr)
+
+
+def test_dots_are_counted_by_hand():
+  x, w = jnp.ones((7, 5, 3)), jnp.ones((7, 3, 11), jnp.bfloat16)
+  got = counted(lambda x, w: jnp.einsum('bij,bjk->bik', x, w), x, w)
+  assert got.total == got.dots == got.f32 == 2 * 7 * 5 * 3 * 11
+  assert got.padded == 2 * 7 * 8 * 128 * 128  # 5 to 8, 3 and 11 to 128
+
+
+def test_convolutions_count_what_meets_an_input():
+  x, w = jnp.ones((2, 4, 4, 3)), jnp.ones((3, 3, 3, 5))
+  same = lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  assert counted(same, x, w).total == 2 * 2 * 5 * 3 * 10 ** 2  # of 3 x 4 taps a side, 2 lie in the padding
+  valid = lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  assert counted(valid, x, w).total == 2 * 2 * 5 * 3 * 6 ** 2
+  strided = lambda x, w: jax.lax.conv_general_dilated(x, w, (2, 2), [(0, 1)] * 2,
+                                                      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  gradient = counted(jax.grad(lambda x, w: strided(x, w).sum(), (0, 1)), x, w)
+  assert gradient.total == 3 * counted(strided, x, w).total == 3 * 2 * 2 * 5 * 3 * 5 ** 2
+
+
+def layers(x, ws, unrolled: bool):
+  if unrolled:
+    for w in ws:
+      x = jnp.tanh(x @ w)
+    return x.sum()
+  return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, ws)[0].sum()
+
+
+def test_loops_count_their_length_and_branches_the_longest():
+  x, ws = jnp.ones((8, 4)), jnp.ones((5, 4, 4))
+  one = 2 * 8 * 4 * 4
+  assert counted(functools.partial(layers, unrolled=False), x, ws).total == 5 * one
+  gradient = jax.grad(functools.partial(layers, unrolled=False), argnums=1)
+  assert counted(gradient, x, ws).total == 3 * 5 * one  # XLA cannot see that the first layer's input needs none
+  branch = lambda x, ws: jax.lax.cond(x[0, 0] > 0, lambda: x @ ws[0] @ ws[1], lambda: x @ ws[0])
+  assert counted(branch, x, ws).total == 2 * one
+  unknown = counted(lambda x, ws: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x @ ws[0], x), x, ws)
+  assert (unknown.total, unknown.loops) == (one, 1)
+  checkpointed = jax.grad(lambda ws: jax.checkpoint(functools.partial(layers, unrolled=True))(x, ws))
+  assert counted(checkpointed, ws).total == (5 + 5 + 2 * 5 - 1) * one  # forwards, again, both gradients
+
+
+# The text of compiled programs ----------------------------------------------------------------------------------------
+
+def text_of(f, *args, **kwargs) -> str:
+  return jax.jit(f, **kwargs).lower(*args).compile().as_text()
+
+
+def test_a_scanned_program_costs_what_the_unrolled_one_costs():
+  x, ws = jnp.ones((8, 4)), jnp.ones((5, 4, 4))
+  scanned, unrolled = (hlo.costs(text_of(jax.grad(functools.partial(layers, unrolled=u), argnums=1), x, ws))
+                       for u in (False, True))
+  one = 2 * 8 * 4 * 4
+  assert scanned.flops == 3 * 5 * one and unrolled.flops == (3 * 5 - 1) * one and not scanned.loops
+  assert scanned.f32 == scanned.flops
+
+
+def test_convolutions_of_a_program_cost_what_the_trace_says():
+  x, w = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
+  f = lambda x, w: jax.lax.conv_general_dilated(x, w, (2, 2), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  assert hlo.costs(text_of(f, x, w)).flops == counted(f, x, w).total
+
+
+def test_communication_of_a_program_on_eight_devices():
+  mesh = sharding.make_mesh(data=2, fsdp=4)
+  split = lambda *axes: NamedSharding(mesh, PartitionSpec(*axes))
+  x, w = jnp.ones((16, 32)), jnp.ones((32, 64))
+  gathered, = hlo.costs(text_of(lambda x, w: x @ w, x, w, in_shardings=(split('data'), split('fsdp')),
+                                out_shardings=split('data'))).collectives
+  assert gathered.kind in ('all-gather', 'all-reduce') and gathered.group == 4 and gathered.count == 1
+  sized = {'all-gather': 32 * 64 * 4, 'all-reduce': 2 * 8 * 64 * 4}[gathered.kind]
+  assert gathered.wire == sized * 3 / 4
+  looped = lambda x: jax.lax.scan(lambda c, _: (c + x.sum(), None), 0., None, length=3)[0]
+  assert all(one.group == 8 for one in hlo.costs(text_of(looped, jnp.ones(64), in_shardings=split(
+      ('data', 'fsdp')))).collectives)
+
+
+TPU = '''HloModule jit_step
+
+FileNames
+1 "/site-packages/jax/numpy.py"
+2 "/here/pretrain/losses/basic.py"
+3 "/here/pretrain/step.py"
+
+FunctionNames
+1 "f"
+
+FileLocations
+1 {file_name_id=3 function_name_id=1 line=70 end_line=70 column=1 end_column=2}
+2 {file_name_id=2 function_name_id=1 line=11 end_line=11 column=1 end_column=2}
+3 {file_name_id=1 function_name_id=1 line=5 end_line=5 column=1 end_column=2}
+
+StackFrames
+1 {file_location_id=1 parent_frame_id=1}
+2 {file_location_id=2 parent_frame_id=2}
+3 {file_location_id=3 parent_frame_id=3}
+
+%begin (p: bf16[4,8]) -> bf16[64,8] {
+  %p = bf16[4,8]{1,0} parameter(0)
+  %all-gather.1 = bf16[64,8]{1,0:T(8,128)(2,1)} all-gather(%p), channel_id=7, replica_groups=[16,16]<=[256], dimensions={0}, metadata={op_name="x" stack_frame_id=3}
+  ROOT %c = bf16[64,8]{1,0} custom-call(%all-gather.1), custom_call_target="AsyncCollectiveStart"
+}
+
+%go_on (p.1: bf16[4,8]) -> bf16[64,8] {
+  %p.1 = bf16[4,8]{1,0} parameter(0)
+  ROOT %all-gather.2 = bf16[64,8]{1,0} all-gather(%p.1), channel_id=7, replica_groups=[16,16]<=[256], dimensions={0}
+}
+
+%all-reduce-scatter.1 (q: f32[32,4]) -> f32[2,4] {
+  %q = f32[32,4]{1,0} parameter(0)
+  %all-reduce.1 = f32[32,4]{1,0} all-reduce(%q), channel_id=1, replica_groups=mesh['replica'=1,'data'=16,'fsdp'=16] {'fsdp'}, to_apply=%add
+  ROOT %slice = f32[2,4]{1,0} dynamic-slice(%all-reduce.1), dynamic_slice_sizes={2,4}
+}
+
+%body (t: (s32[], f32[8,8], f32[3,8,8])) -> (s32[], f32[8,8], f32[3,8,8]) {
+  %t = (s32[]{:T(128)}, f32[8,8]{1,0:T(8,128)S(1)}, f32[3,8,8]{2,1,0}) parameter(0)
+  %x = f32[8,8]{1,0:T(8,128)S(1)} get-tuple-element(%t), index=1
+  %all = f32[3,8,8]{2,1,0} get-tuple-element(%t), index=2
+  %w = f32[1,8,8]{2,1,0} dynamic-slice(%all, %i), dynamic_slice_sizes={1,8,8}, backend_config={"window_config":{"estimated_cycles":"100"}}
+  %w.1 = f32[8,8]{1,0} bitcast(%w)
+  %y = f32[8,8]{1,0:T(8,128)S(1)} convolution(%x, %w.1), dim_labels=bf_io->bf, backend_config={"window_config":{"estimated_cycles":"1000"}}
+  ROOT %next = (s32[]{:T(128)}, f32[8,8]{1,0}, f32[3,8,8]{2,1,0}) tuple(%i, %y, %all)
+}
+
+%condition (t.1: (s32[], f32[8,8], f32[3,8,8])) -> pred[] {
+  %t.1 = (s32[]{:T(128)}, f32[8,8]{1,0}, f32[3,8,8]{2,1,0}) parameter(0)
+  %limit = s32[]{:T(128)} constant(3)
+  %i.1 = s32[]{:T(128)} get-tuple-element(%t.1), index=0
+  ROOT %less = pred[]{:T(512)} compare(%i.1, %limit), direction=LT
+}
+
+ENTRY %main_spmd (a: bf16[4,8], b: f32[32,4]) -> f32[8,8] {
+  %a = bf16[4,8]{1,0} parameter(0)
+  %b = f32[32,4]{1,0} parameter(1)
+  %start = bf16[64,8]{1,0:S(1)} fusion(%a), kind=kCustom, calls=%begin
+  %more = bf16[64,8]{1,0:S(1)} fusion(%a), kind=kOutput, calls=%go_on
+  %scatter.1 = f32[2,4]{1,0:S(1)} fusion(%b), kind=kCustom, calls=%all-reduce-scatter.1
+  %permute = (f32[2,4]{1,0}, f32[2,4]{1,0}, u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%scatter.1), channel_id=3, source_target_pairs={{0,1},{1,0}}
+  %loop = (s32[]{:T(128)}, f32[8,8]{1,0}, f32[3,8,8]{2,1,0}) while(%init), condition=%condition, body=%body
+  ROOT %out = f32[8,8]{1,0} get-tuple-element(%loop), index=1
+}
+'''  # noqa: E501
+
+
+def test_the_text_of_a_tpu_program():
+  """The shapes that libtpu's text has: a hidden gather in two fusions, a reduce-scatter as an all-reduce, no trips."""
+  got = hlo.costs(TPU)
+  assert got.flops == 3 * 2 * 8 * 8 * 8 and got.cycles == 3 * 1100 and not got.loops
+  found = {(one.kind, one.hidden, one.group, one.count): one for one in got.collectives}
+  assert len(found) == len(got.collectives) == 3
+  assert found['all-gather', True, 16, 1].wire == 64 * 8 * 2 * 15 / 16
+  assert found['all-gather', True, 16, 1].source == 'pretrain/losses/basic.py:11'
+  assert found['reduce-scatter', False, 16, 1].wire == 32 * 4 * 4 * 15 / 16
+  assert found['collective-permute', True, 0, 1].wire == 2 * 4 * 4
+  # a is read twice, b once, the permutation reads and writes; in the loop, the slice is read, written and read again (x
+  # and y stay in VMEM), and the condition compares two numbers
+  assert got.bytes == 2 * (4 * 8 * 2) + 32 * 4 * 4 + 2 * (2 * 4 * 4) + 3 * ((2 + 1) * 8 * 8 * 4 + 4 + 4 + 1)
+
+
+@pytest.mark.parametrize(('line', 'size'), [
+    ("replica_groups=mesh['d0'=16,'d1'=8] {'d1'}", 8), ("replica_groups=mesh['d0'=16,'d1'=8] {'d0','d1'}", 128),
+    ("replica_groups=mesh['a'=64] {'a':(4)16}", 16), ('replica_groups=[4,32]<=[128]', 32),
+    ('replica_groups={{0,1,2},{3,4,5}}', 3), ('source_target_pairs={{0,1}}', 0)])
+def test_groups_in_each_way_of_writing_them(line, size):
+  assert hlo.group(line) == size
+
+
+# Reports --------------------------------------------------------------------------------------------------------------
+
+def missing(monkeypatch):
+  """No data set is here but those that are embedded."""
+  for module in (array_record, folder):
+    name = module.__name__.rpartition('.')[2]
+
+    @functools.wraps(getattr(module, name))
+    def source(**kwargs):
+      raise FileNotFoundError(f'no {kwargs["path"]}')
+
+    monkeypatch.setattr(module, name, source)
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').rglob('*.py')),
+                         ids=lambda p: f'{p.parent.name}/{p.stem}')
+def test_every_config_can_be_planned_without_its_data_and_without_a_compiler(path, monkeypatch):
+  missing(monkeypatch)
+  tree = config.load(str(path), ['mesh={"fsdp": 4}'])
+  report = plan(tree, 'v5e:4x4', free=True, examples=1_281_167)
+  assert report.keys() >= KEYS and json.loads(json.dumps(report)) == report
+  assert report['fits'] is None and report['flops_per_step'] > report['flops_of_views'] > 0
+  assert report['mesh'] == dict(replica=1, data=4, fsdp=4, tensor=1) and report['steps'] > 0
+  assert report['state_bytes'] / 4 <= report['hbm']['state'] < report['state_bytes']
+  assert 'computed from shapes, nothing compiled' in words(report)
+
+
+def tiny(**changes) -> dict:
+  return config.load(TINY, [f'{key}={value}' for key, value in changes.items()])
+
+
+def test_flops_of_a_step_by_hand():
+  """SimCLR on a ViT of one block: every dot of 2 x 32 views, three times but for the first layer's input."""
+  report = plan(tiny(), 'v5e:2x2', free=True)
+  b, n, d = 64, 4, 32  # views, patches of 8 x 8 by 4 x 4, width
+  patches, attention = 2 * b * n * 16 * d, 2 * 2 * b * (n + 1) ** 2 * d
+  block = 2 * b * (n + 1) * (4 * d * d + 2 * d * 64) + attention
+  head = 2 * b * (32 * 32 + 32 * 16)
+  similarities = (report['flops_per_step'] - report['flops_of_views'] - 2 * patches - 3 * (block + head)) / (
+      2 * 64 * 64 * 16)
+  assert similarities == round(similarities) and 2 <= similarities <= 3  # [64, 64] by 16, and its two gradients
+
+
+def test_a_batch_that_does_not_divide_and_a_mesh_that_does_not_fit_are_refused():
+  with pytest.raises(ConfigError, match='nearest: 256'):
+    plan(tiny(), 'v5e:16x16', free=True)
+  with pytest.raises(ConfigError, match='multiply to 16'):
+    plan(tiny(mesh="{'data': 3}"), 'v5e:4x4', free=True)
+  with pytest.raises(ConfigError, match='multiple of 2'):
+    plan(tiny(mesh="{'replica': 1}"), 'v5e:2x2', slices=2, free=True)
+  assert plan(tiny(), 'v5e:2x2', slices=2, free=True)['mesh'] == dict(replica=2, data=4, fsdp=1, tensor=1)
+
+
+def test_what_does_not_fit_says_what_would(monkeypatch):
+  tree = tiny(**{'backbone.mlp': 4096})
+  used = plan(tree, 'v5e:4x4', free=True)['hbm_bytes_per_device']
+  monkeypatch.setitem(hardware.CHIPS, 'v5e', hardware.CHIPS['v5e']._replace(hbm=.3 * used))
+  report = plan(tree, 'v5e:4x4', free=True)
+  assert report['fits'] is False and report['hbm_bytes_per_device'] == used
+  fsdp, = (text.split('=')[1].split()[0] for text in report['would_fit'] if text.startswith('--config.mesh.fsdp='))
+  held = {n: plan(tree | {'mesh': {'fsdp': n}}, 'v5e:4x4', free=True)['fits'] for n in (int(fsdp), int(fsdp) // 2)}
+  assert list(held.values()) == [None, False]
+
+
+def test_large_arrays_that_stay_whole_and_unsold_shapes_are_told():
+  changes = {'backbone.mlp': 9001, 'backbone.width': 36, 'backbone.heads': 2, 'batch': 48}
+  warnings = plan(tiny(mesh="{'fsdp': 24}", **changes), 'v5e:4x6', free=True)['warnings']
+  assert any('stay whole' in text and '[36, 9001]' in text for text in warnings)
+  assert any('v5e:4x6 is not sold; nearest: v5e:' in text for text in warnings)
+
+
+def test_a_report_that_has_become_worse_is_told(tmp_path):
+  old = dict(tier='estimate', topology='v5e:4x4', slices=1, hbm_bytes_per_device=100., wire_bytes_per_device=100.,
+             collectives=[dict(kind='all-gather')])
+  baseline = tmp_path / 'old.json'
+  baseline.write_text(json.dumps(old))
+  assert check(old | dict(hbm_bytes_per_device=104.), baseline) == []
+  worse = check(old | dict(hbm_bytes_per_device=106., wire_bytes_per_device=111.,
+                           collectives=[dict(kind='all-gather'), dict(kind='all-to-all')]), baseline)
+  assert [text.split(':')[0] for text in worse] == ['hbm_bytes_per_device', 'wire_bytes_per_device',
+                                                    'a new kind of collective']
+  with pytest.raises(ConfigError, match='topology'):
+    check(old | dict(topology='v5e:8x8'), baseline)
+
+
+def test_the_command(capsys, monkeypatch, tmp_path):
+  flags = [f'--config={TINY}', '--topology=v5e:2x2']
+  assert main(['plan', *flags, '--free', '--json']) == 0
+  report = json.loads(capsys.readouterr().out)
+  assert report['examples_per_step'] == 32 and report['parameters'] > 0
+  assert main(['plan', *flags, '--free', '--config.objective.dim=8', f'--check={tmp_path / "none.json"}']) == 1
+  assert 'is no report' in capsys.readouterr().err
+  assert main(['plan', f'--config={TINY}', '--topology=v9:4x4']) == 1 and 'nearest' in capsys.readouterr().err
+  assert main(['plan', *flags, '--config.objektive=1', '--free']) == 1 and 'objektive' in capsys.readouterr().err
+  assert main(['plan', f'--config={TINY}']) == 1 and '--topology' in capsys.readouterr().err
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda _: None)
+  assert main(['plan', *flags]) == 1 and 'pip install -e .[plan]' in capsys.readouterr().err
+  source = "--config.source={'name': 'huggingface', 'path': 'nowhere', 'split': 'train', 'size': None}"
+  assert main(['plan', *flags, '--free', source]) == 1 and 'source.size' in capsys.readouterr().err
+  assert main(['plan', *flags, '--free', source.replace('None', '8'), '--config.steps=None',
+               '--config.epochs=2.']) == 1 and '--examples=N' in capsys.readouterr().err
+
+
+# Really compiled ------------------------------------------------------------------------------------------------------
+
+needs_libtpu = pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason='pip install -e .[plan]')
+
+
+@needs_libtpu
+@pytest.mark.slow
+@pytest.mark.parametrize(('topology', 'slices', 'mesh'), [
+    ('v5e:4x4', 1, "{'data': 4, 'fsdp': 4}"), ('v6e:2x2', 1, '{}'), ('v5p:2x2x2', 1, "{'fsdp': 8}"),
+    ('v5e:2x2', 2, "{'data': 4}")])
+def test_a_step_is_compiled_for_machines_that_are_not_here(topology, slices, mesh):
+  report = plan(tiny(mesh=mesh, **{'backbone.mlp': 4096}), topology, slices=slices, price=1.)
+  assert report['fits'] is True and report['tier'] == 'estimate' and json.loads(json.dumps(report)) == report
+  assert report['hbm']['state'] if 'state' in report['hbm'] else report['hbm']['arguments'] > 0
+  low, high = report['step_seconds']
+  assert 0 < report['ceiling_seconds'] <= low <= high < 1
+  assert report['hbm']['output_not_donated'] < .1 * report['hbm']['arguments']
+  assert abs(report['flops_per_device'] * report['devices'] / report['flops_per_step'] - 1) < .5
+  assert any(row['group'] > 1 and row['wire_bytes'] > 0 for row in report['collectives'])
+  assert (report['bytes_between_slices'] > 0) == (slices > 1)
+  assert 'predicted by the compiler, not measured' in words(report)
+
+
+@needs_libtpu
+@pytest.mark.slow
+def test_what_the_compiler_cannot_fit_is_a_report_too():
+  report = plan(tiny(batch=16384, **{'backbone.image': 8, 'backbone.width': 4096, 'backbone.mlp': 32768,
+                                     'backbone.depth': 2}), 'v5e:1x1')
+  assert report['fits'] is False and report['hbm_bytes_per_device'] > report['hbm_limit_bytes'] > 1.6e10
+  assert any(text.startswith('--config.batch=') for text in report['would_fit'])
