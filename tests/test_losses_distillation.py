@@ -129,7 +129,7 @@ def test_simsiam_is_byol_of_both_views():
 
 def test_koleo_by_hand():
   assert_close(koleo(basis(4)), -math.log(math.sqrt(2)))
-  assert_close(koleo(np.array([[1, 2], [-2, -4]], np.float32)), -math.log(2))  # opposite; itself is no neighbour
+  assert_close(koleo(np.array([[1, 0], [-1, 0]], np.float32)), -math.log(2))  # opposite; itself is no neighbour
   # at angles of 0, 60 and 180 degrees: nearest at chords 1, 1 and sqrt(3)
   angles = np.radians([0, 60, 180])
   points = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
