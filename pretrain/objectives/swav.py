@@ -8,7 +8,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective
+from pretrain.objective import Objective, flat
 from pretrain.queue import enqueue
 
 
@@ -47,11 +47,12 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
     return on_sphere(params), {'statistics': statistics} | ({'queue': jnp.zeros((2, queue, dim))} if queue else {})
 
   def loss(params, memory, batch, key, step):
-    large, small = by_view(batch['global']), by_view(batch['local'])  # [2b, h, w, c], [vb, s, s, c]
+    large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
     b, keys = len(batch['global']), jax.random.split(key)
     z, statistics = net.apply(params, memory['statistics'], lambda m: m.projector(jnp.concatenate(
-        [m.backbone(large, train=True, key=keys[0]), m.backbone(small, train=True, key=keys[1])]), train=True))
-    z = losses.normalize(z).reshape(-1, b, dim)  # [2 + v, b, d]
+        [m.backbone(x, train=True, key=k).reshape(b, -1, m.backbone.width)
+         for x, k in zip((large, small), keys, strict=True)], 1), train=True))
+    z = losses.normalize(z).swapaxes(0, 1)  # [2 + v, b, d]
 
     kernel = params['prototypes']['kernel']
     kernel = jnp.where(step < freeze_prototypes_steps, jax.lax.stop_gradient(kernel), kernel)
@@ -79,8 +80,3 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
     return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
 
   return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, init, loss, update, encode, couples_batch=True)
-
-
-def by_view(views):
-  """[b, v, h, w, c] -> [v * b, h, w, c], all first views before all second ones."""
-  return views.swapaxes(0, 1).reshape(-1, *views.shape[2:])
