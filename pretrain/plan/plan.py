@@ -141,7 +141,21 @@ def devices(where: hardware.Target) -> list:
 
 
 def gpu_devices(where: hardware.Target) -> list:
-  raise ConfigError(f'--topology={where.name}: compiling for GPUs is not built yet; --free works')
+  """GPUs of a machine that is not here: XLA's plugin for CUDA holds a description of each kind."""
+  plugin = importlib.util.find_spec('jax_plugins') and importlib.util.find_spec('jax_plugins.xla_cuda13')
+  if not plugin or not plugin.origin:
+    raise ConfigError(f'--topology={where.name}: compiling for GPUs needs jax-cuda13-plugin, its ptxas and nvlink: '
+                      'pip install -e .[cuda]; no GPU or driver; --free does what can be done without')
+  os.environ['JAX_SKIP_CUDA_CONSTRAINTS_CHECK'] = '1'  # of a driver
+  library = b''.join(path.read_bytes() for path in Path(plugin.origin).parent.glob('*.so'))
+  name = library.find(f'device_description_str: "{where.chip.kind}'.encode())
+  if name < 0:
+    raise ConfigError(f'--topology={where.name}: the installed plugin for CUDA does not describe {where.chip.kind}')
+  text = library[library.rfind(b'\0', 0, name) + 1:library.find(b'\0', name)].decode()
+  from jax.experimental import topologies
+  hosts, each = where.shape
+  return list(topologies.get_topology_desc(platform='cuda', topology=f'1x{hosts * where.slices}x{each}',
+                                           target_config=text).devices)
 
 
 # Tiers ----------------------------------------------------------------------------------------------------------------
