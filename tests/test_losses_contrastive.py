@@ -291,6 +291,14 @@ def test_sinkhorn_by_hand():
   assert_close(own, basis(4))
 
 
+def test_sinkhorn_over_some_rows_is_that_of_those_rows_alone():
+  logits, use = normal(0, 8, 4), np.array([1, 0, 1, 1, 0, 0, 1, 1], bool)
+  codes = losses.sinkhorn(logits, 0.3, 3, use)
+  assert_close(codes[use], losses.sinkhorn(logits[use], 0.3, 3))
+  assert_close(codes.sum(1), np.ones(8))
+  assert_close(losses.sinkhorn(logits, 0.3, 3, np.ones(8, bool)), losses.sinkhorn(logits, 0.3, 3))
+
+
 def test_sinkhorn_limits_and_invariances():
   logits = np.clip(normal(0, 8, 4, scale=0.4), -1, 1)
   for iterations in (1, 3, 100):
