@@ -18,14 +18,15 @@ from data.shuffle import permutation
 from data.wrap import require_labels
 
 
-def loader(source, *, batch: int, seed: int, start: int = 0, process: int = 0, processes: int = 1,
+def loader(source, *, batch: int, seed: int, start: int = 0, rows: np.ndarray | None = None,
            threads: int | None = None, workers: int = 0, bad_records: str | None = None, max_bad_share: float = 0.01):
   """Shuffled batches without end: {'image': u8[b, h, w, c], 'label': i32[b], 'index': i32[b], 'epoch': i32[b]}.
 
   Args:
     source: see `data/__init__.py`; without labels there is no 'label'.
-    batch: global batch size, in examples; this process yields rows [process * b, (process + 1) * b), b = batch /
-      processes, of it. The global batch is the same for any number of processes.
+    batch: global batch size, in examples.
+    rows: which rows of a global batch to read and yield, i64[<= batch]; None: all. The global batch is the same
+      whatever rows of it a process reads.
     seed: non-negative; orders the examples of every epoch.
     start: number of the first batch, for a restart.
     threads: batches read at a time; None: the cores (at most 16) for sources that decode, 2 for those in memory.
@@ -36,30 +37,30 @@ def loader(source, *, batch: int, seed: int, start: int = 0, process: int = 0, p
   Returns:
     A `Loader`.
   Raises:
-    ValueError: empty source, batch not divisible by processes, process or start out of range.
+    ValueError: empty source, batch, rows or start out of range.
     BadRecordsError: from the iterator, more than `max_bad_share` of the images are broken.
   """
-  stream = Stream(_watched(source, bad_records, max_bad_share), batch=batch, seeds=(seed,), process=process,
-                  processes=processes)
+  stream = Stream(_watched(source, bad_records, max_bad_share), batch=batch, seeds=(seed,), rows=rows)
   return Loader(stream, start=start, threads=_threads(threads, source), workers=workers)
 
 
 def two_streams(labeled, unlabeled, *, labeled_batch: int, unlabeled_batch: int, seed: int, start: int = 0,
-                process: int = 0, processes: int = 1, threads: int | None = None, workers: int = 0,
-                bad_records: str | None = None, max_bad_share: float = 0.01):
+                labeled_rows: np.ndarray | None = None, unlabeled_rows: np.ndarray | None = None,
+                threads: int | None = None, workers: int = 0, bad_records: str | None = None,
+                max_bad_share: float = 0.01):
   """Batches {'labeled': batch of b, 'unlabeled': batch of u without 'label'}, each shuffled by its own seed.
 
-  Arguments, result and errors as `loader`; `unlabeled` loses any labels that it has.
+  Arguments, result and errors as `loader`, rows for each stream; `unlabeled` loses any labels that it has.
 
   Raises:
     ValueError: also when `labeled` has no labels.
   """
   require_labels(labeled)
   streams = {
-      name: Stream(_watched(source, bad_records, max_bad_share), batch=size, seeds=(seed, k), process=process,
-                   processes=processes)
-      for k, (name, source, size) in enumerate([('labeled', labeled, labeled_batch),
-                                                ('unlabeled', unlabeled.unlabeled(), unlabeled_batch)], 1)}
+      name: Stream(_watched(source, bad_records, max_bad_share), batch=size, seeds=(seed, k), rows=rows)
+      for k, (name, source, size, rows) in enumerate(
+          [('labeled', labeled, labeled_batch, labeled_rows),
+           ('unlabeled', unlabeled.unlabeled(), unlabeled_batch, unlabeled_rows)], 1)}
   return Loader(Together(streams), start=start, threads=_threads(threads, labeled, unlabeled), workers=workers)
 
 
@@ -79,21 +80,18 @@ def eval_batches(source, *, batch: int, threads: int | None = None, bad_records:
 
 
 class Stream(grain.MapDataset):
-  """The b-th batch of a source, for any b: this process's rows of it. See the module."""
+  """The b-th batch of a source, for any b, or some rows of it. See the module."""
 
-  def __init__(self, source, *, batch: int, seeds: tuple[int, ...], process: int, processes: int):
+  def __init__(self, source, *, batch: int, seeds: tuple[int, ...], rows: np.ndarray | None = None):
     super().__init__()
-    if batch < 1 or batch % processes:
-      lower = batch // processes * processes
-      raise ValueError(f'batch {batch} cannot be divided over {processes} processes; nearest: '
-                       f'{f"{lower} or " if lower else ""}{lower + processes}')
-    if not 0 <= process < processes:
-      raise ValueError(f'process {process} of {processes}: wanted 0..{processes - 1}')
+    if batch < 1:
+      raise ValueError(f'wanted a batch of at least 1, got {batch}')
+    rows = np.arange(batch) if rows is None else np.asarray(rows)
+    if not len(rows) or rows.min() < 0 or rows.max() >= batch:
+      raise ValueError(f'wanted rows of a batch in [0, {batch}), got {rows[:3]} to {rows[-3:]}')
     if min(seeds) < 0:
       raise ValueError(f'seed must not be negative, got {min(seeds)}')
-    self.source, self.size, self.seeds = source, batch, seeds
-    self.local = batch // processes
-    self.offset = process * self.local
+    self.source, self.size, self.seeds, self.rows = source, batch, seeds, rows
 
   def __len__(self):
     return sys.maxsize // self.size
@@ -102,10 +100,9 @@ class Stream(grain.MapDataset):
     if isinstance(index, slice):
       return self.slice(index)
     n = len(self.source)
-    first = index * self.size + self.offset
-    epoch, rank = np.divmod(np.arange(first, first + self.local), n)
+    epoch, rank = np.divmod(index * self.size + self.rows, n)
     indices = np.empty_like(rank)
-    for e in range(epoch[0], epoch[-1] + 1):
+    for e in range(epoch.min(), epoch.max() + 1):
       indices[epoch == e] = permutation(n, *self.seeds, e)[rank[epoch == e]]
     return self.source.batch(indices) | {'epoch': epoch.astype(np.int32)}
 

@@ -10,6 +10,8 @@ from pretrain.config import ConfigError, load, nearest, override
 
 USAGE = """\
   pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
+                    [--distributed]: one of several processes, which find each other through SLURM, a TPU pod, or
+                    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID
   pretrain evaluate --workdir=DIR [--config.mesh.AXIS=N] [--config.evaluate.KEY=VALUE ...]
                     kNN and linear probes of the newest checkpoint, then the report
   pretrain report   --workdir=DIR      report.html from what the directory holds
@@ -19,8 +21,8 @@ USAGE = """\
 
 exit codes: 0 done, 75 stopped on request after saving (run it again), 1 bad input or a bug"""
 COMMANDS = ('train', 'evaluate', 'report', 'plan')
-FLAGS = ('--config', '--config.KEY', '--workdir', '--quiet', '--topology', '--slices', '--free', '--examples',
-         '--price', '--json', '--check')
+FLAGS = ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed', '--topology', '--slices', '--free',
+         '--examples', '--price', '--json', '--check')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--config')
   parser.add_argument('--workdir')
   parser.add_argument('--quiet', action='store_true')
+  parser.add_argument('--distributed', action='store_true')
   parser.add_argument('--traceback', action='store_true')
   parser.add_argument('--topology')
   parser.add_argument('--slices', type=int, default=1)
@@ -52,7 +55,11 @@ def main(argv: list[str] | None = None) -> int:
   except (ValueError, OSError, RuntimeError) as error:
     if args.traceback or not str(error):
       raise
-    return fail(str(error))
+    code = fail(str(error))
+    if args.distributed:  # the others wait for this process: it must be seen to be gone
+      sys.stdout.flush()
+      os._exit(code)
+    return code
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
@@ -63,6 +70,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return plan(args, overrides)
   if not args.workdir:
     raise ConfigError(f'{args.command} needs --workdir=DIR, the directory of the run')
+  if args.distributed:
+    from pretrain import processes
+    processes.start()
   if args.command == 'train':
     if not args.config:
       raise ConfigError('train needs --config=configs/FILE.py')
@@ -83,7 +93,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from pretrain.train import evaluate
     config = json.loads(path.read_text())
     override(config, overrides)
-    evaluate(config, args.workdir)
+    if not evaluate(config, args.workdir):  # process 0 has the rows
+      return 0
   from pretrain.report import report
   print(report(args.workdir))
   return 0

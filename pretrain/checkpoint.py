@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import orbax.checkpoint.experimental.v1 as ocp
 
 from pretrain.config import ConfigError
+from pretrain.processes import on_host
 
 
 class Checkpoints:
@@ -50,7 +51,7 @@ class Checkpoints:
     Args:
       meta: JSON; kept beside the arrays.
     """
-    meta = meta | {'arrays': manifest(state), 'fingerprint': jax.device_get(self._fingerprint(state)).tolist()}
+    meta = meta | {'arrays': manifest(state), 'fingerprint': on_host(self._fingerprint(state)).tolist()}
     self._checkpointer.save_checkpointables_async(step, {'state': state, 'meta': meta})
 
   def wait(self) -> None:
@@ -85,7 +86,7 @@ class Checkpoints:
                for path in sorted(stored.keys() | wanted.keys()) if stored.get(path) != wanted.get(path)]
       raise ConfigError(f'the checkpoint has another architecture; {len(lines)} arrays differ: ' + '; '.join(lines[:8]))
     state = self._load(step, {'state': abstract})['state']
-    if jax.device_get(self._fingerprint(state)).tolist() != meta['fingerprint']:
+    if on_host(self._fingerprint(state)).tolist() != meta['fingerprint']:
       raise RuntimeError(f'checkpoint {step or self.latest} is damaged: its arrays are not those that were saved')
     return state, meta
 

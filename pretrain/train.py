@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ import pretrain.views
 from data.loader import loader, two_streams
 from data.wrap import few_labels
 from pretrain import config as configs
-from pretrain import optim, sharding
+from pretrain import optim, processes, sharding
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import Evaluation, Sets, online, open_sets, table
@@ -99,10 +100,11 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
 
   original = configs.build(data.sources, source, 'config.source')
   labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
-  reading = dict(seed=seed, process=jax.process_index(), processes=jax.process_count(), max_bad_share=max_bad_share)
+  reading = dict(seed=seed, max_bad_share=max_bad_share)
+  rows = functools.partial(sharding.local_rows, devices)
   if unlabeled is None:
     count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
-    batches = functools.partial(loader, labeled, batch=batch, **reading)
+    batches = functools.partial(loader, labeled, batch=batch, rows=rows(batch), **reading)
   else:
     second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
     sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
@@ -111,7 +113,7 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
     count, examples, indexed = len(others) * batch // second.batch, batch + second.batch, len(others)
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
-                                **reading)
+                                labeled_rows=rows(batch), unlabeled_rows=rows(second.batch), **reading)
   if labeled.labels is not None and labeled.labels.max() >= (classes := objective.get('classes', math.inf)):
     raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
                       f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
@@ -166,31 +168,36 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     ConfigError: the directory belongs to another config; and what `prepare` raises.
   """
   workdir, began = Path(workdir), time.time()
+  main = jax.process_index() == 0  # what writes and prints
+  say = print if main else (lambda _: None)
+  processes.agree(config=config, versions=dict(jax=jax.__version__, python=platform.python_version()))
   if complete(workdir, config):
-    print(f'{workdir} is complete: it holds result.json; nothing to do')
+    say(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
   run = configs.call(prepare, config, 'config')
   workdir.mkdir(parents=True, exist_ok=True)
-  main = jax.process_index() == 0  # what writes and prints
   with stop_signals() as stop, contextlib.ExitStack() as stack:
     if main:
       write_json(workdir / 'config.json', config)
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)))
     start = checkpoints.latest or 0
-    say = functools.partial(event, workdir) if main else (lambda *_, **__: None)
-    say('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
-        devices=run.mesh.devices.size, device=run.mesh.devices.flat[0].device_kind, mesh=dict(run.mesh.shape),
-        parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)))
+    processes.agree(checkpoint=start)  # another one: the directory is not shared
+    note = functools.partial(event, workdir) if main else (lambda *_, **__: None)
+    note('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
+         processes=jax.process_count(), devices=run.mesh.devices.size,
+         device=run.mesh.devices.flat[0].device_kind, mesh=dict(run.mesh.shape),
+         parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)))
     if start:
       state, meta = checkpoints.restore(run.training.abstract)
       position = meta['data']['next_index']
     else:
       state, position = run.training.init(), 0
-    batches = run.batches(start=position, bad_records=str(workdir / 'bad_records.jsonl'))
+    bad_records = 'bad_records.jsonl' if main else f'bad_records-{jax.process_index()}.jsonl'
+    batches = run.batches(start=position, bad_records=str(workdir / bad_records))
     stack.enter_context(contextlib.closing(batches))
     clock = time.perf_counter()
     step_fn = run.training.step.lower(run.training.abstract, run.abstract_batch).compile()
-    say('compile', step=start, seconds=round(time.perf_counter() - clock, 3))
+    note('compile', step=start, seconds=round(time.perf_counter() - clock, 3))
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
                                             process=jax.process_index()))
     step, saving, saved, inflight = start, start, start, collections.deque()
@@ -203,7 +210,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
         if (bad := int(metrics.pop('nonfinite'))) >= 0:
           raise NotFinite(bad)
         if past == start + 1:
-          say('first_step', step=past, seconds=round(time.time() - began, 3))
+          note('first_step', step=past, seconds=round(time.time() - began, 3))
           recorder.restart(past)
         if past % run.log_every_steps == 0 or past == run.steps:
           recorder.log(past, {name: float(value) for name, value in metrics.items()})
@@ -221,11 +228,11 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
       nonlocal saved
       checkpoints.wait()  # what went wrong with the save under way is raised here
       if saved != saving:
-        say('save', step=saving)
+        note('save', step=saving)
       saved = saving
 
     try:
-      while step < run.steps and not stop.signal:
+      while step < run.steps and not stop.signal and not processes.stopping(step):
         state, metrics = step_fn(state, sharding.place(next(batches), run.mesh))
         step += 1
         inflight.append((step, metrics))
@@ -241,17 +248,18 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
       finish_saving()
     except NotFinite as error:
       finish_saving()
-      say('stop', step=step, reason=f'loss or gradient not finite at step {error}')
+      note('stop', step=step, reason=f'loss or gradient not finite at step {error}')
       recorder.close()
-      print(f'error: the loss or its gradient is not finite at step {error}; that state was not saved. ' +
-            (f'The last good checkpoint is that of step {saved}.' if saved else 'There was no checkpoint before it.'))
+      say(f'error: the loss or its gradient is not finite at step {error}; that state was not saved. ' +
+          (f'The last good checkpoint is that of step {saved}.' if saved else 'There was no checkpoint before it.'))
       return FAILED
     recorder.close()
     if step < run.steps:
-      say('stop', step=step, reason=stop.signal)
-      print(f'stopped by {stop.signal} after saving step {step} of {run.steps}; the same command goes on from there')
+      reason = stop.signal or 'SIGTERM'
+      note('stop', step=step, reason=reason)
+      say(f'stopped by {reason} after saving step {step} of {run.steps}; the same command goes on from there')
       return STOPPED
-    say('stop', step=step, reason='done')
+    note('stop', step=step, reason='done')
     rows = table(run, state, workdir) if run.evaluation else []
     if main:
       logged = [row for row in read_rows(workdir / 'metrics.jsonl') if 'loss' in row]
@@ -306,16 +314,23 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-  """Turns the first SIGTERM, SIGINT or SIGUSR1 into a wish; a second one acts as if nothing were installed."""
+  """Turns the first SIGTERM, SIGINT or SIGUSR1 into a wish; a second one acts as if nothing were installed.
+
+  With several processes SIGTERM is the preemption service's (`processes.stopping`), and the others are turned into it.
+  """
   stop = Stop()
+  asking = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
 
   def ask(number, frame):
     del frame
+    if jax.process_count() > 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+      return
     stop.signal = signal.Signals(number).name
     for each, handler in before.items():
       signal.signal(each, handler)
 
-  before = {each: signal.signal(each, ask) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+  before = {each: signal.signal(each, ask) for each in asking[jax.process_count() > 1:]}
   try:
     yield stop
   finally:

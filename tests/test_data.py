@@ -316,9 +316,10 @@ def test_order_is_fixed_for_ever():
 
 def test_processes_see_the_rows_of_the_same_global_batches():
   whole = take(loader(counted(50), batch=16, seed=5), 7)
-  for processes in (2, 4):
-    parts = [take(loader(counted(50), batch=16, seed=5, process=p, processes=processes), 7) for p in range(processes)]
-    assert same(whole, [{k: np.concatenate([x[k] for x in row]) for k in row[0]} for row in zip(*parts, strict=True)])
+  for shares in ([[*range(8)], [*range(8, 16)]], [[0, 1, 8, 9], [2, 3, 10, 11], [12, 4, 13, 5], [6, 7, 14, 15]]):
+    parts = [take(loader(counted(50), batch=16, seed=5, rows=np.array(rows)), 7) for rows in shares]
+    for rows, part in zip(shares, parts, strict=True):
+      assert same([{k: x[rows] for k, x in batch.items()} for batch in whole], part)
 
 
 @pytest.mark.parametrize('threads', [0, 4])
@@ -392,8 +393,9 @@ def test_two_streams_have_orders_of_their_own_and_no_labels_in_one():
   assert not np.array_equal(same_size[0]['labeled']['index'], same_size[0]['unlabeled']['index'])
   resumed = take(two_streams(few, source, start=6, threads=0, **options), 4)
   assert all(same([a[k]], [b[k]]) for a, b in zip(whole[6:], resumed, strict=True) for k in a)
-  halves = [take(two_streams(few, source, process=p, processes=2, **options), 1)[0] for p in range(2)]
-  assert all(np.array_equal(whole[0][k]['index'], np.concatenate([h[k]['index'] for h in halves])) for k in whole[0])
+  rows = {'labeled': np.array([3, 0]), 'unlabeled': np.arange(1, 12, 2)}
+  some, = take(two_streams(few, source, labeled_rows=rows['labeled'], unlabeled_rows=rows['unlabeled'], **options), 1)
+  assert all(np.array_equal(whole[0][k]['index'][rows[k]], some[k]['index']) for k in rows)
 
 
 def test_evaluation_is_in_order_and_ends_short():
@@ -406,9 +408,9 @@ def test_evaluation_is_in_order_and_ends_short():
 
 def test_loader_messages():
   for arguments, message in (
-      (dict(batch=10, processes=4), 'batch 10 cannot be divided over 4 processes; nearest: 8 or 12'),
-      (dict(batch=2, processes=4), '2 cannot be divided over 4 processes; nearest: 4'),
-      (dict(batch=4, process=2, processes=2), r'process 2 of 2: wanted 0\.\.1'),
+      (dict(batch=0), 'batch of at least 1, got 0'),
+      (dict(batch=4, rows=np.array([2, 4])), r'rows of a batch in \[0, 4\), got \[2 4\]'),
+      (dict(batch=4, rows=np.array([], int)), r'rows of a batch in \[0, 4\)'),
       (dict(batch=4, start=-1), 'must not be negative, got -1')):
     with pytest.raises(ValueError, match=message):
       loader(counted(8), seed=0, **arguments)

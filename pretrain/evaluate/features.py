@@ -8,7 +8,8 @@ import numpy as np
 from jax.tree_util import Partial
 
 
-def extract(encode: Callable, source, *, batch: int, view: Callable | None = None, place: Callable | None = None):
+def extract(encode: Callable, source, *, batch: int, view: Callable | None = None, place: Callable | None = None,
+            rows: np.ndarray | None = None, gather: Callable = np.asarray):
   """Runs an encoder over all of a source, in order.
 
   Compiled once for each encoder function: give parameters as `jax.tree_util.Partial(encode, params, memory)`, which
@@ -16,10 +17,12 @@ def extract(encode: Callable, source, *, batch: int, view: Callable | None = Non
 
   Args:
     encode: f32[b, h, w, c] in [0, 1] -> float[b, d].
-    source: has a length, and batch(positions i64[b]) -> {'image': u8[b, h, w, c], 'label': i32[b], ...}.
+    source: has a length, `labels` i32[n] or None, and batch(positions i64[b]) -> {'image': u8[b, h, w, c], ...}.
     batch: examples at a time; the last batch is filled up with copies of the source's last example.
     view: images u8[b, h, w, c] as stored -> what `encode` takes, on the device; `unit_range` if None.
     place: {'image': ...} on the host -> the same on the mesh; the batch as it is if None.
+    rows: those of a batch that `place` wants, where processes share the work; all if None.
+    gather: features on the mesh -> all of them as NumPy.
   Returns:
     features f32[n, d] and labels i32[n] (None if the source has no labels), NumPy.
   Raises:
@@ -29,20 +32,18 @@ def extract(encode: Callable, source, *, batch: int, view: Callable | None = Non
   if n == 0 or batch < 1:
     raise ValueError(f'wanted a source with examples and a batch of at least 1, got {n} examples and batch={batch}')
   encode, view = _partial(encode), _partial(unit_range if view is None else view)
-  features, labels, waiting = [], [], None
+  rows = np.arange(batch) if rows is None else rows
+  features, waiting = [], None
   for start in range(0, n, batch):
-    rows = source.batch(np.minimum(np.arange(start, start + batch), n - 1))
-    images = {'image': rows['image']}
+    images = {'image': source.batch(np.minimum(start + rows, n - 1))['image']}
     running = _run(encode, view, (images if place is None else place(images))['image'])
     if running.ndim != 2 or running.shape[0] != batch:
       raise ValueError(f'wanted an encoder that returns [b, d] = [{batch}, d], got {running.shape}')
-    if 'label' in rows:
-      labels.append(np.asarray(rows['label'], np.int32))
     if waiting is not None:  # copied while the next batch runs
-      features.append(np.asarray(waiting))
+      features.append(gather(waiting))
     waiting = running
-  features.append(np.asarray(waiting))
-  return np.concatenate(features)[:n], np.concatenate(labels)[:n] if labels else None
+  features.append(gather(waiting))
+  return np.concatenate(features)[:n], source.labels
 
 
 def unit_range(images):

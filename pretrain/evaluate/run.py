@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 
 import data.sources
 from pretrain import config as configs
-from pretrain import sharding
+from pretrain import processes, sharding
 from pretrain.evaluate import measure, print_table
 from pretrain.evaluate.features import extract, pixels
 from pretrain.evaluate.health import health
@@ -79,6 +79,8 @@ def table(run, state, workdir: Path) -> list[dict]:
   encoders = {'raw pixels': Partial(pixels), 'random backbone': encoder(run, run.training.init()),
               'pretrained backbone': encoder(run, state)}
   measured = {name: (*features(run, encode, train), *features(run, encode, test)) for name, encode in encoders.items()}
+  if jax.process_index():  # the features were a common work; process 0 writes what they are worth
+    return []
   rows = [measure(name, *found, classes=len(classes), k=min(K, len(train)), per_class=PER_CLASS,
                   seed=run.seed) for name, found in measured.items()]
   print_table(rows)
@@ -120,5 +122,7 @@ def encoder(run, state) -> Partial:
 def features(run, encode, source):
   """Features f32[n, d] and labels i32[n] of a source."""
   shares = run.mesh.size // run.mesh.shape['tensor']
-  return extract(encode, source, batch=-(-BATCH // shares) * shares, view=evaluation(size=run.evaluation.size),
-                 place=lambda batch: sharding.place(batch, run.mesh))
+  batch = -(-BATCH // shares) * shares
+  return extract(encode, source, batch=batch, view=evaluation(size=run.evaluation.size),
+                 place=lambda images: sharding.place(images, run.mesh), rows=sharding.local_rows(run.mesh, batch),
+                 gather=processes.on_host)

@@ -1,0 +1,61 @@
+"""Several processes that train one run: how they meet, what they must agree on, and how they stop together."""
+import json
+import os
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from pretrain import config as configs
+from pretrain.config import ConfigError
+
+
+def start() -> None:
+  """Joins the other processes of the run; call it before anything asks for a device.
+
+  SLURM, TPU pods, Kubernetes and Open MPI are recognised by JAX. Elsewhere three variables say it:
+  JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+
+  Raises:
+    ConfigError: nothing says who the others are, or the numbers do not fit.
+  """
+  names = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+  given = {name: os.environ[name] for name in names if name in os.environ}
+  try:
+    if len(given) == len(names):
+      jax.distributed.initialize(given[names[0]], int(given[names[1]]), int(given[names[2]]))
+    elif given:
+      raise ValueError(f'of {", ".join(names)} only {", ".join(given)} is set')
+    else:
+      jax.distributed.initialize()
+  except ValueError as error:
+    raise ConfigError(f'--distributed: {error}; wanted a cluster that JAX recognises (SLURM, a TPU pod, Kubernetes, '
+                      f'Open MPI), or {", ".join(names)}') from error
+
+
+def agree(**facts: Any) -> None:
+  """Raises ConfigError on every process unless these JSON values are the same on all; names what differs."""
+  if jax.process_count() == 1:
+    return
+  mine = np.frombuffer(json.dumps(facts, sort_keys=True).encode(), np.uint8)
+  sizes = multihost_utils.process_allgather(np.int32(len(mine)))
+  texts = multihost_utils.process_allgather(np.pad(mine, (0, max(sizes) - len(mine))))
+  every = [json.loads(text[:size].tobytes()) for text, size in zip(texts, sizes, strict=True)]
+  for process, theirs in enumerate(every):
+    if differing := configs.differences(every[0], theirs):
+      raise ConfigError(f'process {process} does not agree with process 0: {"; ".join(differing)}')
+
+
+def on_host(x: jax.Array) -> np.ndarray:
+  """The whole of a global array as NumPy, on every process."""
+  return np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
+
+
+def stopping(step: int) -> bool:
+  """Whether all processes were asked to stop before this step; each must ask at every step.
+
+  JAX's preemption service, started by `start`, carries a SIGTERM of any process to the others and finds a step that
+  none has passed.
+  """
+  return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
