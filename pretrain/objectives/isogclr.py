@@ -42,7 +42,7 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
                                               rngs=rngs))
 
   net = functional(parts)
-  shared = plain(net, couples_batch=True)
+  shared = plain(net)
 
   def init(key):
     params, memory = shared['init'](key)
@@ -72,5 +72,5 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     rows = {name: memory[name].at[carry['index']].set(new) for name, new in carry['rows'].items()}
     return params, {'statistics': carry['statistics']} | rows
 
-  return Objective({'views': 'b 2 h w c', 'index': 'b'}, **shared | dict(init=init, update=update),
-                   **in_parts(net, embed, couple))
+  return Objective({'views': 'b 2 h w c', 'index': 'b'}, init=init, update=update, encode=shared['encode'],
+                   couples_batch=True, **in_parts(net, embed, couple))
