@@ -1,0 +1,31 @@
+"""DINOv2, ViT-L/14 on ImageNet-22k for 625,000 steps: arXiv:2304.07193v2, vitl14.yaml of the authors' code.
+
+Their README gives 82.0 % (kNN) and 84.5 % (linear on ImageNet-1k). Deviations: plain MLPs instead of SwiGLU; drop_path
+rises with the depth, theirs is uniform; the patches' projection learns at the full rate, theirs at 0.2 of it; weight
+decay is constant at the mean, weighted by the learning rate, of their cosine from 0.04 to 0.2; the gradient is clipped
+as a whole, theirs module by module; crops are cut out of 256 pixels (`python -m data prepare --size=256`); those of
+`views.dino`. Backbone in bfloat16. No `evaluate`: give it labeled subsets. Another place: --config.source.path=DIR.
+
+  python -m pretrain train --config=configs/dinov2/vit_l14_imagenet22k.py --workdir=runs/dinov2_vit_l14_imagenet22k
+"""
+from ml_collections import ConfigDict
+
+
+def get_config():
+  c = ConfigDict()
+  c.seed = 0
+  c.source = dict(name='array_record', path='data_sets/imagenet22k', split='train', size=256)
+  c.views = dict(name='dino', size=224, local_size=98, local_crops=8, global_scale=(0.32, 1.0),
+                 local_scale=(0.05, 0.32))
+  c.batch = 3072
+  c.steps = 625_000  # 500 "epochs" of 1250
+  c.backbone = dict(name='vit', variant='L/14', image=224, channels=3, drop_path=0.4, layer_scale=1e-5,
+                    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), dtype='bfloat16')
+  c.objective = dict(name='dinov2', prototypes=131072, patch_prototypes=131072, hidden=2048, bottleneck=384,
+                     patch_bottleneck=256, mask_ratio=(0.1, 0.5), koleo_weight=0.1, student_temperature=0.1,
+                     teacher_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=37_500,
+                     momentum=0.994, freeze_prototypes_steps=1250)
+  c.schedule = dict(name='cosine', peak=3.46e-4, warmup_steps=100_000, end=1e-6)  # 2e-4 * sqrt(3072 / 1024)
+  c.optimizer = dict(name='adamw', weight_decay=0.091, clip_norm=3.0)
+  c.checkpoint = dict(every_steps=2000)
+  return c
