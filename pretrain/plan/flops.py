@@ -20,12 +20,9 @@ class Flops(NamedTuple):
   padded: float = 0.
   loops: int = 0
 
-  def times(self, n: float) -> 'Flops':
-    return Flops(*(x * n for x in self[:4]), self.loops)
-
-
-def plus(a: Flops, b: Flops) -> Flops:
-  return Flops(*map(sum, zip(a, b, strict=True)))
+  def plus(self, other: 'Flops', times: float = 1) -> 'Flops':
+    return Flops(self.total + times * other.total, self.f32 + times * other.f32, self.dots + times * other.dots,
+                 self.padded + times * other.padded, self.loops + other.loops)
 
 
 def count(jaxpr) -> Flops:
@@ -34,18 +31,18 @@ def count(jaxpr) -> Flops:
   for eqn in jaxpr.eqns:
     name, given = eqn.primitive.name, eqn.params
     if name == 'dot_general':
-      total = plus(total, _dot(eqn))
+      total = total.plus(_dot(eqn))
     elif name == 'conv_general_dilated':
-      total = plus(total, _convolution(eqn))
+      total = total.plus(_convolution(eqn))
     elif name == 'cond':
-      total = plus(total, max((count(branch.jaxpr) for branch in given['branches']), key=lambda f: f.total))
+      total = total.plus(max((count(branch.jaxpr) for branch in given['branches']), key=lambda f: f.total))
     else:
-      inner = plus(Flops(), Flops(loops=int(name == 'while')))
+      inner = Flops(loops=int(name == 'while'))
       for value in given.values():
         for body in value if isinstance(value, tuple | list) else (value,):
           if hasattr(body := getattr(body, 'jaxpr', body), 'eqns'):
-            inner = plus(inner, count(body))
-      total = plus(total, inner.times(given['length'] if name == 'scan' else 1))
+            inner = inner.plus(count(body))
+      total = total.plus(inner, given['length'] if name == 'scan' else 1)
   return total
 
 

@@ -179,7 +179,7 @@ def _dot(i: Instruction, types: dict[str, str]) -> float:
 def _convolution(i: Instruction, types: dict[str, str]) -> float:
   """TPU programs write dots as convolutions too, a batch of them with the batch as an image's side."""
   (_, out, _), (_, left, _), (_, right, _) = (shapes(t)[0] for t in (i.type, *(types[x] for x in i.operands[:2])))
-  images, kernel, result = re.search(r'dim_labels=(\w+)_(\w+)->(\w+)', i.line).groups()
+  (images, kernel, result), = re.findall(r'dim_labels=(\w+)_(\w+)->(\w+)', i.line)
   window = dict(re.findall(r'(\w+)=([\dx_\-]+)', (re.search(r'window=\{([^}]*)\}', i.line) or ['', ''])[1]))
   n, reached = sum(c.isdigit() for c in images), 1
   given = lambda key, default: window[key].split('x') if key in window else [default] * n
@@ -196,9 +196,10 @@ def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
   operand = lambda k: types.get(i.operands[k], '') if k < len(i.operands) else ''
   if i.op in FREE or i.op.endswith('-done'):
     return 0.
-  if i.op in ('copy-start', 'slice-start'):  # (destination, source, ...): a prefetch into VMEM reads alone
-    kind, sides, layout = shapes(i.type)[0]
-    moved = BITS.get(kind, 8) / 8 * math.prod(sides)
+  if i.op in ('copy-start', 'slice-start', 'dynamic-slice-start'):  # (to, from, ...) or ((from, ...), to, ...)
+    parts = [part for part in shapes(i.type) if part[0] != 's32']
+    kind, sides, layout = parts[0] if i.op == 'copy-start' else parts[1]
+    moved = BITS.get(kind, 8) / 8 * math.prod(sides)  # into VMEM: read alone
     return moved * ((size(operand(0), True) > 0) + (not re.search(r'S\([1-9]\)', layout)))
   if i.op in ('slice', 'dynamic-slice', 'gather'):
     return 2 * size(i.type, True)

@@ -14,6 +14,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -166,8 +167,7 @@ def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Tr
   gradients = sum(x.here for x in leaves if x.path.startswith('params/'))
   shares = math.prod(mesh.shape[axis] for axis in sharding.BATCH)
   batch = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(raw)) / shares
-  traced = training.step.trace(training.abstract, raw)
-  work = flops.count(traced.jaxpr.jaxpr)
+  work = trace(training, raw)
   augmenting = flops.count(jax.make_jaxpr(views)(raw, jax.random.key(0)).jaxpr)
   images = [x for x in jax.tree.leaves(raw) if x.ndim == 4]
   examples = sum(x.shape[0] for x in images)
@@ -194,6 +194,11 @@ def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Tr
       'versions': {name: version(name) for name in ('jax', 'jaxlib', 'libtpu')}}
 
 
+def trace(training: Training, raw) -> flops.Flops:
+  step: Any = training.step
+  return flops.count(step.trace(training.abstract, raw).jaxpr.jaxpr)
+
+
 class Leaf:
   """An array of the state: bytes in all (`whole`), bytes on a device (`here`)."""
 
@@ -212,15 +217,18 @@ class Leaf:
 def compile_tier(report: dict, where: hardware.Target, training: Training, raw) -> None:
   """Adds what the compiler says; a program that does not fit has no more than its memory."""
   report['tier'] = 'compile'
+  step: Any = training.step
   try:
-    compiled = training.step.lower(training.abstract, raw).compile()
+    compiled = step.lower(training.abstract, raw).compile()
   except jax.errors.JaxRuntimeError as error:
-    used = re.search(r'Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT])', str(error))
-    if not used:
+    number = r'\(?([\d.]+)([KMGT])\)?'
+    whole = re.search(f'Used {number} of {number}', str(error))
+    part = re.search(f'temporaries {number} exceeds available HBM {number}', str(error))  # known before the rest is
+    if not (found := whole or part):
       raise
-    scale = dict(zip('KMGT', (2 ** 10, 2 ** 20, 2 ** 30, 2 ** 40), strict=True))
-    report.update(fits=False, hbm_bytes_per_device=float(used[1]) * scale[used[2]],
-                  hbm_limit_bytes=float(used[3]) * scale[used[4]])
+    used, limit = (float(n) * 2. ** (10 * ('KMGT'.index(unit) + 1)) for n, unit in re.findall(number, found[0]))
+    held = 0. if whole else report['hbm']['state'] + report['hbm']['batch']
+    report.update(fits=False, hbm_bytes_per_device=used + held, hbm_limit_bytes=limit)
     return
   memory, text = compiled.memory_analysis(), compiled.as_text()
   costs = hlo.costs(text)
@@ -243,10 +251,10 @@ def compile_tier(report: dict, where: hardware.Target, training: Training, raw) 
 
 
 def estimate_tier(report: dict, where: hardware.Target, price: float | None) -> None:
-  """Adds a range for the time of a step: nothing overlapping, and the compiler's own cycles, whichever is longer.
+  """Adds a range for the time of a step, between two sums whichever is longer.
 
-  The ceiling, everything overlapping, is never reached. Six published steps were between 9 % above and 23 % below the
-  range's ends and 26 to 47 % slower than the ceiling (docs/scale.md).
+  One: arithmetic, memory and network, nothing overlapping. The other: the compiler's own cycles (GPUs: the ceiling
+  instead) and the communication that nothing overlaps. The ceiling, everything overlapping, is never reached.
   """
   if report['fits'] is False and report['collectives'] is None:
     return
@@ -287,8 +295,8 @@ def warn(report: dict, where: hardware.Target) -> list[str]:
     found.append(f'matrix products whose sides are rounded up to 128 add {wasted / report["flops_per_step"]:.0%} to '
                  'the FLOPs')
   if report['flops_f32'] > .1 * report['flops_per_step']:
-    found.append(f'{report["flops_f32"] / report["flops_per_step"]:.0%} of the FLOPs have a float32 operand, which '
-                 'takes twice the memory traffic of bfloat16; set dtype of the backbone')
+    found.append(f'{report["flops_f32"] / report["flops_per_step"]:.0%} of the FLOPs have a float32 operand: twice the '
+                 "traffic of bfloat16, on GPUs half the rate or less; backbones take dtype='bfloat16'")
   if report['loops_of_unknown_length']:
     found.append(f'{report["loops_of_unknown_length"]} loops of unknown length are counted once')
   if report['hbm_bytes_per_device'] > TIGHT * report['hbm_limit_bytes'] and report['fits']:
@@ -296,10 +304,11 @@ def warn(report: dict, where: hardware.Target) -> list[str]:
                  'fragmentation or a runtime with more in reserve can break it')
   if report['collectives'] is None:
     return found
-  for row in report['collectives']:
-    if row['kind'] not in ASKED:
-      found.append(f'{row["count"]} x {row["kind"]}, {gb(row["wire_bytes"])} a step, which no axis of the mesh asks '
-                   f'for: an array changes its layout, most at {row["source"] or "an unknown line"}')
+  for kind in sorted({row['kind'] for row in report['collectives']} - ASKED):
+    rows = [row for row in report['collectives'] if row['kind'] == kind]
+    found.append(f'{sum(row["count"] for row in rows)} x {kind}, {gb(sum(row["wire_bytes"] for row in rows))} a step, '
+                 'which no axis of the mesh asks for: an array changes its layout, most at '
+                 f'{rows[0]["source"] or "an unknown line"}')
   if report['seconds']['exposed'] > SYNC * report['seconds']['compute']:
     found.append(f'communication that nothing overlaps takes {report["seconds"]["exposed"] * 1e3:.1f} ms, '
                  f'{report["seconds"]["exposed"] / report["seconds"]["compute"]:.0%} of the arithmetic\'s time')
@@ -343,7 +352,7 @@ def at_gradients(training: Training) -> float:
 def state_bytes(training: Training, mesh, fsdp: int) -> float:
   """State and gradients a device if fsdp were this; rules of the config left aside."""
   sizes = dict(mesh.shape) | {'fsdp': fsdp, 'data': mesh.shape['data'] * mesh.shape['fsdp'] // fsdp}
-  other = AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
+  other: Any = AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
   shapes = sharding.abstract(training.abstract, sharding.shardings(training.abstract, other))
   leaves = [Leaf(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)]
   return sum(x.here * (2 if x.path.startswith('params/') else 1) for x in leaves)
@@ -382,7 +391,8 @@ def check(report: dict, baseline: str | os.PathLike) -> list[str]:
 
 
 def gb(n: float) -> str:
-  return f'{n / 1e9:.2f} GB' if n >= 1e8 else f'{n / 1e6:.2f} MB'
+  scale, unit = next((s, u) for s, u in ((1e9, 'GB'), (1e6, 'MB'), (1e3, 'kB'), (1, 'B')) if n >= s / 10 or s == 1)
+  return f'{n / scale:.3g} {unit}'
 
 
 def between(pair, unit: str = '', digits: int = 3, scale: float = 1.) -> str:
@@ -408,7 +418,7 @@ def words(r: dict) -> str:
               f'bound by {r["bound_by"]}'),
              ('', ', '.join(f'{k} {v * 1e3:.3g} ms' for k, v in r['seconds'].items())),
              ('', f'{between(r["examples_per_second"], " examples/s", 3)}, MFU {between(r["mfu"], " %", 2, 100)}'),
-             ('run', f'{between(r["days"], " days", 2)}, {between(r["chip_hours"], " chip-hours", 2)}' +
+             ('all steps', f'{between(r["days"], " days", 2)}, {between(r["chip_hours"], " chip-hours", 2)}' +
               (f', cost {between(r["cost"], "", 2)}' if 'cost' in r else ''))]
   else:
     rows += [('step', f'never below {r["ceiling_seconds"] * 1e3:.3g} ms, the arithmetic at the peak')]
