@@ -414,11 +414,12 @@ def words(r: dict) -> str:
   verdict = {True: 'fits', False: 'DOES NOT FIT', None: 'activations not counted'}[r['fits']]
   rows += [('HBM a device', f'{gb(r["hbm_bytes_per_device"])} of {gb(r["hbm_limit_bytes"])}: {verdict}'), ('', parts)]
   if r['step_seconds']:
+    span = between(r['days'], ' days', 2) if r['days'][0] > 2 else between(r['days'], ' hours', 2, 24)
     rows += [('step', f'{between(r["step_seconds"], " ms", 3, 1e3)}; never below {r["ceiling_seconds"] * 1e3:.3g} ms; '
               f'bound by {r["bound_by"]}'),
              ('', ', '.join(f'{k} {v * 1e3:.3g} ms' for k, v in r['seconds'].items())),
              ('', f'{between(r["examples_per_second"], " examples/s", 3)}, MFU {between(r["mfu"], " %", 2, 100)}'),
-             ('all steps', f'{between(r["days"], " days", 2)}, {between(r["chip_hours"], " chip-hours", 2)}' +
+             ('all steps', f'{span}, {between(r["chip_hours"], " chip-hours", 2)}' +
               (f', cost {between(r["cost"], "", 2)}' if 'cost' in r else ''))]
   else:
     rows += [('step', f'never below {r["ceiling_seconds"] * 1e3:.3g} ms, the arithmetic at the peak')]
