@@ -12,7 +12,7 @@ from pretrain.models.heads import MLP, Classifier, PrototypeHead
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
-from pretrain.models.vit import Block, Transformer, vit
+from pretrain.models.vit import REMAT, Block, Transformer, drop, vit
 from pretrain.models.wide_resnet import wide_resnet
 
 TINY = dict(image=8, channels=3, patch=4, width=16, depth=2, heads=2, mlp=24)
@@ -211,24 +211,24 @@ def test_initial_values():
 
 def test_drop_path_leaves_out_whole_examples():
   rate, b = 0.3, 4000
-  net = functional(lambda rngs: Block(8, 2, 8, drop_path=rate, rngs=rngs))
+  net = functional(lambda rngs: Block(8, 2, 8, rngs=rngs))
   params = drawn(net)[0]
   x = jnp.broadcast_to(jax.random.normal(jax.random.key(1), (1, 2, 8)), (b, 2, 8))
-  y = run(net, params, {}, lambda m: m(x, train=True, key=jax.random.key(2)))[0]
+  y = run(net, params, {}, lambda m: m(x, drop_path=rate, key=jax.random.key(2)))[0]
   attention = run(net, params, {}, lambda m: x[:1] + m.attention(m.norm1(x[:1])) / (1 - rate))[0][0]
   dropped = jnp.all(y == x, axis=(1, 2))  # both branches
   assert abs(dropped.mean() - rate**2) < 4 * math.sqrt(rate**2 / b)
   only_attention = jnp.all(jnp.abs(y - attention) < 1e-5, axis=(1, 2))
   assert abs(only_attention.mean() - rate * (1 - rate)) < 4 * math.sqrt(rate / b)
   # a branch keeps its mean
-  branch = run(net, params, {}, lambda m: m.drop(jnp.ones((b, 2, 8)), jax.random.key(3)))[0]
+  branch = drop(lambda x: x + 1, jnp.zeros((b, 2, 8)), jax.random.key(3), rate)
   assert abs(branch.mean() - 1) < 4 * math.sqrt(rate / (1 - rate) / b)
   assert ((branch == 0) | (jnp.abs(branch - 1 / (1 - rate)) < 1e-6)).all()
 
 
 def test_drop_path_grows_with_depth_and_is_drawn_from_the_key():
   trunk = nnx.eval_shape(lambda: Transformer(8, 5, 2, 8, drop_path=0.2, rngs=nnx.Rngs(params=0)))
-  np.testing.assert_allclose([b.drop_path for b in trunk.blocks], [0, 0.05, 0.1, 0.15, 0.2])
+  np.testing.assert_allclose(trunk.rates, [0, 0.05, 0.1, 0.15, 0.2])
   net = functional(vit(**TINY, drop_path=0.9))
   params = drawn(net)[0]
   features = jax.jit(lambda p, key: net.apply(p, {}, lambda m: m(images(8), train=True, key=key))[0])
@@ -238,6 +238,52 @@ def test_drop_path_grows_with_depth_and_is_drawn_from_the_key():
   without = [jax.jit(lambda p, train=train: net.apply(p, {}, lambda m: m(images(8), train=train))[0])(params)
              for train in (False, True)]
   np.testing.assert_array_equal(*without)
+
+
+def test_drop_path_in_groups_computes_the_rows_that_stay():
+  seen = []
+
+  def branch(x):
+    seen.append(x.shape)
+    return jnp.ones_like(x)
+
+  x = jnp.zeros((12, 3, 2))
+  y = drop(branch, x, jax.random.key(0), 0.4, group=4)  # round(4 * 0.6) = 2 of 4 rows
+  assert seen == [(6, 3, 2)]
+  rows = np.asarray(y[:, 0, 0]).reshape(3, 4)
+  assert ((rows == 0).sum(1) == 2).all() and ((rows == 2).sum(1) == 2).all()  # scaled by 4 / 2: the mean stays 1
+  assert (rows == rows[0]).all()
+  draws = {tuple(np.asarray(drop(branch, x, jax.random.key(seed), 0.4, group=4)[:4, 0, 0])) for seed in range(40)}
+  assert len(draws) == 6  # every pair of the four
+
+
+@pytest.mark.parametrize('group', [1, 2])
+@pytest.mark.parametrize('remat', REMAT)
+@pytest.mark.parametrize('scan', [False, True])
+def test_scan_and_remat_change_no_number(scan, remat, group):
+  build = dict(TINY, drop_path=0.5, drop_group=group, layer_scale=0.1)
+  plain, levered = (functional(vit(**build, **more)) for more in ({}, dict(remat=remat, scan=scan)))
+  params = drawn(plain)[0]
+
+  def value(net, params):
+    return (net.apply(params, {}, lambda m: m(images(4), train=True, key=jax.random.key(0)))[0] ** 2).sum()
+
+  want, got = (jax.jit(jax.value_and_grad(lambda p, net=net: value(net, p)))(params) for net in (plain, levered))
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5 * float(jnp.abs(b).max()))
+
+
+def test_remat_and_scan_save_memory_and_code():
+  def compiled(**levers):
+    net = functional(vit(image=32, channels=1, patch=4, width=32, depth=8, heads=2, mlp=128, **levers))
+    params, _ = jax.eval_shape(net.init, jax.random.key(0))
+    loss = lambda p, x: (net.apply(p, {}, lambda m: m(x))[0] ** 2).sum()
+    return jax.jit(jax.grad(loss)).lower(params, jax.ShapeDtypeStruct((16, 32, 32, 1), jnp.float32)).compile()
+
+  memory = {remat: compiled(remat=remat, scan=True).memory_analysis().temp_size_in_bytes for remat in REMAT}
+  assert memory['everything'] < memory['dots'] < memory['none']
+  assert memory['everything'] < memory['none'] / 3
+  assert len(compiled(scan=True).as_text()) < len(compiled().as_text()) / 2
 
 
 @pytest.mark.parametrize('build', [

@@ -41,7 +41,7 @@ class Processes:
 
   def wait(self) -> list[int]:
     try:
-      return [process.wait(180) for process in self.running]
+      return [process.wait(400) for process in self.running]
     finally:
       for process in self.running:
         process.kill()
@@ -60,7 +60,7 @@ def events(workdir: Path) -> list[dict]:
 
 
 def wait_for(workdir: Path, event: str, processes: Processes) -> None:
-  deadline = time.time() + 120
+  deadline = time.time() + 400
   while not any(row['event'] == event for row in events(workdir)):
     assert time.time() < deadline and all(p.poll() is None for p in processes.running), processes.text()
     time.sleep(0.02)

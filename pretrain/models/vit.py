@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from pretrain.models.layers import gelu, layer_norm
 from pretrain.models.patches import check_statistics, grid_of, interpolate, normalize, patchify, sincos
@@ -57,15 +58,10 @@ class Block(nnx.Module):
   Args:
     width, heads, mlp: features of a token, attention heads, hidden features of the MLP.
     layer_scale: initial value of a learned gain on each branch (LayerScale, 2103.17239v2 section 2), or None.
-    drop_path: probability of leaving out a branch for an example when training with a key (stochastic depth,
-      1603.09382v3); the branches kept are divided by 1 - drop_path. Without a key, as teachers train, none is left out.
   """
 
-  def __init__(self, width: int, heads: int, mlp: int, *, layer_scale: float | None = None, drop_path: float = 0.0,
-               dtype: str = 'float32', rngs: nnx.Rngs):
-    if not 0 <= drop_path < 1:
-      raise ValueError(f'wanted drop_path in [0, 1), got {drop_path}')
-    self.drop_path = float(drop_path)
+  def __init__(self, width: int, heads: int, mlp: int, *, layer_scale: float | None = None, dtype: str = 'float32',
+               rngs: nnx.Rngs):
     compute, xavier = jnp.dtype(dtype), nnx.initializers.xavier_uniform()
     self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
     self.attention = Attention(width, heads, dtype=dtype, rngs=rngs)
@@ -77,45 +73,118 @@ class Block(nnx.Module):
       self.scale1 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
       self.scale2 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
 
-  def __call__(self, x, *, train: bool = False, key=None):
-    drops = train and key is not None and self.drop_path > 0
-    keys = jax.random.split(key) if drops else (None, None)
-    y = self.attention(self.norm1(x))
-    x = x + self.drop(y * self.scale1[...] if self.scaled else y, keys[0])
-    y = self.mlp2(gelu(self.mlp1(self.norm2(x))))
-    return x + self.drop(y * self.scale2[...] if self.scaled else y, keys[1])
+  def __call__(self, x, *, drop_path=0.0, drop_group: int = 1, key=None):
+    """x float[b, n, width]; with a key each branch is left out for some examples, see `drop`."""
+    keys = (None, None) if key is None else jax.random.split(key)
+    x = drop(self.attend, x, keys[0], drop_path, drop_group)
+    return drop(self.feed, x, keys[1], drop_path, drop_group)
 
-  def drop(self, y, key):
-    if key is None:
-      return y
-    kept = jax.random.bernoulli(key, 1 - self.drop_path, (y.shape[0], *[1] * (y.ndim - 1)))
-    return jnp.where(kept, y / (1 - self.drop_path), 0)
+  def attend(self, x):
+    y = self.attention(self.norm1(x))
+    return y * self.scale1[...] if self.scaled else y
+
+  def feed(self, x):
+    y = self.mlp2(gelu(self.mlp1(self.norm2(x))))
+    return y * self.scale2[...] if self.scaled else y
+
+
+def drop(branch: Callable, x, key, drop_path, group: int = 1):
+  """x + branch(x), the branch left out for some examples and scaled up for the others (stochastic depth, 1603.09382v3).
+
+  Args:
+    x: float[b, n, width].
+    key: None leaves out nothing, as teachers train.
+    drop_path: probability in [0, 1); with group > 1 a Python number.
+    group: 1 draws for each example, and computes the branch for all. Otherwise the same round(group * (1 - drop_path))
+      rows of each `group` neighbouring ones are drawn, and the branch is computed for these alone (2304.07193v2,
+      section 5, "Efficient stochastic depth", which draws among all rows of a device).
+  """
+  if key is None:
+    return x + branch(x)
+  if group == 1:
+    kept = jax.random.bernoulli(key, 1 - drop_path, (len(x), 1, 1))
+    return x + jnp.where(kept, branch(x) / (1 - drop_path), 0)
+  rows = jax.random.permutation(key, group)[:round(group * (1 - drop_path))]
+  grouped = x.reshape(-1, group, *x.shape[1:])  # [b / group, group, n, width]: no row leaves its device
+  y = branch(grouped[:, rows].reshape(-1, *x.shape[1:])).reshape(len(grouped), len(rows), *x.shape[1:])
+  return grouped.at[:, rows].add(y * (group / len(rows))).reshape(x.shape)
+
+
+# what the backward pass of a block keeps; the rest it computes again
+REMAT = {
+  'none': None,
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # the products with weights
+  'everything': jax.checkpoint_policies.nothing_saveable,
+  'offload': jax.checkpoint_policies.save_and_offload_only_these_names(  # a block's input, in the host's memory
+    names_which_can_be_saved=[], names_which_can_be_offloaded=['block'], offload_src='device',
+    offload_dst='pinned_host'),
+}
 
 
 class Transformer(nnx.Module):
   """A trunk: tokens [b, n, width] -> blocks -> LayerNorm -> f32 tokens of the same shape.
 
-  `drop_path` is the rate of the last block; that of block l of L is drop_path * l / (L - 1), l = 0, ..., L - 1.
-  The rest is as in `Block`. It adds no positions and no tokens, so that encoders and decoders share it.
+  It adds no positions and no tokens, so that encoders and decoders share it. The rest is as in `Block`.
+
+  Args:
+    drop_path: rate of the last block; that of block l of L is drop_path * l / (L - 1), l = 0, ..., L - 1.
+    drop_group: above 1 the branches left out are not computed, see `drop`; then all blocks have the rate drop_path.
+    remat: a key of `REMAT`.
+    scan: compile one block instead of all; the parameters are the same, and stacked at each call.
+
+  Raises ValueError for a rate outside [0, 1), another policy, or a group in which nothing would be left out, or all.
   """
 
   def __init__(self, width: int, depth: int, heads: int, mlp: int, *, layer_scale: float | None = None,
-               drop_path: float = 0.0, dtype: str = 'float32', rngs: nnx.Rngs):
-    self.blocks = nnx.List([
-      Block(width, heads, mlp, layer_scale=layer_scale, drop_path=float(rate), dtype=dtype, rngs=rngs)
-      for rate in np.linspace(0, drop_path, depth)])
+               drop_path: float = 0.0, drop_group: int = 1, remat: str = 'none', scan: bool = False,
+               dtype: str = 'float32', rngs: nnx.Rngs):
+    if not 0 <= drop_path < 1:
+      raise ValueError(f'wanted drop_path in [0, 1), got {drop_path}')
+    if drop_group < 1 or (drop_group > 1 and not 0 < round(drop_group * (1 - drop_path)) < drop_group):
+      raise ValueError(f'wanted a drop_group of which drop_path={drop_path} leaves out some rows and keeps some, or 1, '
+                       f'got {drop_group}')
+    if remat not in REMAT:
+      raise ValueError(f'wanted remat to be one of {tuple(REMAT)}, got {remat!r}')
+    self.blocks = nnx.List([Block(width, heads, mlp, layer_scale=layer_scale, dtype=dtype, rngs=rngs)
+                            for _ in range(depth)])
     self.norm = layer_norm(width, rngs=rngs)
+    rates = np.linspace(0, drop_path, depth) if drop_group == 1 else np.full(depth, drop_path)
+    self.rates, self.drop_group = tuple(rates.tolist()), drop_group
+    self.remat, self.scan = remat, scan
 
   def __call__(self, tokens, *, train: bool = False, key=None):
-    return self.norm(self.outputs(tokens, train=train, key=key)[-1])
+    return self.norm(self._run(tokens, train, key, every=False))
 
   def outputs(self, tokens, *, train: bool = False, key=None):
     """What every block gives, f32[b, n, width] each, in their order and before the last LayerNorm."""
+    return self._run(tokens, train, key, every=True)
+
+  def _run(self, tokens, train, key, every):
+    """The output of the last block, or of all; branches are left out when training with a key."""
+    drops = train and key is not None and max(self.rates) > 0
+    keys = jax.random.split(key, len(self.blocks)) if drops else None
+    rates, grouped = np.array(self.rates, np.float32), self.drop_group > 1
+
+    def run(block, x, rate, key):
+      x = checkpoint_name(x, 'block')
+      return block(x, drop_path=self.rates[0] if grouped else rate, drop_group=self.drop_group, key=key)
+
+    if self.remat != 'none':
+      run = jax.checkpoint(run, policy=REMAT[self.remat])
     x, outputs = tokens.astype(jnp.float32), []
-    for i, block in enumerate(self.blocks):
-      x = block(x, train=train, key=None if key is None else jax.random.fold_in(key, i))
-      outputs.append(x)
-    return outputs
+    if self.scan:
+      def body(x, inputs):
+        block, rate, key = inputs
+        x = run(block, x, rate, key)
+        return x, x if every else None
+
+      stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self.blocks)
+      x, outputs = jax.lax.scan(body, x, (stacked, rates, keys))
+    else:
+      for i, block in enumerate(self.blocks):
+        x = run(block, x, rates[i], keys[i] if drops else None)
+        outputs.append(x)
+    return outputs if every else x
 
 
 class ViT(nnx.Module):
@@ -130,8 +199,8 @@ class ViT(nnx.Module):
   """
 
   def __init__(self, *, image: int, channels: int, patch: int, width: int, depth: int, heads: int, mlp: int,
-               registers: int, layer_scale: float | None, drop_path: float, positions: str, pool: str,
-               mean: tuple[float, ...], std: tuple[float, ...], dtype: str, rngs: nnx.Rngs):
+               registers: int, positions: str, pool: str, mean: tuple[float, ...], std: tuple[float, ...],
+               rngs: nnx.Rngs, dtype: str, **trunk):
     self.channels, self.patch, self.width, self.registers = channels, patch, width, registers
     self.mean, self.std, self.pooling = mean, std, pool
     self.grid = (image // patch, image // patch)
@@ -144,8 +213,7 @@ class ViT(nnx.Module):
     self.learned = positions == 'learned'
     if self.learned:  # the first row is that of the class token
       self.position_table = nnx.Param(small(rngs.params(), (1 + self.grid[0] * self.grid[1], width), jnp.float32))
-    self.trunk = Transformer(width, depth, heads, mlp, layer_scale=layer_scale, drop_path=drop_path, dtype=dtype,
-                             rngs=rngs)
+    self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)
 
   def __call__(self, images, *, train: bool = False, key=None):
     """Pooled features f32[b, width] of images float[b, h, w, c] in [0, 1]; the key is for drop_path alone."""
@@ -205,9 +273,9 @@ class ViT(nnx.Module):
 
 def vit(*, variant: str | None = None, image: int, channels: int, patch: int | None = None, width: int | None = None,
         depth: int | None = None, heads: int | None = None, mlp: int | None = None, registers: int = 0,
-        layer_scale: float | None = None, drop_path: float = 0.0, positions: str = 'learned', pool: str = 'cls',
-        mean: tuple[float, ...] = (0.5,), std: tuple[float, ...] = (0.5,),
-        dtype: str = 'float32') -> Callable[[nnx.Rngs], ViT]:
+        layer_scale: float | None = None, drop_path: float = 0.0, drop_group: int = 1, positions: str = 'learned',
+        pool: str = 'cls', mean: tuple[float, ...] = (0.5,), std: tuple[float, ...] = (0.5,), remat: str = 'none',
+        scan: bool = False, dtype: str = 'float32') -> Callable[[nnx.Rngs], ViT]:
   """Vision Transformer (2010.11929v2) without a head: images in [0, 1] to features f32[b, width].
 
   Kernels are Xavier-uniform (2111.06377v3 appendix A.1; q, k and v apart), biases zero; positions, the class token
@@ -219,7 +287,7 @@ def vit(*, variant: str | None = None, image: int, channels: int, patch: int | N
     channels: channels of the images.
     patch, width, depth, heads, mlp: override the variant.
     registers: number of additional tokens without position, dropped by pooling (2309.16588v2).
-    layer_scale, drop_path: as in `Transformer`.
+    layer_scale, drop_path, drop_group, remat, scan: as in `Transformer`.
     positions: 'learned' (one for the class token too) or 'sincos' (fixed, see `patches.sincos`).
     pool: 'cls', or 'mean' of the patches' tokens. The class token is there in both. Deviation from
       the fine-tuning code of 2111.06377v3: the mean is taken after the final norm.
@@ -243,7 +311,8 @@ def vit(*, variant: str | None = None, image: int, channels: int, patch: int | N
 
   def build(rngs: nnx.Rngs) -> ViT:
     return ViT(image=image, channels=channels, registers=registers, layer_scale=layer_scale, drop_path=drop_path,
-               positions=positions, pool=pool, mean=tuple(mean), std=tuple(std), dtype=dtype, rngs=rngs, **sizes)
+               drop_group=drop_group, remat=remat, scan=scan, positions=positions, pool=pool, mean=tuple(mean),
+               std=tuple(std), dtype=dtype, rngs=rngs, **sizes)
 
   return build
 
