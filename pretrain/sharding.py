@@ -42,9 +42,11 @@ def make_mesh(*, replica: int | None = None, data: int = -1, fsdp: int = 1, tens
   sizes = mesh_sizes(len(devices), slices, replica=replica, data=data, fsdp=fsdp, tensor=tensor)
   kinds, shape = (AxisType.Auto,) * len(sizes), tuple(sizes.values())
   if slices == 1:
-    return jax.make_mesh(shape, tuple(sizes), axis_types=kinds, devices=devices)
-  return Mesh(mesh_utils.create_hybrid_device_mesh((shape[0] // slices, *shape[1:]), (slices, 1, 1, 1), devices,
-                                                   allow_split_physical_axes=True), tuple(sizes), axis_types=kinds)
+    grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+  else:
+    grid = mesh_utils.create_hybrid_device_mesh((shape[0] // slices, *shape[1:]), (slices, 1, 1, 1), devices,
+                                                allow_split_physical_axes=True)
+  return Mesh(grid, tuple(sizes), axis_types=kinds)
 
 
 def mesh_sizes(devices: int, slices: int = 1, *, replica: int | None = None, data: int = -1, fsdp: int = 1,

@@ -355,7 +355,7 @@ needs_libtpu = pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, re
 @needs_libtpu
 @pytest.mark.slow
 @pytest.mark.parametrize(('topology', 'slices', 'mesh'), [
-    ('v5e:4x4', 1, "{'data': 4, 'fsdp': 4}"), ('v6e:2x2', 1, '{}'), ('v5p:2x2x2', 1, "{'fsdp': 8}"),
+    ('v5e:4x4', 1, "{'data': 2, 'fsdp': 8}"), ('v6e:2x2', 1, '{}'), ('v5p:2x2x2', 1, "{'fsdp': 8}"),
     ('v5e:2x2', 2, "{'data': 4}")])
 def test_a_step_is_compiled_for_machines_that_are_not_here(topology, slices, mesh):
   report = plan(tiny(mesh=mesh, **{'backbone.mlp': 4096}), topology, slices=slices, price=1.)
