@@ -100,6 +100,30 @@ def event(workdir: str | os.PathLike, name: str, **fields) -> None:
     file.write(b'\n' * cut + _line({'time': round(time.time(), 3), 'event': name, **fields}).encode())
 
 
+def goodput(events: list[dict]) -> float | None:
+  """Share of a run's life, restarts and the time between them included, that went into steps that were kept.
+
+  Args:
+    events: of events.jsonl, in order. An attempt's steps count from its first one to its last save or its stop: what
+      came after the last save of a killed attempt was done again.
+  Returns:
+    In [0, 1]; None before anything was saved.
+  """
+  attempts: list[list[dict]] = []
+  for row in events:
+    if row['event'] == 'start':
+      attempts.append([])
+    if attempts:
+      attempts[-1].append(row)
+  useful = 0.
+  for attempt in attempts:
+    times = {row['event']: row['time'] for row in attempt if row['event'] in ('first_step', 'save', 'stop')}
+    if 'first_step' in times and len(times) > 1:
+      useful += max(times.values()) - times['first_step']
+  life = events[-1]['time'] - events[0]['time'] if events else 0.
+  return round(useful / life, 4) if useful > 0 else None
+
+
 class Recorder:
   """Writes one run's metrics: metrics.jsonl, TensorBoard, and a progress bar, or plain rows where no terminal is.
 
@@ -113,6 +137,8 @@ class Recorder:
     batch: global batch, in examples; examples/s counts all hosts.
     quiet: True shows nothing; the files are written all the same.
     process: index of this process; only process 0 writes and shows.
+    flops: operations a step, for the rows' 'tflops_per_second'; 0: unknown.
+    peak: operations a second of all devices together, for 'mfu', the share of it that is used; 0: unknown.
     description: what the bar is called; the directory's name if empty.
   """
 
@@ -125,8 +151,11 @@ class Recorder:
     batch: int,
     quiet: bool,
     process: int = 0,
+    flops: float = 0.0,
+    peak: float = 0.0,
     description: str = '',
   ):
+    self.flops, self.peak = flops, peak
     self.steps, self.batch, self.writes = steps, batch, process == 0
     self.shows = self.writes and not quiet
     self.rate: float | None = None
@@ -155,7 +184,16 @@ class Recorder:
     """Starts the clocks of examples/s and ETA at `step`; call it once the first step is through, to leave out XLA."""
     self.begun = self.since = time.perf_counter()
     self.begun_step = self.since_step = step
-    self.paused = 0.0
+    self.paused, self.spent = 0.0, {}
+
+  @contextlib.contextmanager
+  def spend(self, name: str) -> Iterator[None]:
+    """Context whose share of the time since the last row is logged with the next one, as 'time/<name>' in [0, 1]."""
+    begin = time.perf_counter()
+    try:
+      yield
+    finally:
+      self.spent[name] = self.spent.get(name, 0.) + time.perf_counter() - begin
 
   @contextlib.contextmanager
   def pause(self) -> Iterator[None]:
@@ -174,7 +212,7 @@ class Recorder:
       self.bar.update(self.task, completed=step)
 
   def log(self, step: int, metrics: Mapping[str, float]) -> dict:
-    """Records a training row; adds examples_per_second over the interval since the last one.
+    """Records a training row; adds examples_per_second over the interval since the last one, and the shares of `spend`.
 
     Returns the row as it was written: NaN and infinity are None, and "nonfinite" names their keys. Every process gets
     its row, process 0 writes it.
@@ -185,7 +223,13 @@ class Recorder:
       speed = (step - self.since_step) * self.batch / seconds
       self.rate = speed if self.rate is None else SMOOTHING * self.rate + (1 - SMOOTHING) * speed
       metrics = {**metrics, 'examples_per_second': round(speed, 2)}
-    self.since, self.since_step, self.paused = now, step, 0.0
+      if self.flops:
+        each = self.flops * speed / self.batch
+        metrics['tflops_per_second'] = round(each / 1e12, 4)
+        if self.peak:
+          metrics['mfu'] = round(each / self.peak, 4)
+      metrics |= {f'time/{name}': round(spent / (now - self.since), 4) for name, spent in sorted(self.spent.items())}
+    self.since, self.since_step, self.paused, self.spent = now, step, 0.0, {}
     row = self._write(step, metrics)
     eta = self._eta(now, step)
     loss = 'not finite' if row.get('loss') is None else f'{row["loss"]:.4g}'

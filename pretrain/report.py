@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pretrain.metrics import read_rows, write_bytes
+from pretrain.metrics import goodput, read_rows, write_bytes
 
 POINTS = 1500  # of the projection; t-SNE on more costs minutes and shows no more
 BINS = 150  # of a curve of more than twice as many points
@@ -307,6 +307,7 @@ def _header(name: str, workdir: Path, config: dict, rows: list, events: list, re
   steps = config.get('steps', start.get('steps'))
   losses = [row['loss'] for row in rows if isinstance(row.get('loss'), int | float)]
   speeds = [row['examples_per_second'] for row in rows if isinstance(row.get('examples_per_second'), int | float)]
+  shares, waits = ([row[key] for row in rows if isinstance(row.get(key), int | float)] for key in ('mfu', 'time/read'))
   online = [row['eval/knn'] for row in rows if isinstance(row.get('eval/knn'), int | float)]
   compiles = [row['seconds'] for row in events if row.get('event') == 'compile' and 'seconds' in row]
   facts = {
@@ -315,6 +316,9 @@ def _header(name: str, workdir: Path, config: dict, rows: list, events: list, re
     'Last loss': _number(losses[-1]) if losses else None,
     'Online kNN': f'{online[-1]:.1%}' if online else None,
     'Examples/s (median)': _number(float(np.median(speeds))) if speeds else None,
+    'Of the peak (median)': f'{float(np.median(shares)):.1%}' if shares else 'unknown device' if rows else None,
+    'Waiting for data': f'{float(np.mean(waits)):.1%}' if waits else None,
+    'Goodput': f'{useful:.1%}' if (useful := goodput(events)) else None,
     'Time': _duration(spent) + (f' in {len(starts)} attempts' if len(starts) > 1 else '') if times else None,
     'Devices': ' × '.join(str(start[key]) for key in ('devices', 'device') if key in start),
     'Compilation': f'{_number(float(sum(compiles)))} s' if compiles else None,

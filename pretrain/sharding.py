@@ -147,7 +147,7 @@ def local_rows(mesh: Mesh, batch: int) -> np.ndarray:
   processes, several hold the same rows.
   """
   held = batch_sharding(mesh).addressable_devices_indices_map((batch,))
-  return np.unique(np.concatenate([np.arange(batch)[rows] for rows, in held.values()]))
+  return np.unique(np.concatenate([np.arange(batch)[index] for index in held.values()]))
 
 
 def place(batch: Any, mesh: Mesh) -> Any:

@@ -30,13 +30,13 @@ class TrainState(NamedTuple):
 class Training(NamedTuple):
   """What `compile_step` returns.
 
-  init:     () -> TrainState, born sharded.
-  step:     (state, batch) -> (state, metrics); the state given is donated.
+  init:     jitted () -> TrainState, born sharded.
+  step:     jitted (state, batch) -> (state, metrics); the state given is donated.
   layout:   a TrainState of shardings.
   abstract: a TrainState of shapes, dtypes and shardings.
   """
-  init: Callable
-  step: Callable
+  init: Any
+  step: Any
   layout: TrainState
   abstract: TrainState
 

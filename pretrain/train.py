@@ -31,14 +31,17 @@ from pretrain import optim, processes, sharding
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import Evaluation, Sets, online, open_sets, table
-from pretrain.metrics import Recorder, event, read_rows, write_json
+from pretrain.metrics import Recorder, event, goodput, read_rows, write_json
 from pretrain.objective import Objective
+from pretrain.plan import flops as operations
+from pretrain.plan.hardware import by_kind
 from pretrain.report import report
 from pretrain.step import Training, compile_step
 
+SLOW, SLOW_ROWS = 0.1, 5  # share of the time spent waiting for batches that is worth a word, once in 5 rows running
 DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same command again
 # keys that may change on resume: no trained number does
-FREE = ('mesh', 'rules', 'log_every_steps', 'checkpoint', 'evaluate')
+FREE = ('mesh', 'rules', 'reading', 'log_every_steps', 'checkpoint', 'evaluate')
 
 
 class Unlabeled(NamedTuple):
@@ -53,6 +56,12 @@ class Saving(NamedTuple):
   keep: int = 2
 
 
+class Reading(NamedTuple):
+  """config.reading: threads that read batches (None: the cores, where images are decoded), or processes instead."""
+  threads: int | None = None
+  workers: int = 0
+
+
 class Run(NamedTuple):
   """A config made real; nothing is computed yet."""
   objective: Objective
@@ -63,6 +72,7 @@ class Run(NamedTuple):
   views: Callable
   steps: int
   examples: int         # a step
+  flops: float          # a step, of all devices together; without those that are computed twice to save memory
   seed: int
   log_every_steps: int
   saving: Saving
@@ -73,7 +83,7 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
             checkpoint: dict, steps: int | None = None, epochs: float | None = None, seed: int = 0,
             log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1, labels: dict | None = None,
             unlabeled: dict | None = None, mesh: dict | None = None, rules: tuple = (), evaluate: dict | None = None,
-            max_bad_share: float = 0.01) -> Run:
+            reading: dict | None = None, max_bad_share: float = 0.01) -> Run:
   """The keys of every config are the arguments of this function.
 
   Args:
@@ -86,7 +96,7 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
     accumulate, grad_cache: parts that a batch is computed in, one after the other; see `step.train_step`.
     mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
     rules: how arrays are split over the mesh where the default is not wanted, see `sharding.shardings`.
-    checkpoint, evaluate: `Saving`, `Evaluation`.
+    checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
     max_bad_share: of images that cannot be decoded; above it the run stops.
   Raises:
     ConfigError, ValueError, OSError: what is wrong with the config or the data, before anything is compiled.
@@ -100,11 +110,12 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
 
   original = configs.build(data.sources, source, 'config.source')
   labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
-  reading = dict(seed=seed, max_bad_share=max_bad_share)
+  how = dict(seed=seed, max_bad_share=max_bad_share,
+             **configs.call(Reading, reading or {}, 'config.reading')._asdict())
   rows = functools.partial(sharding.local_rows, devices)
   if unlabeled is None:
     count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
-    batches = functools.partial(loader, labeled, batch=batch, rows=rows(batch), **reading)
+    batches = functools.partial(loader, labeled, batch=batch, rows=rows(batch), **how)
   else:
     second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
     sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
@@ -113,17 +124,20 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
     count, examples, indexed = len(others) * batch // second.batch, batch + second.batch, len(others)
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
-                                labeled_rows=rows(batch), unlabeled_rows=rows(second.batch), **reading)
+                                labeled_rows=rows(batch), unlabeled_rows=rows(second.batch), **how)
   if labeled.labels is not None and labeled.labels.max() >= (classes := objective.get('classes', math.inf)):
     raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
                       f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
   evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'))
   total = configs.total_steps(steps, epochs, count, batch)
-  method, augment, training = assemble(
-      raw, devices, views=views, backbone=backbone, objective=objective, optimizer=optimizer, schedule=schedule,
-      steps=total, examples=indexed, seed=seed, accumulate=accumulate,
-      grad_cache=grad_cache, rules=rules)
-  return Run(method, training, devices, batches, raw, augment, total, examples, seed, log_every_steps, saving,
+  parts = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total, examples=indexed,
+               seed=seed)
+  method, augment, training = assemble(raw, devices, backbone=backbone, accumulate=accumulate, grad_cache=grad_cache,
+                                       rules=rules, **parts)
+  once = {**backbone, 'remat': 'none'} if 'remat' in backbone else backbone
+  counted = training if once == backbone and grad_cache == 1 else assemble(raw, devices, backbone=once, **parts)[2]
+  flops = operations.count(counted.step.trace(counted.abstract, raw).jaxpr.jaxpr).total
+  return Run(method, training, devices, batches, raw, augment, total, examples, flops, seed, log_every_steps, saving,
              evaluation)
 
 
@@ -183,10 +197,13 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     start = checkpoints.latest or 0
     processes.agree(checkpoint=start)  # another one: the directory is not shared
     note = functools.partial(event, workdir) if main else (lambda *_, **__: None)
+    device = run.mesh.devices.flat[0].device_kind
+    chip = by_kind(device)
+    peak = chip.flops * run.mesh.size if chip else 0.
     note('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
          processes=jax.process_count(), devices=run.mesh.devices.size,
-         device=run.mesh.devices.flat[0].device_kind, mesh=dict(run.mesh.shape),
-         parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)))
+         device=device, mesh=dict(run.mesh.shape),
+         parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)), flops_per_step=run.flops)
     if start:
       state, meta = checkpoints.restore(run.training.abstract)
       position = meta['data']['next_index']
@@ -199,11 +216,12 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     step_fn = run.training.step.lower(run.training.abstract, run.abstract_batch).compile()
     note('compile', step=start, seconds=round(time.perf_counter() - clock, 3))
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
-                                            process=jax.process_index()))
-    step, saving, saved, inflight = start, start, start, collections.deque()
+                                            process=jax.process_index(), flops=run.flops, peak=peak))
+    step, saving, saved, slow, inflight = start, start, start, 0, collections.deque()
 
     def settle(depth):
       """Waits until only `depth` steps are in flight; logs those that are through."""
+      nonlocal slow
       while len(inflight) > depth:
         past, metrics = inflight.popleft()
         metrics = jax.device_get(metrics)
@@ -213,13 +231,18 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
           note('first_step', step=past, seconds=round(time.time() - began, 3))
           recorder.restart(past)
         if past % run.log_every_steps == 0 or past == run.steps:
-          recorder.log(past, {name: float(value) for name, value in metrics.items()})
+          row = recorder.log(past, {name: float(value) for name, value in metrics.items()})
+          slow = slow + 1 if row.get('time/read', 0) > SLOW else 0
+          if slow == SLOW_ROWS:
+            note('slow_input', step=past, share=row['time/read'])
+            say(f'{row["time/read"]:.0%} of the time goes into waiting for batches: raise config.reading.threads or '
+                '.workers, or store the images small and together with `python -m data prepare --size`')
         recorder.advance(past)
 
     def save():
       nonlocal saving
       settle(0)  # a state whose loss is not finite is never saved
-      with recorder.pause():
+      with recorder.pause(), recorder.spend('save'):
         finish_saving()
         checkpoints.save(step, state, {'config': config, 'data': batches.get_state()})
       saving = step
@@ -233,13 +256,17 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
 
     try:
       while step < run.steps and not stop.signal and not processes.stopping(step):
-        state, metrics = step_fn(state, sharding.place(next(batches), run.mesh))
+        with recorder.spend('read'):
+          batch = next(batches)
+        with recorder.spend('transfer'):
+          batch = sharding.place(batch, run.mesh)
+        state, metrics = step_fn(state, batch)
         step += 1
         inflight.append((step, metrics))
         settle(1)  # one step stays queued while the host prepares the next, so the device never waits for this loop
         if run.evaluation and run.evaluation.every_steps and step % run.evaluation.every_steps == 0:
           settle(0)
-          with recorder.pause():
+          with recorder.pause(), recorder.spend('evaluate'):
             recorder.write(step, online(run, state))
         if step % run.saving.every_steps == 0:  # after the evaluation: its row is never lost between the two
           save()
@@ -266,7 +293,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
       report(workdir)
       write_json(workdir / 'result.json', {
           'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config),
-          'metrics': logged[-1], 'evaluation': rows})
+          'metrics': logged[-1], 'evaluation': rows, 'goodput': goodput(read_rows(workdir / 'events.jsonl'))})
       print(f'done: {workdir / "report.html"}')
     return DONE
 

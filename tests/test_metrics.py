@@ -3,12 +3,13 @@
 import io
 import json
 import os
+import time
 
 import numpy as np
 import pytest
 
 from pretrain import metrics
-from pretrain.metrics import Recorder, event, read_rows, strict, write_json
+from pretrain.metrics import Recorder, event, goodput, read_rows, strict, write_json
 
 
 def recorder(workdir, **changes):
@@ -196,3 +197,26 @@ def test_quiet_and_other_processes_show_nothing(tmp_path, capsys, changes):
   assert capsys.readouterr() == ('', '')
   assert (tmp_path / 'metrics.jsonl').exists() == ('process' not in changes)
   assert (tmp_path / 'tensorboard').exists() == ('process' not in changes)
+
+
+def test_goodput_counts_the_steps_that_were_kept_over_the_whole_life():
+  times = lambda *rows: [{'event': event, 'time': float(time)} for event, time in rows]
+  assert goodput([]) is None and goodput(times(('start', 0), ('first_step', 5))) is None
+  assert goodput(times(('start', 0), ('first_step', 2), ('save', 6), ('save', 8), ('stop', 10))) == 0.8
+  # killed at some moment after 40, begun again at 80: what came after the save is lost, and so is the time between
+  killed = times(('start', 0), ('first_step', 10), ('save', 40), ('start', 80), ('first_step', 90), ('stop', 100))
+  assert goodput(killed) == 0.4
+
+
+def test_rows_say_where_the_time_went_and_how_much_of_the_peak_was_used(tmp_path):
+  with Recorder(tmp_path, steps=10, start=0, batch=4, quiet=True, flops=2e12, peak=1e15) as log:
+    with log.spend('read'):
+      time.sleep(0.06)
+    time.sleep(0.06)
+    row = log.log(2, {'loss': 1.0})
+    assert 0.2 < row['time/read'] < 0.8
+    assert row['mfu'] == pytest.approx(2e12 * row['examples_per_second'] / 4 / 1e15, rel=1e-2)
+    assert row['tflops_per_second'] == pytest.approx(row['mfu'] * 1e3, rel=1e-2)
+    assert 'time/read' not in log.log(3, {'loss': 1.0})
+  with Recorder(tmp_path, steps=10, start=0, batch=4, quiet=True, flops=2e12) as log:
+    assert 'mfu' not in log.log(1, {'loss': 1.0})  # of an unknown device there is no share

@@ -162,7 +162,7 @@ class Transformer(nnx.Module):
   def _run(self, tokens, train, key, every):
     """The output of the last block, or of all; branches are left out when training with a key."""
     drops = train and key is not None and max(self.rates) > 0
-    keys = jax.random.split(key, len(self.blocks)) if drops else None
+    keys = jax.random.split(key, len(self.blocks)) if drops else [None] * len(self.blocks)
     rates, grouped = np.array(self.rates, np.float32), self.drop_group > 1
 
     def run(block, x, rate, key):
@@ -179,10 +179,10 @@ class Transformer(nnx.Module):
         return x, x if every else None
 
       stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self.blocks)
-      x, outputs = jax.lax.scan(body, x, (stacked, rates, keys))
+      x, outputs = jax.lax.scan(body, x, (stacked, rates, keys if drops else None))
     else:
       for i, block in enumerate(self.blocks):
-        x = run(block, x, rates[i], keys[i] if drops else None)
+        x = run(block, x, rates[i], keys[i])
         outputs.append(x)
     return outputs if every else x
 
