@@ -22,6 +22,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType
 
 import data.sources
+import pretrain.models
 from data.wrap import few_labels
 from pretrain import config as configs
 from pretrain import sharding, train
@@ -339,9 +340,13 @@ def would_fit(report: dict, config: dict, mesh, objective: Objective, training: 
              activations / k <= limit]
     if parts and not objective.couples_batch:
       found.append(f'--config.accumulate={parts[0]}: the same batch in {parts[0]} parts')
-  chips = used / limit
+  backbone = configs.find(pretrain.models, config['backbone']['name'])
+  if activations and backbone and 'remat' in configs.schema(backbone) and config['backbone'].get('remat') in (
+      None, 'none'):
+    found.append('--config.backbone.remat=everything: keeps little more than the inputs of the blocks and computes the '
+                 'rest again, about a third more arithmetic; how much it saves is not computed here')
   if activations:
-    found.append(f'{math.ceil(chips)} times as many chips for the same batch, if fsdp grows with them')
+    found.append(f'{math.ceil(used / limit)} times as many chips for the same batch, if fsdp grows with them')
   return found or [f'state and gradients alone take {gb(min(at.values()))} a device at the largest fsdp; more chips']
 
 
