@@ -54,7 +54,7 @@ def test_what_pages_name_exists(page):
   targets = re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.M)
   code = '\n'.join([*re.findall(r'`([^`\n]+)`', text(page)), *blocks(page, 'sh')])
   assert set(re.findall(r'\bmake ([a-z]+)', code)) <= set(targets)
-  assert set(re.findall(r'-m pretrain ([a-z]+)', code)) <= {'train', 'evaluate', 'report'}
+  assert set(re.findall(r'-m pretrain ([a-z]+)', code)) <= {'train', 'evaluate', 'report', 'plan'}
   assert set(re.findall(r'-m data ([a-z]+)', code)) <= {'prepare', 'describe'}
   for name in set(re.findall(r'`(pretrain(?:\.\w+)+)`', text(page))):
     module, _, attribute = name.rpartition('.')
