@@ -1,47 +1,29 @@
-"""What frozen features are worth: kNN and linear classifiers, from an encoder and two labeled sources."""
-from collections.abc import Callable
-
+"""What frozen features are worth: kNN and linear classifiers, from those of labeled examples."""
 from rich.console import Console
 from rich.table import Table
 
-from pretrain.evaluate.features import extract
 from pretrain.evaluate.knn import knn
 from pretrain.evaluate.linear import few_shot, linear_probe
 
 
-def evaluate_table(encoders: dict[str, Callable], train_source, test_source, *, classes: int, batch: int,
-                   view: Callable | None = None, place: Callable | None = None, k: int = 20, per_class: int = 10,
-                   trials: int = 5, seed: int = 0) -> list[dict]:
-  """One row for each encoder: kNN, a linear probe on all labels, and one on a few of each class.
-
-  Args:
-    encoders: name -> f32[b, h, w, c] in [0, 1] -> float[b, d]; `features.pixels` is the one to beat, and the backbone
-      with random parameters tells what training has added.
-    train_source, test_source: labeled sources, see `features.extract`.
-    classes: number of classes.
-    batch, view, place: as in `features.extract`.
-    k: neighbours.
-    per_class, trials: labels of each class, and draws of them, of the few-label probe.
-    seed: of draws and splits; every encoder gets the same.
-  Returns:
-    Rows that JSON can hold: features (the name), knn, linear, linear_<per_class>_per_class and its _std over draws
-    (shares of 1), width (d), n, n_test, and protocol, a sentence with the settings.
-  Raises:
-    ValueError: a source without labels or too small for k or per_class, or what the parts raise.
-  """
-  rows = []
-  for name, encode in encoders.items():
-    x, y = extract(encode, train_source, batch=batch, view=view, place=place)
-    test, truth = extract(encode, test_source, batch=batch, view=view, place=place)
-    if y is None or truth is None:
-      raise ValueError(f'wanted labels in both sources, got none in the {"training" if y is None else "test"} source')
-    rows.append(measure(name, x, y, test, truth, classes=classes, k=k, per_class=per_class, trials=trials, seed=seed))
-  return rows
-
-
 def measure(name: str, x, y, test, truth, *, classes: int, k: int = 20, per_class: int = 10, trials: int = 5,
             seed: int = 0) -> dict:
-  """The row of `evaluate_table` for features there already: x f32[n, d], y i32[n], test f32[m, d], truth i32[m]."""
+  """One row of the table: kNN, a linear probe on all labels, and one on a few of each class.
+
+  Args:
+    name: of what gave the features.
+    x, y: f32[n, d], i32[n], the training examples.
+    test, truth: f32[m, d], i32[m].
+    classes: number of classes.
+    k: neighbours.
+    per_class, trials: labels of each class, and draws of them, of the few-label probe.
+    seed: of draws and splits; the same for features that are compared.
+  Returns:
+    What JSON can hold: features (the name), knn, linear, linear_<per_class>_per_class and its _std over draws (shares
+    of 1), width (d), n, n_test, and protocol, a sentence with the settings.
+  Raises:
+    ValueError: too few examples for k or per_class, or what the parts raise.
+  """
   data = x, y, test, truth
   linear = linear_probe(*data, classes=classes, seed=seed)
   few = few_shot(*data, classes=classes, per_class=per_class, trials=trials, seed=seed)
@@ -55,7 +37,7 @@ def measure(name: str, x, y, test, truth, *, classes: int, k: int = 20, per_clas
 
 
 def print_table(rows: list[dict], console: Console | None = None) -> None:
-  """Prints the rows of `evaluate_table`: accuracies in percent, with their spread where there is one."""
+  """Prints rows of `measure`: accuracies in percent, with their spread where there is one."""
   table = Table(title='Accuracy on held-out examples, %')
   table.add_column('features')
   columns = [key for key in rows[0] if key not in ('features', 'protocol') and not key.endswith('_std')] if rows else []

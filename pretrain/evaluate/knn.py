@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pretrain.losses import normalize
+
 SIMILARITIES = 2 ** 25  # held at once: 128 MiB
 
 
@@ -39,7 +41,7 @@ def knn(train_features, train_labels, test_features, test_labels, *, k: int | tu
   m = len(test)
   chunk = min(max(SIMILARITIES // len(x), 1), m, 1024)
   test = np.pad(test, ((0, -m % chunk), (0, 0)))
-  x, y = _unit(jnp.asarray(x)), jnp.asarray(y)
+  x, y = normalize(jnp.asarray(x)), jnp.asarray(y)
   predictions = [np.asarray(_predict(x, y, test[i:i + chunk], temperature, several=several, classes=classes))
                  for i in range(0, m, chunk)]
   hits = np.concatenate(predictions)[:m] == truth[:, None]  # [m, ks]
@@ -65,7 +67,7 @@ def check(features, labels, classes: int, what: str):
 def _predict(x, y, rows, temperature, *, several: tuple[int, ...], classes: int):
   """Labels i32[chunk, ks] that the votes give to rows f32[chunk, d]; x is normalised."""
   # The nearest first; full float32 on accelerators too, where close neighbours would be mixed up.
-  similarity, neighbour = jax.lax.top_k(jnp.matmul(_unit(rows), x.T, precision='highest'), max(several))
+  similarity, neighbour = jax.lax.top_k(jnp.matmul(normalize(rows), x.T, precision='highest'), max(several))
   # Without the barrier, slicing the first column makes XLA sort whole rows: five times the time on a CPU.
   similarity, neighbour = jax.lax.optimization_barrier((similarity, neighbour))  # [chunk, max k]
   weight = jnp.exp((similarity - similarity[:, :1]) / temperature)  # the largest is 1: no overflow, the same vote
@@ -74,5 +76,3 @@ def _predict(x, y, rows, temperature, *, several: tuple[int, ...], classes: int)
 
 
 @jax.jit
-def _unit(x):
-  return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
