@@ -73,6 +73,3 @@ def _predict(x, y, rows, temperature, *, several: tuple[int, ...], classes: int)
   weight = jnp.exp((similarity - similarity[:, :1]) / temperature)  # the largest is 1: no overflow, the same vote
   votes = jax.nn.one_hot(y[neighbour], classes) * weight[..., None]  # [chunk, max k, classes]
   return jnp.stack([votes[:, :k].sum(1).argmax(-1) for k in several], -1)
-
-
-@jax.jit
