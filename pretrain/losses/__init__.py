@@ -20,4 +20,20 @@ from pretrain.losses.contrastive import (
 )
 from pretrain.losses.distillation import byol, dino, hidden_mean, ibot, koleo, simsiam, smooth_l1
 from pretrain.losses.masked import masked_l1, masked_mse, standardize_patches
-from pretrain.losses.semi_supervised import confident, fixmatch
+from pretrain.losses.semi_supervised import (
+  adamatch,
+  align,
+  confident,
+  fairness,
+  fixmatch,
+  flexmatch,
+  flexmatch_thresholds,
+  freematch,
+  freematch_statistics,
+  mean_teacher,
+  pseudo_label,
+  softmatch,
+  softmatch_statistics,
+  truncated_gaussian,
+  uda,
+)

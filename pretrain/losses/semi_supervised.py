@@ -1,8 +1,18 @@
-"""Pseudo-labels and consistency: few labeled examples, many unlabeled ones."""
+"""Pseudo-labels and consistency: few labeled examples, many unlabeled ones.
+
+Everywhere: labeled [b, k] logits with label int[b]; weak, strong [u, k] logits of two views of the unlabeled examples,
+of which the weak one makes targets and gets no gradient. A total is the labeled cross-entropy plus `unlabeled_weight`
+times the consistency, a mean over all u examples, used or not. It comes with its terms as metrics.
+"""
 import jax
 import jax.numpy as jnp
 
-from pretrain.losses.basic import cross_entropy, f32, same_shape
+from pretrain.losses.basic import cross_entropy, f32, same_shape, soft_cross_entropy
+
+
+def probabilities_of(logits):
+  """softmax, float32, that no gradient flows back from."""
+  return jax.nn.softmax(jax.lax.stop_gradient(logits).astype(f32))
 
 
 def confident(weak, threshold):
@@ -12,12 +22,25 @@ def confident(weak, threshold):
 
   Args:
     weak: [u, k] logits; no gradient flows back.
-    threshold: in [0, 1].
+    threshold: in [0, 1]; a number, or f32[u].
   Returns:
     pseudo int[u], use bool[u]: True where the highest probability reaches the threshold.
   """
-  probabilities = jax.nn.softmax(jax.lax.stop_gradient(weak).astype(f32))
+  probabilities = probabilities_of(weak)
   return probabilities.argmax(-1), probabilities.max(-1) >= threshold
+
+
+def total(labeled, label, consistency, unlabeled_weight, **metrics):
+  """The labeled cross-entropy plus the weighted consistency f32[], and both with the other metrics."""
+  supervised = jnp.mean(cross_entropy(labeled, label))
+  return supervised + unlabeled_weight * consistency, {'supervised': supervised, 'consistency': consistency} | metrics
+
+
+def weighted(labeled, label, strong, pseudo, weight, unlabeled_weight):
+  """`total` of the strong view's cross-entropies with pseudo int[u], each times its weight (bool or float [u])."""
+  weight = weight.astype(f32)
+  consistency = jnp.mean(cross_entropy(strong, pseudo) * weight)
+  return total(labeled, label, consistency, unlabeled_weight, use_ratio=jnp.mean(weight))
 
 
 def fixmatch(labeled, label, weak, strong, threshold, unlabeled_weight):
@@ -28,14 +51,249 @@ def fixmatch(labeled, label, weak, strong, threshold, unlabeled_weight):
   Args:
     labeled, label: [b, k] logits, int[b].
     weak, strong: [u, k] logits of the two views of the unlabeled examples.
-    threshold: in [0, 1].
+    threshold: in [0, 1]; a number, or f32[u].
     unlabeled_weight: >= 0.
   Returns:
     f32[] nats, and {'supervised', 'consistency', 'use_ratio'}.
   """
   same_shape('fixmatch', weak=weak.shape, strong=strong.shape)
   pseudo, use = confident(weak, threshold)
-  supervised = jnp.mean(cross_entropy(labeled, label))
-  consistency = jnp.mean(cross_entropy(strong, pseudo) * use)
-  metrics = {'supervised': supervised, 'consistency': consistency, 'use_ratio': jnp.mean(use.astype(f32))}
-  return supervised + unlabeled_weight * consistency, metrics
+  return weighted(labeled, label, strong, pseudo, use, unlabeled_weight)
+
+
+def pseudo_label(labeled, label, unlabeled, unlabeled_weight):
+  """Supervised cross-entropy plus that of unlabeled examples with the most probable class of the same prediction.
+
+  Lee, "Pseudo-Label", Workshop on Challenges in Representation Learning, ICML 2013: the overall loss function.
+
+  Args:
+    labeled, label: [b, k] logits, int[b].
+    unlabeled: [u, k] logits; the labels made of them are constants.
+    unlabeled_weight: alpha(t) >= 0, of this step.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency'}.
+  """
+  pseudo, _ = confident(unlabeled, 0.)
+  return total(labeled, label, jnp.mean(cross_entropy(unlabeled, pseudo)), unlabeled_weight)
+
+
+def mean_teacher(labeled, label, student, teacher, unlabeled_weight):
+  """Supervised cross-entropy plus the squared difference of the student's and the teacher's probabilities.
+
+  arXiv:1703.01780v6, section 2, the consistency cost J; divided by the number of classes, as in the authors' code.
+
+  Args:
+    labeled, label: [b, k] logits of the student, int[b].
+    student, teacher: [u, k] logits of two views of the unlabeled examples; no gradient to the teacher's.
+    unlabeled_weight: of this step, >= 0.
+  Returns:
+    f32[], and {'supervised', 'consistency'}.
+  """
+  same_shape('mean_teacher', student=student.shape, teacher=teacher.shape)
+  difference = jax.nn.softmax(student.astype(f32)) - probabilities_of(teacher)
+  return total(labeled, label, jnp.mean(jnp.square(difference)), unlabeled_weight)
+
+
+def uda(labeled, label, weak, strong, threshold, temperature, unlabeled_weight):
+  """Supervised cross-entropy plus the divergence of the strong view from the sharpened, confident weak one.
+
+  arXiv:1904.12848v6, section 2 and its training techniques (confidence mask, sharpening). KL, as in the authors' code,
+  has the gradient of the paper's cross-entropy. Deviation: >= the threshold, where theirs is >.
+
+  Args:
+    labeled, label: [b, k] logits, int[b].
+    weak, strong: [u, k] logits of the two views of the unlabeled examples.
+    threshold: beta in [0, 1], for the highest probability before sharpening.
+    temperature: tau > 0; below 1 it sharpens.
+    unlabeled_weight: lambda >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'use_ratio'}.
+  """
+  same_shape('uda', weak=weak.shape, strong=strong.shape)
+  _, use = confident(weak, threshold)
+  sharpened = jax.lax.stop_gradient(weak).astype(f32) / temperature
+  target = jax.nn.softmax(sharpened)
+  divergence = soft_cross_entropy(target, strong) - soft_cross_entropy(target, sharpened)
+  return total(labeled, label, jnp.mean(divergence * use), unlabeled_weight, use_ratio=jnp.mean(use.astype(f32)))
+
+
+def flexmatch_thresholds(selected, classes, threshold):
+  """A lower threshold for classes that fewer examples were confidently labeled with.
+
+  arXiv:2110.08263v3, section 3: the learning effect sigma, its share beta with the threshold warm-up, and the convex
+  mapping x / (2 - x).
+
+  Args:
+    selected: int[n], for each unlabeled example the class it was last confidently labeled with, or -1.
+    classes: k.
+    threshold: tau in [0, 1], of a class learned as well as the best.
+  Returns:
+    f32[k]; 0 while nothing is selected.
+  """
+  sigma = jnp.bincount(selected + 1, length=classes + 1)[1:]  # [k]
+  beta = sigma / jnp.maximum(jnp.max(sigma), len(selected) - jnp.sum(sigma))
+  return threshold * beta / (2 - beta)
+
+
+def flexmatch(labeled, label, weak, strong, thresholds, unlabeled_weight):
+  """FixMatch with a threshold for each class, f32[k], that of the pseudo-label: arXiv:2110.08263v3, section 3.1.
+
+  Args and returns as `fixmatch`. Deviation: >= the threshold as in the authors' code, where the paper has >.
+  """
+  pseudo, _ = confident(weak, 0.)
+  return fixmatch(labeled, label, weak, strong, thresholds[pseudo], unlabeled_weight)
+
+
+def freematch_statistics(weak, threshold, probability, histogram, momentum):
+  """The running means of FreeMatch with one more batch.
+
+  arXiv:2205.07246v3, section 4: the global threshold tau_t, the local p~_t and the histogram h~_t of fairness.
+
+  Args:
+    weak: [u, k] logits; no gradient flows back.
+    threshold, probability, histogram: f32[], f32[k], f32[k], so far.
+    momentum: lambda, the share that they keep of themselves.
+  Returns:
+    {'threshold', 'probability', 'histogram'}: of the highest probability, of the probabilities and of the classes.
+  """
+  p = probabilities_of(weak)
+  new = {'threshold': jnp.mean(p.max(-1)), 'probability': jnp.mean(p, 0),
+         'histogram': jnp.mean(jax.nn.one_hot(p.argmax(-1), p.shape[-1]), 0)}
+  old = {'threshold': threshold, 'probability': probability, 'histogram': histogram}
+  return {name: momentum * old[name] + (1 - momentum) * new[name] for name in new}
+
+
+def fairness(strong, use, probability, histogram):
+  """Self-adaptive fairness: minus the cross-entropy of two mean predictions, each divided by its histogram.
+
+  arXiv:2205.07246v3, section 4, the fairness objective L_f. Classes that a histogram lacks count 0, as in the
+  authors' code.
+
+  Args:
+    strong: [u, k] logits.
+    use: bool[u], which of them enter the batch's mean and histogram.
+    probability, histogram: f32[k], the running means p~_t and h~_t; no gradient.
+  Returns:
+    f32[] nats, <= 0; 0 where no example is used.
+  """
+  def share(x, counts):
+    ratio = jnp.where(counts > 0, x / jnp.where(counts > 0, counts, 1), 0)
+    return ratio / jnp.maximum(jnp.sum(ratio), 1e-12)
+
+  p = jax.nn.softmax(strong.astype(f32))
+  used = jnp.maximum(jnp.sum(use), 1)
+  mean = jnp.sum(p * use[:, None], 0) / used  # [k]
+  counts = jnp.sum(jax.nn.one_hot(p.argmax(-1), p.shape[-1]) * use[:, None], 0) / used
+  target = jax.lax.stop_gradient(share(probability, histogram))
+  return jnp.where(jnp.any(use), jnp.sum(target * jnp.log(share(mean, counts) + 1e-12)), 0.)
+
+
+def freematch(labeled, label, weak, strong, threshold, probability, histogram, unlabeled_weight, fairness_weight):
+  """FixMatch with self-adaptive thresholds, plus fairness of the predictions for the strong view.
+
+  arXiv:2205.07246v3, section 4: thresholds MaxNorm(p~_t) tau_t, and the overall objective.
+
+  Args:
+    labeled, label, weak, strong: as `fixmatch`.
+    threshold, probability, histogram: f32[], f32[k], f32[k]: what `freematch_statistics` gives, this batch included.
+    unlabeled_weight, fairness_weight: w_u, w_f >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'fairness', 'use_ratio'}.
+  """
+  thresholds = threshold * probability / jnp.max(probability)  # [k]
+  value, metrics = flexmatch(labeled, label, weak, strong, thresholds, unlabeled_weight)
+  pseudo, _ = confident(weak, 0.)
+  _, use = confident(weak, thresholds[pseudo])
+  unfair = fairness(strong, use, probability, histogram)
+  return value + fairness_weight * unfair, metrics | {'fairness': unfair}
+
+
+def align(probabilities, target, average):
+  """Distribution alignment: probabilities f32[u, k] times target / average f32[k], each row again with sum 1.
+
+  arXiv:2106.04732v2, section 3; SoftMatch's uniform alignment (arXiv:2301.10921v2, section 3) has 1 / k as the target.
+  1e-6 is added to both, as in both authors' code.
+  """
+  aligned = probabilities * (target + 1e-6) / (average + 1e-6)
+  return aligned / jnp.sum(aligned, -1, keepdims=True)
+
+
+def truncated_gaussian(confidence, mean, variance, sigmas):
+  """SoftMatch's weight of an example: 1 from the mean confidence on, below it a Gaussian's share of its maximum.
+
+  arXiv:2301.10921v2, section 3, with lambda_max = 1.
+
+  Args:
+    confidence: f32[u].
+    mean, variance: f32[].
+    sigmas: how many of its widths the standard deviation is; 1 in the paper's formula, 2 in the authors' code.
+  """
+  return jnp.exp(-jnp.square(jnp.minimum(confidence - mean, 0)) / (2 * variance / sigmas ** 2))
+
+
+def uniformly_aligned(p, probability):
+  """The highest of each row's probabilities f32[u] after alignment from the running mean f32[k] to uniform."""
+  return align(p, jnp.full_like(probability, 1 / len(probability)), probability).max(-1)
+
+
+def softmatch_statistics(weak, mean, variance, probability, momentum):
+  """The running means of SoftMatch with one more batch.
+
+  arXiv:2301.10921v2, section 3; of the aligned confidences, as in the authors' code.
+
+  Args:
+    weak: [u, k] logits, u >= 2; no gradient flows back.
+    mean, variance, probability: f32[], f32[], f32[k], so far.
+    momentum: m, the share that they keep of themselves.
+  Returns:
+    {'mean', 'variance', 'probability'}; the variance of a batch is the unbiased one.
+  """
+  p = probabilities_of(weak)
+  probability = momentum * probability + (1 - momentum) * jnp.mean(p, 0)
+  confidence = uniformly_aligned(p, probability)
+  return {'mean': momentum * mean + (1 - momentum) * jnp.mean(confidence),
+          'variance': momentum * variance + (1 - momentum) * jnp.var(confidence, ddof=1), 'probability': probability}
+
+
+def softmatch(labeled, label, weak, strong, mean, variance, probability, sigmas, unlabeled_weight):
+  """FixMatch with a weight between 0 and 1 where FixMatch has a threshold.
+
+  arXiv:2301.10921v2, section 3: weights of the aligned probabilities, pseudo-labels of those before alignment.
+
+  Args:
+    labeled, label, weak, strong: as `fixmatch`.
+    mean, variance, probability: f32[], f32[], f32[k]: what `softmatch_statistics` gives, this batch included.
+    sigmas: as in `truncated_gaussian`.
+    unlabeled_weight: >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'use_ratio'}, the last the mean weight.
+  """
+  same_shape('softmatch', weak=weak.shape, strong=strong.shape)
+  p = probabilities_of(weak)
+  weight = truncated_gaussian(uniformly_aligned(p, probability), mean, variance, sigmas)
+  return weighted(labeled, label, strong, p.argmax(-1), weight, unlabeled_weight)
+
+
+def adamatch(labeled, labeled_strong, label, weak, strong, threshold, labeled_average, unlabeled_average,
+             unlabeled_weight):
+  """Both views of the labeled, and FixMatch with aligned pseudo-labels and a threshold relative to the labeled ones.
+
+  arXiv:2106.04732v2, section 3. As in the authors' code, the labeled losses of the two views are averaged (the paper:
+  summed) and the pseudo-labels are hard.
+
+  Args:
+    labeled, labeled_strong, label: [b, k], [b, k] logits after the random interpolation, int[b].
+    weak, strong: [u, k] logits of the two views of the unlabeled examples.
+    threshold: tau in [0, 1], a share of the mean confidence in the weakly augmented labeled examples.
+    labeled_average, unlabeled_average: f32[k], running means of the probabilities of both weak views.
+    unlabeled_weight: mu(t) >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'use_ratio', 'relative_threshold'}.
+  """
+  same_shape('adamatch', weak=weak.shape, strong=strong.shape)
+  same_shape('adamatch', labeled=labeled.shape, labeled_strong=labeled_strong.shape)
+  relative = threshold * jnp.mean(probabilities_of(labeled).max(-1))
+  aligned = align(probabilities_of(weak), labeled_average, unlabeled_average)
+  both, twice = jnp.concatenate([labeled, labeled_strong]), jnp.concatenate([label, label])
+  value, metrics = weighted(both, twice, strong, aligned.argmax(-1), aligned.max(-1) >= relative, unlabeled_weight)
+  return value, metrics | {'relative_threshold': relative}

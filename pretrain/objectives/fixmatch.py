@@ -1,14 +1,9 @@
 """FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence (pseudo-label)."""
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
-from flax import nnx
-
 from pretrain import losses
-from pretrain.models.functional import functional
-from pretrain.models.heads import Classifier
-from pretrain.objective import Objective, ema
+from pretrain.objective import Objective
+from pretrain.semi_supervised import averaged, classifier, classify
 
 
 def fixmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_weight: float,
@@ -24,38 +19,14 @@ def fixmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_we
     unlabeled_weight: lambda_u; 1 in the paper.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
   """
-  def parts(rngs):
-    f = backbone(rngs)
-    return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs))
-
-  net = functional(parts)
-
-  def init(key):
-    params, statistics = net.init(key)
-    return params, {'statistics': statistics, 'ema': params, 'ema_statistics': statistics}
+  net = classifier(backbone, classes)
 
   def loss(params, memory, batch, key, step):
     del step
-    x = jnp.concatenate([batch['image'], batch['weak'], batch['strong']])  # [b + 2u, h, w, c]
-    logits, statistics = net.apply(params, memory['statistics'], lambda m: m.head(m.backbone(x, train=True, key=key)))
-    b, u = len(batch['image']), len(batch['weak'])
-    labeled, weak, strong = jnp.split(logits, [b, b + u])
+    (labeled, weak, strong), statistics = classify(net, params, memory['statistics'],
+                                                   [batch['image'], batch['weak'], batch['strong']], key)
     value, metrics = losses.fixmatch(labeled, batch['label'], weak, strong, threshold, unlabeled_weight)
     return value, ({'statistics': statistics}, metrics)
 
-  def update(params, memory, carry, step):
-    del step
-    return params, {'statistics': carry['statistics'], 'ema': ema(memory['ema'], params, ema_momentum),
-                    'ema_statistics': ema(memory['ema_statistics'], carry['statistics'], ema_momentum)}
-
-  def encode(params, memory, images):
-    del params
-    return net.apply(memory['ema'], memory['ema_statistics'], lambda m: m.backbone(images))[0]
-
-  def predict(params, memory, images):
-    del params
-    logits, _ = net.apply(memory['ema'], memory['ema_statistics'], lambda m: m.head(m.backbone(images)))
-    return jax.nn.softmax(logits)
-
-  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, init, loss, update,
-                   encode, predict, net.couples_batch)
+  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
+                   **averaged(net, lambda _: ema_momentum))

@@ -7,7 +7,8 @@ from pretrain.views.ops.keys import channels_last, check_unit, example_keys, to_
 from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout, rand_augment
 
 
-def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2, cutout_share: float = 0.5):
+def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2, cutout_share: float = 0.5,
+             labeled_strong: bool = False):
   """Weak: flip and shift.  Strong: another weak one, RandAugment, Cutout (arXiv:2001.07685v2 section 2.3, table 12).
 
   Args:
@@ -15,11 +16,12 @@ def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2
     flip: probability; 0 where mirror images mean something else (the paper: SVHN).
     operations: how many operations of RandAugment, drawn with replacement; ranges in `ops.randaugment`.
     cutout_share: side of the grey square as a fraction of the image's (the authors' code: 16 of 32 pixels).
+    labeled_strong: whether the labeled images get a strong view too (AdaMatch).
 
   Returns `views(batch, key) -> batch`.  From {'labeled': {'image' u8[b, h, w, c], 'label', 'index', 'epoch'},
   'unlabeled': {'image' u8[u, h, w, c], 'index', 'epoch'}} come 'image' f32[b, h, w, c] (weak), 'label' i32[b], 'weak'
-  and 'strong' f32[u, h, w, c] and 'index' i32[u], that of the unlabeled; images in [0, 1].  Nothing else of the
-  unlabeled stream is read: a label there could not leak.
+  and 'strong' f32[u, h, w, c] and 'index' i32[u], that of the unlabeled; images in [0, 1]; 'image_strong' f32[b, h, w,
+  c] if asked for.  Nothing else of the unlabeled stream is read: a label there could not leak.
 
   Deviations from the authors' code: see `ops.randaugment.rand_augment`; what a warp uncovers and the cutout are
   mid-grey (theirs too, but black where a later operation loses track of it).
@@ -31,19 +33,24 @@ def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2
     pad = tuple(round(translate * side) for side in size)
     return random_shift(images, u[..., :2], u[..., 2] < flip, size=size, pad=pad, reflect=True)
 
+  def pair(images, keys):  # two weak views, the second of which becomes strong: f32[n, c, h, w] each
+    shift, chain, hole = uniforms(keys, 1, (6, operations * OPERATION_DRAWS, CUTOUT_DRAWS))
+    both = weak(to_planes(images), shift.reshape(-1, 2, 3))  # [n, 2, c, h, w]
+    strong = jnp.round(255 * both[:, 1])
+    strong = rand_augment(strong, chain.reshape(len(strong), operations, OPERATION_DRAWS))
+    return both[:, 0], cutout(strong, hole[:, 0], share=cutout_share) / 255
+
   def views(batch, key):
     labeled, unlabeled = batch['labeled'], batch['unlabeled']
     keys = example_keys(jax.random.fold_in(key, 0), labeled['index'], labeled['epoch'])
-    u, = uniforms(keys, 1, (3,))
-    image = weak(to_planes(labeled['image']), u)[:, 0]
-
+    if labeled_strong:
+      image, image_strong = pair(labeled['image'], keys)
+      images = {'image': image, 'image_strong': image_strong}
+    else:
+      u, = uniforms(keys, 1, (3,))
+      images = {'image': weak(to_planes(labeled['image']), u)[:, 0]}
     keys = example_keys(jax.random.fold_in(key, 1), unlabeled['index'], unlabeled['epoch'])
-    shift, chain, hole = uniforms(keys, 1, (6, operations * OPERATION_DRAWS, CUTOUT_DRAWS))
-    pair = weak(to_planes(unlabeled['image']), shift.reshape(-1, 2, 3))  # [u, 2, c, h, w]
-    strong = jnp.round(255 * pair[:, 1])
-    strong = rand_augment(strong, chain.reshape(len(strong), operations, OPERATION_DRAWS))
-    strong = cutout(strong, hole[:, 0], share=cutout_share)
-    images = {'image': image, 'weak': pair[:, 0], 'strong': strong / 255}
+    images['weak'], images['strong'] = pair(unlabeled['image'], keys)
     return {name: channels_last(x) for name, x in images.items()} | {
       'label': labeled['label'], 'index': unlabeled['index']}
 
