@@ -27,6 +27,11 @@ def streams(seed: int) -> dict:
   return {'labeled': raw(seed), 'unlabeled': raw(seed + 1, labels=False)}
 
 
+def either(views):
+  """Views of two streams that take a single one for both."""
+  return lambda batch, key: views(batch if 'unlabeled' in batch else {'labeled': batch, 'unlabeled': batch}, key)
+
+
 class Case(NamedTuple):
   kwargs: dict
   views: Any
@@ -46,6 +51,20 @@ CASES = {
                  dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
     'fixmatch': Case(dict(classes=CLASSES, threshold=0.26, unlabeled_weight=1., ema_momentum=0.9),
                      fixmatch_views(), streams),
+    'pseudo_label': Case(dict(classes=CLASSES, unlabeled_weight=3., ramp_start_step=0, ramp_end_step=2,
+                              ema_momentum=0.9), fixmatch_views(), streams),
+    'mean_teacher': Case(dict(classes=CLASSES, unlabeled_weight=10., ramp_steps=2, momentum_start=0.8, momentum=0.9),
+                         fixmatch_views(operations=0, cutout_share=0.), streams),
+    'uda': Case(dict(classes=CLASSES, threshold=0.26, temperature=0.4, unlabeled_weight=1., ema_momentum=0.9),
+                fixmatch_views(), streams),
+    'flexmatch': Case(dict(classes=CLASSES, threshold=0.3, unlabeled_weight=1., ema_momentum=0.9),
+                      either(fixmatch_views()), streams),
+    'freematch': Case(dict(classes=CLASSES, momentum=0.9, unlabeled_weight=1., fairness_weight=0.5, ema_momentum=0.9),
+                      either(fixmatch_views()), streams),
+    'softmatch': Case(dict(classes=CLASSES, momentum=0.5, sigmas=30., unlabeled_weight=1., ema_momentum=0.9),
+                      either(fixmatch_views()), streams),
+    'adamatch': Case(dict(classes=CLASSES, threshold=1., unlabeled_weight=1., labeled_momentum=0.9, window=2,
+                          ema_momentum=0.9), either(fixmatch_views(labeled_strong=True)), streams),
     'byol': Case(dict(hidden=64, dim=16, predictor_hidden=64, momentum=0.9),
                  byol_views(size=SIZE, scale=(0.3, 1.))),
     'simsiam': Case(dict(hidden=(64,), dim=3, predictor_hidden=64),

@@ -1,0 +1,41 @@
+"""FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning (pseudo-label)."""
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from pretrain import losses
+from pretrain.objective import Objective
+from pretrain.semi_supervised import averaged, classifier, classify
+
+
+def freematch(backbone: Callable, *, classes: int, momentum: float, unlabeled_weight: float, fairness_weight: float,
+              ema_momentum: float) -> Objective:
+  """FixMatch with thresholds that follow the mean confidence, of all and of each class, and a term for fairness.
+
+  arXiv:2205.07246v3, section 4. The running means start at 1 / k, as in the paper (the authors' code in USB: at 1).
+
+  Args:
+    backbone: build(rngs) -> module with `width`.
+    classes: number of classes, k.
+    momentum: lambda, of the running means; 0.999 in the authors' code.
+    unlabeled_weight: w_u; 1 in the authors' code.
+    fairness_weight: w_f; 0.01 by default in the authors' code, 0.001 for CIFAR-10 with 250 labels.
+    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+  """
+  net = classifier(backbone, classes)
+
+  def own():
+    uniform = jnp.full(classes, 1 / classes, jnp.float32)
+    return {'threshold': uniform[0], 'probability': uniform, 'histogram': uniform}
+
+  def loss(params, memory, batch, key, step):
+    del step
+    (labeled, weak, strong), statistics = classify(net, params, memory['statistics'],
+                                                   [batch['image'], batch['weak'], batch['strong']], key)
+    now = losses.freematch_statistics(weak, **{name: memory[name] for name in own()}, momentum=momentum)
+    value, metrics = losses.freematch(labeled, batch['label'], weak, strong, **now, unlabeled_weight=unlabeled_weight,
+                                      fairness_weight=fairness_weight)
+    return value, (now | {'statistics': statistics}, metrics | {'threshold': now['threshold']})
+
+  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
+                   **averaged(net, lambda _: ema_momentum, own=own, couples_batch=True))

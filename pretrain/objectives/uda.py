@@ -1,0 +1,34 @@
+"""UDA: Unsupervised Data Augmentation for Consistency Training (pseudo-label)."""
+from collections.abc import Callable
+
+from pretrain import losses
+from pretrain.objective import Objective
+from pretrain.semi_supervised import averaged, classifier, classify
+
+
+def uda(backbone: Callable, *, classes: int, threshold: float, temperature: float, unlabeled_weight: float,
+        ema_momentum: float) -> Objective:
+  """Confident predictions on unlabeled images, sharpened, are targets for their augmented versions.
+
+  arXiv:1904.12848v6, section 2. Deviations: no training signal annealing (off by default in the authors' code) and no
+  entropy term; evaluation by a moving average of the parameters; the unlabeled images are weakly augmented.
+
+  Args:
+    backbone: build(rngs) -> module with `width`.
+    classes: number of classes, k.
+    threshold: beta in [0, 1], of the confidence; 0.8 for CIFAR-10.
+    temperature: tau > 0 of the targets; 0.4 for CIFAR-10.
+    unlabeled_weight: lambda; 1 in the authors' code.
+    ema_momentum: of the parameters and batch statistics that encode and predict use.
+  """
+  net = classifier(backbone, classes)
+
+  def loss(params, memory, batch, key, step):
+    del step
+    (labeled, weak, strong), statistics = classify(net, params, memory['statistics'],
+                                                   [batch['image'], batch['weak'], batch['strong']], key)
+    value, metrics = losses.uda(labeled, batch['label'], weak, strong, threshold, temperature, unlabeled_weight)
+    return value, ({'statistics': statistics}, metrics)
+
+  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
+                   **averaged(net, lambda _: ema_momentum))
