@@ -228,7 +228,8 @@ def truncated_gaussian(confidence, mean, variance, sigmas):
     mean, variance: f32[].
     sigmas: how many of its widths the standard deviation is; 1 in the paper's formula, 2 in the authors' code.
   """
-  return jnp.exp(-jnp.square(jnp.minimum(confidence - mean, 0)) / (2 * variance / sigmas ** 2))
+  variance = jnp.maximum(variance, jnp.finfo(f32).tiny)  # 0 is a threshold, not 0 / 0
+  return jnp.exp(-jnp.square(jnp.minimum(confidence - mean, 0) * sigmas) / (2 * variance))
 
 
 def uniformly_aligned(p, probability):
