@@ -2,8 +2,12 @@
 
 Everything else is written over global arrays; `jax.jit` with the shardings made here inserts the communication.
 """
+import contextlib
+import contextvars
 import difflib
+import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,6 +28,9 @@ TENSOR = (
     (r'layers/[02468]/kernel$', -1), (r'layers/[13579]/kernel$', -2),
     (r'prototypes$', -1),
 )
+
+
+_mesh: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar('mesh', default=None)
 
 
 def make_mesh(*, replica: int | None = None, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
@@ -138,6 +145,28 @@ def _named(mesh: Mesh, shape, axes) -> NamedSharding:
 def abstract(tree: Any, layout: Any) -> Any:
   """The tree's shapes and dtypes with their shardings, as restoring from a checkpoint wants them."""
   return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, layout)
+
+
+@contextlib.contextmanager
+def laid_on(mesh: Mesh) -> Iterator[None]:
+  """Context, for tracing a step, in which `rows_stay` knows the mesh."""
+  before = _mesh.set(mesh)
+  try:
+    yield
+  finally:
+    _mesh.reset(before)
+
+
+def rows_stay(x):
+  """x [b, ...], said to be split by examples as batches are; as it is outside of a step.
+
+  Left to itself the compiler may split the features of a loop's carry over fsdp, as the parameters are, and then every
+  device holds all examples.
+  """
+  mesh = _mesh.get()
+  if mesh is None or len(x) % math.prod(mesh.shape[axis] for axis in BATCH):
+    return x
+  return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
 
 def local_rows(mesh: Mesh, batch: int) -> np.ndarray:

@@ -162,8 +162,9 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
     return init_state(objective, views, tx, seed, batch)
 
   def step(state, batch):
-    return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, seed=seed,
-                      accumulate=accumulate, grad_cache=grad_cache)
+    with sharding.laid_on(mesh):
+      return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, seed=seed,
+                        accumulate=accumulate, grad_cache=grad_cache)
 
   shapes = jax.eval_shape(init)
   layout = sharding.shardings(shapes, mesh, rules)

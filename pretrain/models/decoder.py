@@ -14,14 +14,16 @@ class PatchDecoder(nnx.Module):
     out: numbers predicted a patch, p.
     grid: (rows, columns) of patches.
     width, depth, heads: of the decoder's Transformer; its MLP is 4 * width wide.
+    levers: more of the Transformer's arguments, such as dtype.
   """
 
-  def __init__(self, in_: int, out: int, grid: tuple[int, int], *, width: int, depth: int, heads: int, rngs: nnx.Rngs):
+  def __init__(self, in_: int, out: int, grid: tuple[int, int], *, width: int, depth: int, heads: int, rngs: nnx.Rngs,
+               **levers):
     xavier = nnx.initializers.xavier_uniform()
     self.grid, self.width = grid, width
     self.embed = nnx.Linear(in_, width, kernel_init=xavier, rngs=rngs)
     self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
-    self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs)
+    self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs, **levers)
     self.predict = nnx.Linear(width, out, kernel_init=xavier, rngs=rngs)
 
   def __call__(self, tokens, visible):
@@ -42,14 +44,16 @@ class BlockPredictor(nnx.Module):
   Args:
     in_: width of the backbone's tokens, and of the predictions.
     width, depth, heads: of the predictor's Transformer; its MLP is 4 * width wide.
+    levers: more of the Transformer's arguments, such as dtype.
   """
 
-  def __init__(self, in_: int, *, width: int, depth: int, heads: int, rngs: nnx.Rngs):
+  def __init__(self, in_: int, *, width: int, depth: int, heads: int, rngs: nnx.Rngs,
+               **levers):
     xavier = nnx.initializers.xavier_uniform()
     self.width = width
     self.embed = nnx.Linear(in_, width, kernel_init=xavier, rngs=rngs)
     self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
-    self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs)
+    self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs, **levers)
     self.predict = nnx.Linear(width, in_, kernel_init=xavier, rngs=rngs)
 
   def __call__(self, tokens, context, target, grid: tuple[int, int]):

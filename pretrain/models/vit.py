@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from pretrain.models.layers import gelu, layer_norm
 from pretrain.models.patches import check_statistics, grid_of, interpolate, normalize, patchify, sincos
+from pretrain.sharding import rows_stay
 
 # (width, depth, heads, mlp): Ti and S are DeiT's (2012.12877v2 table 1), B, L and H those of 2010.11929v2 table 1,
 # g and G those of 2106.04560v2 table 2 (the `giant` of 2304.07193v2, 1536 wide with a gated MLP, is another model).
@@ -166,7 +167,7 @@ class Transformer(nnx.Module):
     rates, grouped = np.array(self.rates, np.float32), self.drop_group > 1
 
     def run(block, x, rate, key):
-      x = checkpoint_name(x, 'block')
+      x = checkpoint_name(rows_stay(x), 'block')
       return block(x, drop_path=self.rates[0] if grouped else rate, drop_group=self.drop_group, key=key)
 
     if self.remat != 'none':
@@ -213,6 +214,7 @@ class ViT(nnx.Module):
     self.learned = positions == 'learned'
     if self.learned:  # the first row is that of the class token
       self.position_table = nnx.Param(small(rngs.params(), (1 + self.grid[0] * self.grid[1], width), jnp.float32))
+    self.levers = dict(dtype=dtype, remat=trunk['remat'], scan=trunk['scan'])  # for heads that are trunks too
     self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)
 
   def __call__(self, images, *, train: bool = False, key=None):

@@ -37,7 +37,7 @@ def i_jepa(backbone: Callable, *, targets: int, target_scale: tuple[float, float
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, predictor=BlockPredictor(f.width, width=predictor_width, depth=predictor_depth,
-                                                         heads=predictor_heads, rngs=rngs))
+                                                         heads=predictor_heads, rngs=rngs, **f.levers))
 
   net = functional(parts)
 

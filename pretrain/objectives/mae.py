@@ -29,7 +29,7 @@ def mae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_de
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, decoder=PatchDecoder(f.width, f.channels * f.patch ** 2, f.grid, width=decoder_width,
-                                                     depth=decoder_depth, heads=decoder_heads, rngs=rngs))
+                                                     depth=decoder_depth, heads=decoder_heads, rngs=rngs, **f.levers))
 
   net = functional(parts)
 
