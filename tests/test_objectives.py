@@ -20,6 +20,7 @@ from tests.cases import BACKBONE, CASES, CLASSES, B, raw
 TX = optax.sgd(0.1, momentum=0.9)  # its trace after the first step is the gradient
 MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4), 'fsdp=4 tensor=2': dict(fsdp=4, tensor=2),
           'replica=2 fsdp=2 tensor=2': dict(replica=2, fsdp=2, tensor=2)}
+VIEWED = tuple(MESHES)[1:]  # get views that one device made; on the first mesh they are part of the step
 
 
 every_objective = pytest.mark.parametrize('name', CASES)
@@ -36,18 +37,38 @@ def training(name: str, mesh: str = '', **parts: int) -> tuple[Training, Any]:
   """The compiled step, shared by all properties, and its mesh; '' is one device."""
   layout = sharding.make_mesh(**MESHES[mesh]) if mesh else sharding.make_mesh(devices=jax.devices()[:1])
   case = CASES[name]
+  views, example = (lambda batch, _: batch, viewed(name, 0)) if mesh in VIEWED else (case.views, case.batch(0))
   schedule = optax.constant_schedule(0.1)
-  made = compile_step(objective(name), case.views, TX, schedule, seed=0, batch=case.batch(0), mesh=layout,
+  made = compile_step(objective(name), views, TX, schedule, seed=0, batch=example, mesh=layout,
                       **parts)
   return made, layout
+
+
+@functools.cache
+def viewed(name: str, step: int):
+  """The views of batch i, made on one device with the key that `train_step` gives them at step i."""
+  key = jax.random.split(jax.random.fold_in(jax.random.split(jax.random.key(0))[1], step))[0]
+  return jax.device_get(views_of(name)(CASES[name].batch(step), key))
+
+
+@functools.cache
+def views_of(name: str):
+  return jax.jit(CASES[name].views)
+
+
+@functools.cache
+def start(name: str):
+  """The first state, on the host: compiled on one device alone, which takes half as long as a step."""
+  return jax.device_get(training(name)[0].init())
 
 
 def run(name: str, steps: range, state=None, **kwargs):
   """State and metrics after these steps; batch i is the one of step i."""
   made, mesh = training(name, **kwargs)
-  state, metrics = made.init() if state is None else state, {}
+  state, metrics = jax.device_put(start(name), made.layout) if state is None else state, {}
   for i in steps:
-    state, metrics = made.step(state, sharding.place(CASES[name].batch(i), mesh))
+    batch = viewed(name, i) if kwargs.get('mesh') in VIEWED else CASES[name].batch(i)
+    state, metrics = made.step(state, sharding.place(batch, mesh))
   return jax.device_get((state, metrics))
 
 
@@ -74,7 +95,7 @@ def test_the_suite_covers_every_objective():
 @every_objective
 def test_a_step_keeps_tree_shapes_and_dtypes_and_is_compiled_once(name, compilations):
   made, mesh = training(name)
-  state = made.init()
+  state = jax.device_put(start(name), made.layout)
   shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   before = shapes(state)
   state, metrics = made.step(state, sharding.place(CASES[name].batch(0), mesh))
@@ -134,7 +155,7 @@ def test_halves_average_to_the_whole_exactly_if_examples_do_not_depend_on_each_o
     with pytest.raises(ConfigError, match='accumulate'):
       training(name, accumulate=2)
     made = objective(name)
-    params, memory = jax.jit(made.init)(jax.random.key(0))
+    params, memory = jax.tree.map(jnp.asarray, start(name)[1:3])
     batch = CASES[name].views({k: jnp.asarray(v) for k, v in raw(0).items()}, jax.random.key(1))
     loss = lambda rows: made.loss(params, memory, jax.tree.map(lambda x: x[rows], batch), jax.random.key(2), 0)
     (first, (carry, _)), (second, _) = loss(slice(0, B // 2)), loss(slice(B // 2, B))

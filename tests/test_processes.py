@@ -30,7 +30,8 @@ class Processes:
     self.running = []
     for p, output in enumerate(self.outputs):
       env = os.environ | {
-          'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0',
+          'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 '
+                       '--xla_cpu_collective_call_terminate_timeout_seconds=600',
           'JAX_COORDINATOR_ADDRESS': f'localhost:{port}', 'JAX_NUM_PROCESSES': str(processes), 'JAX_PROCESS_ID': str(p)}
       command = [sys.executable, '-m', 'pretrain', 'train', '--config=tests/tiny.py', f'--workdir={workdir}',
                  f'--config.steps={STEPS}', '--config.checkpoint.every_steps=20', *flags, *(own_flags or {}).get(p, ())]
