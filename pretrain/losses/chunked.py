@@ -1,7 +1,8 @@
 """Sums over all pairs of a batch, a chunk of columns at a time: the matrix of all similarities never exists.
 
 Under jit on a mesh the rows stay where they are, and the columns (N * d numbers) are gathered. A chunk's logits are
-made again in the backward pass, so the memory is rows * chunk.
+made again in the backward pass, so the memory is rows * chunk. Products are in full float32 on accelerators too: a
+cosine that is off by 1e-3, as in one pass of bfloat16, is off by 0.015 at a temperature of 0.07.
 """
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ def cross_entropy(rows, keys, scale, positive, *, excluded=None, chunk=None):
   """
   def step(carry, part, columns):
     highest, total, picked = carry
-    logits = scale * rows @ part.T  # [n, c]
+    logits = scale * jnp.matmul(rows, part.T, precision='highest')  # [n, c]
     picked += jnp.sum(jnp.where(columns == positive[:, None], logits, 0), 1)
     if excluded is not None:
       logits = jnp.where(columns == excluded[:, None], -jnp.inf, logits)
@@ -65,6 +66,7 @@ def log_sigmoid_pairs(rows, keys, scale, bias, *, chunk=None):
   """
   def step(total, part, columns):
     sign = jnp.where(jnp.arange(len(rows))[:, None] == columns, 1, -1)
-    return total + jnp.sum(jax.nn.log_sigmoid(sign * (scale * rows @ part.T + bias)))
+    logits = scale * jnp.matmul(rows, part.T, precision='highest') + bias
+    return total + jnp.sum(jax.nn.log_sigmoid(sign * logits))
 
   return scan_columns(step, jnp.zeros(()), keys, chunk)

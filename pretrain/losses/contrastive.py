@@ -310,7 +310,7 @@ def clip(image, text, scale, chunk=None):
 
 
 def siglip(image, text, scale, bias, chunk=None):
-  """Whether an image and a text belong together, a logistic regression on all b * b pairs; the sum over b.
+  """Whether an image and a text belong together, a logistic regression on all b * b pairs: their sum, divided by b.
 
   arXiv:2303.15343v4, eq. 1 and algorithm 1.
 

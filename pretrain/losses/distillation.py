@@ -24,6 +24,7 @@ def dino(student, teacher, center, student_temperature, teacher_temperature):
   if v < max(2, g):
     raise ValueError(f'dino wants at least 2 student views and no fewer than the teacher; got {v} and {g}')
   same_shape('dino', student=student.shape[1:], teacher=teacher.shape[1:])
+  same_shape('dino', prototypes=teacher.shape[-1:], center=center.shape)
   target = jax.nn.softmax((jax.lax.stop_gradient(teacher).astype(f32) - center) / teacher_temperature)
   logp = jax.nn.log_softmax(student.astype(f32) / student_temperature)
   pairs = -jnp.einsum('gbk,vbk->gv', target, logp) / student.shape[1]  # [g, v], mean over b
@@ -122,6 +123,7 @@ def ibot(student, teacher, mask, center, student_temperature, teacher_temperatur
     ValueError: the shapes do not fit.
   """
   same_shape('ibot', student=student.shape, teacher=teacher.shape)
+  same_shape('ibot', prototypes=teacher.shape[-1:], center=center.shape)
   target = jax.nn.softmax((jax.lax.stop_gradient(teacher).astype(f32) - center) / teacher_temperature)
   return hidden_mean(soft_cross_entropy(target, student.astype(f32) / student_temperature), mask)
 
