@@ -1,4 +1,5 @@
 """Eight CPU devices and one persistent compilation cache."""
+import gc
 import os
 from pathlib import Path
 
@@ -28,9 +29,25 @@ def compilations():
   return lambda: len(compiled) - before
 
 
+def group(item) -> str:
+  """What shares compiled programs: a file, and of the suite of objectives all tests of one."""
+  name = item.callspec.params.get('name') if hasattr(item, 'callspec') else None
+  return f'{item.path.name}-{name}' if item.path.name == 'test_objectives.py' else item.path.name
+
+
 def pytest_collection_modifyitems(items):
-  """Workers of xdist take whole files, since tests share compiled steps; of the suite, whole objectives."""
+  """Group by group, which workers of xdist take as a whole."""
+  order = {name: i for i, name in enumerate(dict.fromkeys(map(group, items)))}
+  items.sort(key=lambda item: order[group(item)])
   for item in items:
-    name = getattr(item, 'callspec', None) and item.callspec.params.get('name')
-    suite = item.path.name == 'test_objectives.py' and name
-    item.add_marker(pytest.mark.xdist_group(f'{item.path.name}-{name}' if suite else item.path.name))
+    item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def pytest_runtest_teardown(item, nextitem):
+  """Drops a group's programs: each takes dozens of memory maps, and a process that has 65,530 is killed."""
+  if nextitem is None or group(nextitem) != group(item):
+    for value in vars(item.module).values():
+      if hasattr(value, 'cache_clear') and hasattr(value, '__wrapped__'):
+        value.cache_clear()
+    jax.clear_caches()
+    gc.collect()
