@@ -61,7 +61,7 @@ CASES = {
                       either(fixmatch_views()), streams),
     'freematch': Case(dict(classes=CLASSES, momentum=0.9, unlabeled_weight=1., fairness_weight=0.5, ema_momentum=0.9),
                       either(fixmatch_views()), streams),
-    'softmatch': Case(dict(classes=CLASSES, momentum=0.5, sigmas=30., unlabeled_weight=1., ema_momentum=0.9),
+    'softmatch': Case(dict(classes=CLASSES, momentum=0.01, sigmas=30., unlabeled_weight=1., ema_momentum=0.9),
                       either(fixmatch_views()), streams),
     'adamatch': Case(dict(classes=CLASSES, threshold=1., unlabeled_weight=1., labeled_momentum=0.9, window=2,
                           ema_momentum=0.9), either(fixmatch_views(labeled_strong=True)), streams),
