@@ -52,6 +52,29 @@ def in_parts(net: Net, embed: Callable, couple: Callable) -> dict[str, Any]:
   return dict(loss=loss, parts=None if 'backbone' in net.coupled else (embed, couple))
 
 
+def embed_together(net: Net) -> Callable:
+  """An `embed` of `in_parts`: features [b, v, d] of batch['views'], all views in one pass, sharing batch statistics."""
+  def embed(params, memory, batch, key, step):
+    del step
+    views = batch['views']
+    h, statistics = net.apply(params, memory['statistics'], lambda m: m.backbone(flat(views), train=True, key=key))
+    return h.reshape(*views.shape[:2], -1), {'statistics': statistics}
+
+  return embed
+
+
+def embed_apart(net: Net) -> Callable:
+  """As `embed_together`, but a pass for each of two views, which so have batch statistics of their own."""
+  def embed(params, memory, batch, key, step):
+    del step
+    views = zip(jnp.unstack(batch['views'], axis=1), jax.random.split(key), strict=True)
+    h, statistics = net.apply(params, memory['statistics'],
+                              lambda m: [m.backbone(x, train=True, key=k) for x, k in views])
+    return jnp.stack(h, 1), {'statistics': statistics}
+
+  return embed
+
+
 def flat(views):
   """[b, v, ...] -> [b * v, ...], the views of an example beside each other: no example leaves its device."""
   return views.reshape(-1, *views.shape[2:])

@@ -5,6 +5,7 @@ Everything else is written over global arrays; `jax.jit` with the shardings made
 import contextlib
 import contextvars
 import difflib
+import functools
 import math
 import re
 from collections.abc import Iterator
@@ -82,9 +83,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(BATCH))
 
 
+def shares(mesh: Mesh) -> int:
+  """Into how many parts the mesh splits a batch."""
+  return math.prod(mesh.shape[axis] for axis in BATCH)
+
+
 def check_divisible(batch: int, mesh: Mesh, what: str) -> None:
   """Raises ConfigError unless a batch of this many examples splits evenly over the mesh."""
-  parts = int(np.prod([mesh.shape[axis] for axis in BATCH]))
+  parts = shares(mesh)
   if batch < 1 or batch % parts:
     raise ConfigError(f'{what}: {batch} examples do not split over the mesh {dict(mesh.shape)}, which has {parts} '
                       f'shares of a batch; nearest: {max(1, round(batch / parts)) * parts}')
@@ -164,11 +170,12 @@ def rows_stay(x):
   device holds all examples.
   """
   mesh = _mesh.get()
-  if mesh is None or len(x) % math.prod(mesh.shape[axis] for axis in BATCH):
+  if mesh is None or len(x) % shares(mesh):
     return x
   return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
 
+@functools.cache
 def local_rows(mesh: Mesh, batch: int) -> np.ndarray:
   """Which rows of a global batch the devices of this process hold, ascending: i64[rows].
 
@@ -187,11 +194,10 @@ def place(batch: Any, mesh: Mesh) -> Any:
   layout = batch_sharding(mesh)
   if jax.process_count() == 1:
     return jax.device_put(batch, layout)
-  shares = int(np.prod([mesh.shape[axis] for axis in BATCH]))
-  held = len(local_rows(mesh, shares))
+  held = len(local_rows(mesh, shares(mesh)))
 
   def one(x):
-    size = len(x) // held * shares
+    size = len(x) // held * shares(mesh)
     rows = local_rows(mesh, size)
 
     def of_device(index):

@@ -47,14 +47,14 @@ def freeze_prototypes(params, head: str, frozen):
   return params | {head: params[head] | last}
 
 
-def collapse(probabilities) -> dict:
-  """Two metrics of a teacher's probabilities [..., k], in nats, that show collapse.
+def collapse(probabilities, name: str = 'teacher') -> dict:
+  """Two metrics of probabilities [..., k], a teacher's or others' of that name, in nats, that show collapse.
 
-  The mean of the entropies ('teacher_entropy') goes to log k where all are uniform, the entropy of the mean
-  ('teacher_spread') to 0 where all are the same prototype.
+  The mean of the entropies ('<name>_entropy') goes to log k where all are uniform, the entropy of the mean
+  ('<name>_spread') to 0 where all are the same prototype.
   """
   def entropy(p):
     return -jnp.sum(p * jnp.log(p + 1e-12), -1)
 
   mean = jnp.mean(probabilities, tuple(range(probabilities.ndim - 1)))
-  return {'teacher_entropy': jnp.mean(entropy(probabilities)), 'teacher_spread': entropy(mean)}
+  return {f'{name}_entropy': jnp.mean(entropy(probabilities)), f'{name}_spread': entropy(mean)}

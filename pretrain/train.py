@@ -72,7 +72,7 @@ class Run(NamedTuple):
   views: Callable
   steps: int
   examples: int         # a step
-  flops: float          # a step, of all devices together; without those that are computed twice to save memory
+  flops: Callable       # () -> those of a step, of all devices; not twice what is computed again to save memory
   seed: int
   log_every_steps: int
   saving: Saving
@@ -136,7 +136,7 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
                                        rules=rules, **parts)
   once = {**backbone, 'remat': 'none'} if 'remat' in backbone else backbone
   counted = training if once == backbone and grad_cache == 1 else assemble(raw, devices, backbone=once, **parts)[2]
-  flops = operations.count(counted.step.trace(counted.abstract, raw).jaxpr.jaxpr).total
+  flops = functools.partial(operations.of_step, counted.step, counted.abstract, raw)
   return Run(method, training, devices, batches, raw, augment, total, examples, flops, seed, log_every_steps, saving,
              evaluation)
 
@@ -199,11 +199,11 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     note = functools.partial(event, workdir) if main else (lambda *_, **__: None)
     device = run.mesh.devices.flat[0].device_kind
     chip = by_kind(device)
-    peak = chip.flops * run.mesh.size if chip else 0.
+    peak, flops = chip.flops * run.mesh.size if chip else 0., run.flops().total
     note('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
          processes=jax.process_count(), devices=run.mesh.devices.size,
          device=device, mesh=dict(run.mesh.shape),
-         parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)), flops_per_step=run.flops)
+         parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)), flops_per_step=flops)
     if start:
       state, meta = checkpoints.restore(run.training.abstract)
       position = meta['data']['next_index']
@@ -216,7 +216,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
     step_fn = run.training.step.lower(run.training.abstract, run.abstract_batch).compile()
     note('compile', step=start, seconds=round(time.perf_counter() - clock, 3))
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
-                                            process=jax.process_index(), flops=run.flops, peak=peak))
+                                            process=jax.process_index(), flops=flops, peak=peak))
     step, saving, saved, slow, inflight = start, start, start, 0, collections.deque()
 
     def settle(depth):

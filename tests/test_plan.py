@@ -14,7 +14,6 @@ from pretrain import config, sharding
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.plan import flops, hardware, hlo
-from pretrain.plan import plan as planning
 from pretrain.plan.plan import check, plan, words
 
 ROOT = Path(__file__).parents[1]
@@ -252,7 +251,7 @@ parametrized = lambda paths: pytest.mark.parametrize('path', paths, ids=[f'{p.pa
 def test_a_config_of_each_objective_can_be_planned_without_its_data(path, monkeypatch):
   """Without the trace of the step, which takes seconds: the slow test below does all configs, with it."""
   missing(monkeypatch)
-  monkeypatch.setattr(planning, 'trace', lambda *_: flops.Flops(1e18))
+  monkeypatch.setattr(flops, 'of_step', lambda *_: flops.Flops(1e18))
   report = plan(config.load(str(path), ["mesh={'fsdp': 4}"]), 'v5e:4x4', free=True, examples=1_281_167)
   assert report.keys() >= KEYS and json.loads(json.dumps(report)) == report
   assert report['fits'] is None and report['flops_per_step'] > report['flops_of_views'] > 0
@@ -300,7 +299,7 @@ def test_what_does_not_fit_says_what_would(monkeypatch):
   tree = tiny(**{'backbone.mlp': 4096})
   used = plan(tree, 'v5e:4x4', free=True)['hbm_bytes_per_device']
   monkeypatch.setitem(hardware.CHIPS, 'v5e', hardware.CHIPS['v5e']._replace(hbm=.3 * used))
-  monkeypatch.setattr(planning, 'trace', lambda *_: flops.Flops(1.))
+  monkeypatch.setattr(flops, 'of_step', lambda *_: flops.Flops(1.))
   report = plan(tree, 'v5e:4x4', free=True)
   assert report['fits'] is False and report['hbm_bytes_per_device'] == used
   fsdp, = (text.split('=')[1].split()[0] for text in report['would_fit'] if text.startswith('--config.mesh.fsdp='))

@@ -121,7 +121,7 @@ def encoder(run, state) -> Partial:
 
 def features(run, encode, source):
   """Features f32[n, d] and labels i32[n] of a source."""
-  shares = run.mesh.size // run.mesh.shape['tensor']
+  shares = sharding.shares(run.mesh)
   batch = -(-BATCH // shares) * shares
   return extract(encode, source, batch=batch, view=evaluation(size=run.evaluation.size),
                  place=lambda images: sharding.place(images, run.mesh), rows=sharding.local_rows(run.mesh, batch),

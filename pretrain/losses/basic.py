@@ -25,6 +25,17 @@ def cross_entropy(logits, label):
   return jax.nn.logsumexp(logits, -1) - picked
 
 
+def other_views(logits, targets, temperature):
+  """Cross-entropy of each view with the targets of every other view that has some: logits [v, b, k], targets [g, b, k].
+
+  The first g views are those of the targets, which are probabilities. Mean over these pairs and b: f32[], nats.
+  """
+  logp = jax.nn.log_softmax(logits.astype(f32) / temperature)
+  pairs = -jnp.einsum('gbk,vbk->gv', targets, logp) / logits.shape[1]  # mean over b
+  different = 1 - jnp.eye(*pairs.shape)
+  return jnp.sum(pairs * different) / jnp.sum(different)
+
+
 def soft_cross_entropy(probabilities, logits):
   """Cross-entropy with a distribution: probabilities, logits [..., k] -> f32[...], nats."""
   same_shape('soft_cross_entropy', probabilities=probabilities.shape, logits=logits.shape)

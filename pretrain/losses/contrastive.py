@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.losses import chunked
-from pretrain.losses.basic import cross_entropy, f32, normalize, same_shape
+from pretrain.losses.basic import cross_entropy, f32, normalize, other_views, same_shape
 
 
 def nt_xent(z1, z2, temperature, chunk=None):
@@ -233,10 +233,7 @@ def swav(logits, codes, temperature):
   if v < max(2, g):
     raise ValueError(f'swav wants at least 2 views and no fewer than the codes; got {v} and {g}')
   same_shape('swav', logits=logits.shape[1:], codes=codes.shape[1:])
-  logp = jax.nn.log_softmax(logits.astype(f32) / temperature)
-  pairs = -jnp.einsum('gbk,vbk->gv', jax.lax.stop_gradient(codes).astype(f32), logp) / logits.shape[1]  # mean over b
-  different = 1 - jnp.eye(g, v)
-  return jnp.sum(pairs * different) / jnp.sum(different)
+  return other_views(logits, jax.lax.stop_gradient(codes).astype(f32), temperature)
 
 
 def barlow_twins(z1, z2, weight):

@@ -2,7 +2,7 @@
 import jax
 import jax.numpy as jnp
 
-from pretrain.losses.basic import f32, normalize, same_shape, soft_cross_entropy
+from pretrain.losses.basic import f32, normalize, other_views, same_shape, soft_cross_entropy
 
 
 def dino(student, teacher, center, student_temperature, teacher_temperature):
@@ -26,10 +26,7 @@ def dino(student, teacher, center, student_temperature, teacher_temperature):
   same_shape('dino', student=student.shape[1:], teacher=teacher.shape[1:])
   same_shape('dino', prototypes=teacher.shape[-1:], center=center.shape)
   target = jax.nn.softmax((jax.lax.stop_gradient(teacher).astype(f32) - center) / teacher_temperature)
-  logp = jax.nn.log_softmax(student.astype(f32) / student_temperature)
-  pairs = -jnp.einsum('gbk,vbk->gv', target, logp) / student.shape[1]  # [g, v], mean over b
-  different = 1 - jnp.eye(g, v)
-  return jnp.sum(pairs * different) / jnp.sum(different)
+  return other_views(student, target, student_temperature)
 
 
 def byol(prediction, target):

@@ -1,14 +1,12 @@
 """Barlow Twins: Self-Supervised Learning via Redundancy Reduction (contrastive between features)."""
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, in_parts, plain
+from pretrain.objective import Objective, embed_apart, in_parts, plain
 
 
 def barlow_twins(backbone: Callable, *, hidden: tuple[int, ...], dim: int, weight: float,
@@ -32,17 +30,10 @@ def barlow_twins(backbone: Callable, *, hidden: tuple[int, ...], dim: int, weigh
 
   net = functional(parts)
 
-  def embed(params, memory, batch, key, step):
-    del step
-    views = zip(jnp.unstack(batch['views'], axis=1), jax.random.split(key), strict=True)
-    h, statistics = net.apply(params, memory['statistics'],
-                              lambda m: [m.backbone(x, train=True, key=k) for x, k in views])
-    return jnp.stack(h, 1), {'statistics': statistics}  # [b, 2, width]
-
   def couple(params, h, carry, memory, batch, step):
     del memory, batch, step
     (z1, z2), statistics = net.apply(params, carry['statistics'],
                                      lambda m: [m.projector(h[:, i], train=True) for i in (0, 1)])
     return scale * losses.barlow_twins(z1, z2, weight), ({'statistics': statistics}, {})
 
-  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple), **plain(net, couples_batch=True))
+  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_apart(net), couple), **plain(net, couples_batch=True))

@@ -7,7 +7,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, flat, in_parts, plain
+from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
 def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
@@ -49,12 +49,6 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     return params, memory | {'average': jnp.zeros(examples), 'velocity': jnp.zeros(examples),
                              'temperature': jnp.full(examples, temperature)}
 
-  def embed(params, memory, batch, key, step):
-    del step
-    h, statistics = net.apply(params, memory['statistics'],
-                              lambda m: m.backbone(flat(batch['views']), train=True, key=key))
-    return h.reshape(len(batch['views']), 2, -1), {'statistics': statistics}
-
   def couple(params, h, carry, memory, batch, step):
     del step
     z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
@@ -73,4 +67,4 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     return params, {'statistics': carry['statistics']} | rows
 
   return Objective({'views': 'b 2 h w c', 'index': 'b'}, init=init, update=update, encode=shared['encode'],
-                   couples_batch=True, **in_parts(net, embed, couple))
+                   couples_batch=True, **in_parts(net, embed_together(net), couple))

@@ -7,8 +7,9 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, ema, in_parts
+from pretrain.objective import Objective, in_parts
 from pretrain.queue import enqueue
+from pretrain.teacher import with_teacher
 
 
 def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float, momentum: float,
@@ -34,10 +35,13 @@ def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
 
   net = functional(parts)
 
+  # the losses of examples are independent, but the keys of a part of the batch would not fill their place in the queue
+  shared = with_teacher(net, lambda _: momentum, encoder='student', couples_batch=True)
+
   def init(key):
-    params, statistics = net.init(key)
+    params, memory = shared['init'](key)
     keys = losses.normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
-    return params, {'teacher': params, 'statistics': statistics, 'teacher_statistics': statistics, 'queue': keys}
+    return params, memory | {'queue': keys}
 
   def embed(params, memory, batch, key, step):
     del step
@@ -53,13 +57,8 @@ def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     return losses.moco(query, keys, memory['queue'], temperature), (carry | {'keys': losses.normalize(keys)}, {})
 
   def update(params, memory, carry, step):
-    return params, {'teacher': ema(memory['teacher'], params, momentum), 'statistics': carry['statistics'],
-                    'teacher_statistics': carry['teacher_statistics'],
-                    'queue': enqueue(memory['queue'], carry['keys'], step)}
+    statistics = {name: carry[name] for name in ('statistics', 'teacher_statistics')}
+    return shared['update'](params, memory, statistics | {'queue': enqueue(memory['queue'], carry['keys'], step)}, step)
 
-  def encode(params, memory, images):
-    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
-
-  # the losses of examples are independent, but the keys of a part of the batch would not fill their place in the queue
-  return Objective({'views': 'b 2 h w c'}, init=init, update=update, encode=encode, couples_batch=True,
-                   **in_parts(net, embed, couple))
+  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple),
+                   **shared | {'init': init, 'update': update})

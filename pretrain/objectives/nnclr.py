@@ -8,7 +8,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, in_parts
+from pretrain.objective import Objective, embed_apart, in_parts, plain
 from pretrain.queue import enqueue
 
 
@@ -36,17 +36,12 @@ def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hi
 
   net = functional(parts)
 
-  def init(key):
-    params, statistics = net.init(key)
-    support = losses.normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
-    return params, {'statistics': statistics, 'queue': support}
+  shared = plain(net, couples_batch=True)
 
-  def embed(params, memory, batch, key, step):
-    del step
-    views = zip(jnp.unstack(batch['views'], axis=1), jax.random.split(key), strict=True)
-    h, statistics = net.apply(params, memory['statistics'],
-                              lambda m: [m.backbone(x, train=True, key=k) for x, k in views])
-    return jnp.stack(h, 1), {'statistics': statistics}  # [b, 2, width]
+  def init(key):
+    params, memory = shared['init'](key)
+    support = losses.normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
+    return params, memory | {'queue': support}
 
   def couple(params, h, carry, memory, batch, step):
     del batch, step
@@ -61,11 +56,8 @@ def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hi
   def update(params, memory, carry, step):
     return params, {'statistics': carry['statistics'], 'queue': enqueue(memory['queue'], carry['z'], step)}
 
-  def encode(params, memory, images):
-    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
-
-  return Objective({'views': 'b 2 h w c'}, init=init, update=update, encode=encode, couples_batch=True,
-                   **in_parts(net, embed, couple))
+  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_apart(net), couple),
+                   **shared | {'init': init, 'update': update})
 
 
 def nearest(z, queue):

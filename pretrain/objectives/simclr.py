@@ -6,7 +6,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, flat, in_parts, plain
+from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
 def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
@@ -29,15 +29,10 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
 
   net = functional(parts)
 
-  def embed(params, memory, batch, key, step):
-    del step
-    h, statistics = net.apply(params, memory['statistics'],
-                              lambda m: m.backbone(flat(batch['views']), train=True, key=key))
-    return h.reshape(len(batch['views']), 2, -1), {'statistics': statistics}
-
   def couple(params, h, carry, memory, batch, step):
     del memory, batch, step
     z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
     return losses.nt_xent(z[:, 0], z[:, 1], temperature, chunk), ({'statistics': statistics}, {})
 
-  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple), **plain(net, couples_batch=True))
+  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_together(net), couple),
+                   **plain(net, couples_batch=True))

@@ -6,7 +6,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, flat, in_parts, plain
+from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
 def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float) -> Objective:
@@ -25,16 +25,10 @@ def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
 
   net = functional(parts)
 
-  def embed(params, memory, batch, key, step):
-    del step
-    h, statistics = net.apply(params, memory['statistics'],
-                              lambda m: m.backbone(flat(batch['views']), train=True, key=key))
-    return h.reshape(len(batch['views']), 2, -1), {'statistics': statistics}
-
   def couple(params, h, carry, memory, batch, step):
     del memory, step
     z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h))  # [b, 2, d]
     return losses.sup_con(z, batch['label'], temperature), ({'statistics': statistics}, {})
 
-  return Objective({'views': 'b 2 h w c', 'label': 'b'}, **in_parts(net, embed, couple),
+  return Objective({'views': 'b 2 h w c', 'label': 'b'}, **in_parts(net, embed_together(net), couple),
                    **plain(net, couples_batch=True))

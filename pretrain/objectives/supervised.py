@@ -3,12 +3,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from pretrain import losses
-from pretrain.models.functional import functional
-from pretrain.models.heads import Classifier
 from pretrain.objective import Objective, plain
+from pretrain.semi_supervised import classifier
 
 
 def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.) -> Objective:
@@ -19,11 +17,7 @@ def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.)
     classes: number of classes, k.
     label_smoothing: in [0, 1): targets are (1 - s) one-hot + s / k (arXiv:1512.00567v3, section 7).
   """
-  def parts(rngs):
-    f = backbone(rngs)
-    return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs))
-
-  net = functional(parts)
+  net = classifier(backbone, classes)
 
   def loss(params, memory, batch, key, step):
     del step

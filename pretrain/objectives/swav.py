@@ -8,8 +8,9 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, flat
+from pretrain.objective import Objective, flat, plain
 from pretrain.queue import enqueue
+from pretrain.teacher import collapse
 
 
 def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: int, temperature: float, epsilon: float,
@@ -39,12 +40,14 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
 
   net = functional(parts)
 
+  shared = plain(net, couples_batch=True)
+
   def on_sphere(params):  # kernel [d, k]: columns of length 1
     return params | {'prototypes': {'kernel': losses.normalize(params['prototypes']['kernel'], axis=0)}}
 
   def init(key):
-    params, statistics = net.init(key)
-    return on_sphere(params), {'statistics': statistics} | ({'queue': jnp.zeros((2, queue, dim))} if queue else {})
+    params, memory = shared['init'](key)
+    return on_sphere(params), memory | ({'queue': jnp.zeros((2, queue, dim))} if queue else {})
 
   def loss(params, memory, batch, key, step):
     large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
@@ -65,10 +68,8 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
       ready = (step >= queue_start_step) & (step * b >= queue)
       codes = jnp.where(ready, assign(more)[:, -b:], codes)
 
-    spread = jnp.mean(codes, (0, 1))
-    metrics = {'code_entropy': jnp.mean(-jnp.sum(codes * jnp.log(codes + 1e-12), -1)),
-               'code_spread': -jnp.sum(spread * jnp.log(spread + 1e-12))}
-    return losses.swav(logits, codes, temperature), ({'statistics': statistics, 'z': z[:2]}, metrics)
+    carry = {'statistics': statistics, 'z': z[:2]}
+    return losses.swav(logits, codes, temperature), (carry, collapse(codes, 'code'))
 
   def update(params, memory, carry, step):
     memory = memory | {'statistics': carry['statistics']}
@@ -76,7 +77,5 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
       memory['queue'] = jax.vmap(enqueue, (0, 0, None))(memory['queue'], carry['z'], step)
     return on_sphere(params), memory
 
-  def encode(params, memory, images):
-    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
-
-  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, init, loss, update, encode, couples_batch=True)
+  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, loss=loss,
+                   **shared | {'init': init, 'update': update})

@@ -1,14 +1,12 @@
 """VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning (contrastive between features)."""
 from collections.abc import Callable
 
-import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, in_parts, plain
+from pretrain.objective import Objective, embed_apart, in_parts, plain
 
 
 def vicreg(backbone: Callable, *, hidden: tuple[int, ...], dim: int, invariance: float, variance: float,
@@ -30,13 +28,6 @@ def vicreg(backbone: Callable, *, hidden: tuple[int, ...], dim: int, invariance:
 
   net = functional(parts)
 
-  def embed(params, memory, batch, key, step):
-    del step
-    views = zip(jnp.unstack(batch['views'], axis=1), jax.random.split(key), strict=True)
-    h, statistics = net.apply(params, memory['statistics'],
-                              lambda m: [m.backbone(x, train=True, key=k) for x, k in views])
-    return jnp.stack(h, 1), {'statistics': statistics}  # [b, 2, width]
-
   def couple(params, h, carry, memory, batch, step):
     del memory, batch, step
     (z1, z2), statistics = net.apply(params, carry['statistics'],
@@ -44,4 +35,4 @@ def vicreg(backbone: Callable, *, hidden: tuple[int, ...], dim: int, invariance:
     value, terms = losses.vicreg(z1, z2, invariance, variance, covariance)
     return value, ({'statistics': statistics}, terms)
 
-  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple), **plain(net, couples_batch=True))
+  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_apart(net), couple), **plain(net, couples_batch=True))

@@ -46,6 +46,11 @@ def count(jaxpr) -> Flops:
   return total
 
 
+def of_step(step, state, batch) -> Flops:
+  """Of a jitted step, from the shapes of its state and raw batch."""
+  return count(step.trace(state, batch).jaxpr.jaxpr)
+
+
 def taps(inputs: int, outputs: int, size: int, *, stride: int = 1, low: int = 0, spread: int = 1,
          dilation: int = 1) -> int:
   """Multiplications of a one-dimensional convolution that meet an input, neither padding nor a hole.

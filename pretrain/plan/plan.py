@@ -168,7 +168,7 @@ def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Tr
   gradients = sum(x.here for x in leaves if x.path.startswith('params/'))
   shares = math.prod(mesh.shape[axis] for axis in sharding.BATCH)
   batch = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(raw)) / shares
-  work = trace(training, raw)
+  work = flops.of_step(training.step, training.abstract, raw)
   augmenting = flops.count(jax.make_jaxpr(views)(raw, jax.random.key(0)).jaxpr)
   images = [x for x in jax.tree.leaves(raw) if x.ndim == 4]
   examples = sum(x.shape[0] for x in images)
@@ -193,11 +193,6 @@ def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Tr
       'feed': {'hosts': hosts, 'bytes_per_example': sum(math.prod(x.shape) for x in images) / examples,
                'examples_per_second_per_host_at_most': examples / ceiling / hosts if ceiling else None},
       'versions': {name: version(name) for name in ('jax', 'jaxlib', 'libtpu')}}
-
-
-def trace(training: Training, raw) -> flops.Flops:
-  step: Any = training.step
-  return flops.count(step.trace(training.abstract, raw).jaxpr.jaxpr)
 
 
 class Leaf:
