@@ -7,6 +7,7 @@ import subprocess
 from launch.job import Job
 from pretrain.config import ConfigError
 
+DRAINED = 'down, drained or reserved'  # nodes that will come back
 WARNING = 120  # seconds before the time limit; SLURM may send it up to a minute earlier
 
 # what the parts are for, each met on a real cluster:
@@ -81,7 +82,10 @@ def submit(job: Job, **options) -> str:
   job.logs.mkdir(parents=True, exist_ok=True)
   script = job.logs / f'{job.name}.sbatch'
   script.write_text(text)
-  done = subprocess.run(['sbatch', '--parsable', str(script)], capture_output=True, text=True)
+  sbatch = lambda flag: subprocess.run(['sbatch', flag, str(script)], capture_output=True, text=True)
+  done = sbatch('--test-only')  # a job that no nodes of this cluster could ever run would wait for ever
+  if not done.returncode or DRAINED in done.stderr:
+    done = sbatch('--parsable')
   if done.returncode:
     raise ConfigError(f'sbatch refused {script}: {done.stderr.strip()}')
   return done.stdout.strip().split(';')[0]
