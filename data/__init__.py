@@ -1,4 +1,4 @@
-"""What a model learns from: sources of images on the host, their wrappers, and the loader that orders them.
+"""What a model learns from: sources of images and text on the host, their wrappers, and the loader that orders them.
 
 A source is random access and every example has a global index. What the loader and the wrappers ask of one:
   len(source)            number of examples n
@@ -8,6 +8,7 @@ A source is random access and every example has a global index. What the loader 
   source.classes         names of the classes, or None
   source.labels          i32[n] without decoding an image, or None
   source.take(indices)   the source of these positions; `index` stays the one in the whole set
-  source.unlabeled()     the source without labels: no 'label' key, no classes
+  source.unlabeled()     the source without labels: no 'label' key, no classes, no captions
+  source.captions        `data.text.Captions` or None; with them batches have 'tokens' i32[b, l]
 Nothing here uses JAX: batches are NumPy arrays, and all that touches pixels beyond decoding runs on the device.
 """

@@ -1,9 +1,10 @@
-"""Image sets from the command line.
+"""Image sets and tokenisers from the command line.
 
   python -m data prepare --folder=DIR --out=DIR [--size=256] [--shards=8] [--split-fraction=0.1]
   python -m data prepare --tfds=NAME --data-dir=DIR --out=DIR
   python -m data prepare --huggingface=DIR --out=DIR
   python -m data describe --path=DIR
+  python -m data tokenizer --text=FILE_OR_DIR --vocabulary=8192 --out=tokenizer.json
 """
 import argparse
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from data import prepare as preparation
 from data.sources.array_record import array_record
+from data.sources.text import text_files
+from data.text import train as train_tokenizer
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,10 +35,16 @@ def main(argv: list[str] | None = None) -> int:
                     help="share of each class of a folder without splits that becomes 'test'")
   show = commands.add_parser('describe', help='count the images of a prepared set')
   show.add_argument('--path', required=True, help='folder that prepare made')
+  words = commands.add_parser('tokenizer', help='train byte-pair encoding on text')
+  words.add_argument('--text', required=True, help='UTF-8 file, or a folder of .txt and .md files')
+  words.add_argument('--vocabulary', type=int, required=True, help='ids, four special ones included')
+  words.add_argument('--out', required=True, help='file to write')
   args = parser.parse_args(argv)
   try:
     if args.command == 'describe':
       _describe(args.path)
+    elif args.command == 'tokenizer':
+      print(f'{args.out}: {train_tokenizer(text_files(args.text), args.vocabulary, args.out)} ids')
     else:
       _prepare(args)
   except (ValueError, OSError) as error:

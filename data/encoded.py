@@ -7,6 +7,7 @@ import numpy as np
 
 from data.bad import BadRecords, BadRecordsError
 from data.decode import decode
+from data.text import Captions
 
 LONGEST_RUN = 1000  # broken images in a row after which the search for a good one is given up
 
@@ -43,6 +44,7 @@ class Encoded:
     rows: i64[n] index in the reader of each position; None: all, in order.
     labeled: False drops the labels.
     bad: account of the broken images.
+    captions: texts of all of the reader's images, or None.
   Raises:
     BadRecordsError: from `batch`, when too many images are broken, or all are.
     ValueError: from `batch`, when size is None and two images differ in shape.
@@ -55,6 +57,7 @@ class Encoded:
   rows: np.ndarray | None = None
   labeled: bool = True
   bad: BadRecords = dataclasses.field(default_factory=BadRecords)
+  captions: Captions | None = None
 
   def __len__(self):
     return len(self.reader) if self.rows is None else len(self.rows)
@@ -77,7 +80,7 @@ class Encoded:
     return labels if labels is None or self.rows is None else labels[self.rows]
 
   def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Positions i64[b] -> {'image': u8[b, h, w, c], 'label': i32[b], 'index': i32[b]}; see the class."""
+    """Positions i64[b] -> {'image': u8[b, h, w, c], 'label': i32[b], 'index': i32[b]}, with captions 'tokens' too."""
     b = len(indices)
     image, label, index = np.empty((b, *self.shape), np.uint8), np.empty(b, np.int32), np.empty(b, np.int32)
     labeled = self.labeled
@@ -89,7 +92,8 @@ class Encoded:
       image[row] = pixels
       labeled = labeled and y is not None
       label[row] = y if labeled else -1
-    return {'image': image, 'index': index} | ({'label': label} if labeled else {})
+    texts = self.captions.batch(index) if self.captions else {}  # of the images that stand in for broken ones
+    return {'image': image, 'index': index} | ({'label': label} if labeled else {}) | texts
 
   def take(self, indices: np.ndarray) -> 'Encoded':
     """The source of these positions; `index` stays the reader's."""
@@ -97,8 +101,8 @@ class Encoded:
     return dataclasses.replace(self, rows=rows if self.rows is None else self.rows[rows])
 
   def unlabeled(self) -> 'Encoded':
-    """The source without labels and classes."""
-    return dataclasses.replace(self, labeled=False, classes=None)
+    """The source without labels, classes and captions, which may say the class."""
+    return dataclasses.replace(self, labeled=False, classes=None, captions=None)
 
   def _good(self, position: int) -> tuple[np.ndarray, int | None, int]:
     """The first image that decodes from `position` on: pixels, label, index."""

@@ -1,9 +1,11 @@
-"""Which patches of an image are hidden: pure functions of a key and the example's index, with static shapes."""
+"""What of an example is hidden, patches or words: pure functions of a key and its index, with static shapes."""
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from data.text import MASK, SPECIAL
 
 
 def random_mask(key, index, patches: int, mask_ratio: float):
@@ -21,6 +23,36 @@ def random_mask(key, index, patches: int, mask_ratio: float):
   noise = _noise(key, index, (patches,))  # [b, n]
   rank = jnp.argsort(jnp.argsort(noise, -1), -1)
   return jnp.argsort(noise, -1)[:, :count], rank >= count
+
+
+def token_mask(key, index, tokens, mask_ratio: float, vocabulary: int):
+  """Which words of a text are to be predicted, and what stands for them: arXiv:1810.04805v2, section 3.1, task 1.
+
+  Of the chosen places 80 % show MASK, 10 % a random word and 10 % the word itself, each drawn on its own; special
+  tokens are never chosen. Deviation from the authors' code: no random word is a special token.
+
+  Args:
+    index: i32[b]; with the key it determines what is hidden of an example.
+    tokens: i32[b, l].
+    mask_ratio: in (0, 1); k = round(l * mask_ratio) places, at least 1, as in the authors' code.
+    vocabulary: number of ids.
+  Returns:
+    shown i32[b, l]; places i32[b, k]; hidden bool[b, k], False where a text has no k words and the place is no word's.
+  Raises:
+    ValueError: a ratio that is not in (0, 1).
+  """
+  if not 0 < mask_ratio < 1:
+    raise ValueError(f'mask_ratio wants to be in (0, 1), got {mask_ratio}')
+  b, length = tokens.shape
+  k = max(1, round(length * mask_ratio))
+  noise, u = _noise(key, index, (2, max(length, 2 * k))).swapaxes(0, 1)  # 2 x [b, at least l and 2 k]
+  places = jnp.argsort(noise[:, :length] + (tokens < SPECIAL), -1)[:, :k]
+  words = jnp.take_along_axis(tokens, places, 1)
+  hidden = words >= SPECIAL
+  kind, other = u[:, :k], SPECIAL + (u[:, k:2 * k] * (vocabulary - SPECIAL)).astype(tokens.dtype)
+  stand = jnp.where(kind < 0.8, MASK, jnp.where(kind < 0.9, other, words))
+  shown = tokens.at[jnp.arange(b)[:, None], places].set(jnp.where(hidden, stand, words))
+  return shown, places, hidden
 
 
 def blockwise_mask(key, index, grid: tuple[int, int], count, *, smallest: int, largest: int, aspect: float = 0.3,

@@ -24,6 +24,8 @@ class Objective(NamedTuple):
   encode:  (params, memory, images f32[b, h, w, c] in [0, 1]) -> features f32[b, d]. All that evaluators ever see.
   predict: (params, memory, images) -> probabilities f32[b, k], where the method has classes.
   couples_batch: True if one example's loss depends on the others, so that accumulating gradients would change them.
+  towers:  (image, text) where the method matches the two: (params, memory, images, or tokens i32[b, l]) ->
+           embeddings f32[b, d] of length 1, for classification by names.
   parts:   (embed, couple) where the loss is made of two, see `in_parts`, and examples meet only in the second: then the
            gradient of the whole batch can be had in chunks (`config.grad_cache`).
   """
@@ -35,6 +37,7 @@ class Objective(NamedTuple):
   predict: Callable | None = None
   couples_batch: bool = False
   parts: tuple[Callable, Callable] | None = None
+  towers: tuple[Callable, Callable] | None = None
 
 
 def in_parts(net: Net, embed: Callable, couple: Callable) -> dict[str, Any]:

@@ -27,7 +27,7 @@ TENSOR = (
     (r'mlp1/(kernel|bias)$', -1), (r'mlp2/kernel$', -2),
     (r'convs/[02468]/kernel$', -1), (r'convs/[13579]/kernel$', -2),
     (r'layers/[02468]/kernel$', -1), (r'layers/[13579]/kernel$', -2),
-    (r'prototypes$', -1),
+    (r'prototypes$', -1), (r'tokens/embedding$', -2),
 )
 
 

@@ -79,9 +79,10 @@ class Run(NamedTuple):
   evaluation: Sets | None
 
 
-def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
-            checkpoint: dict, steps: int | None = None, epochs: float | None = None, seed: int = 0,
-            log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1, labels: dict | None = None,
+def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
+            checkpoint: dict, views: dict | None = None, steps: int | None = None, epochs: float | None = None,
+            seed: int = 0, log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1,
+            labels: dict | None = None,
             unlabeled: dict | None = None, mesh: dict | None = None, rules: tuple = (), evaluate: dict | None = None,
             reading: dict | None = None, max_bad_share: float = 0.01) -> Run:
   """The keys of every config are the arguments of this function.
@@ -89,7 +90,8 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
   Args:
     source: of data/sources; `labels` (arguments of data.wrap.few_labels) keeps a few of its examples.
     unlabeled: `Unlabeled`, for objectives with two streams.
-    views, backbone, objective: of pretrain/views, pretrain/models, pretrain/objectives.
+    views, backbone, objective: of pretrain/views (None: batches as the source gives them), pretrain/models,
+      pretrain/objectives; `objective.text` is a model too, of the texts that belong to images.
     optimizer, schedule: of pretrain/optim.py.
     batch: global, in examples (labeled ones, where there are two streams).
     steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two).
@@ -128,21 +130,25 @@ def prepare(*, source: dict, views: dict, backbone: dict, objective: dict, optim
   if labeled.labels is not None and labeled.labels.max() >= (classes := objective.get('classes', math.inf)):
     raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
                       f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
-  evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'))
+  check_vocabulary(labeled, backbone, objective)
+  evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'), labeled)
   total = configs.total_steps(steps, epochs, count, batch)
   parts = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total, examples=indexed,
                seed=seed)
   method, augment, training = assemble(raw, devices, backbone=backbone, accumulate=accumulate, grad_cache=grad_cache,
                                        rules=rules, **parts)
   once = {**backbone, 'remat': 'none'} if 'remat' in backbone else backbone
-  counted = training if once == backbone and grad_cache == 1 else assemble(raw, devices, backbone=once, **parts)[2]
+  if 'remat' in (text := objective.get('text', {})):
+    parts['objective'] = {**objective, 'text': {**text, 'remat': 'none'}}
+  plainly = once == backbone and parts['objective'] == objective and grad_cache == 1
+  counted = training if plainly else assemble(raw, devices, backbone=once, **parts)[2]
   flops = functools.partial(operations.of_step, counted.step, counted.abstract, raw)
   return Run(method, training, devices, batches, raw, augment, total, examples, flops, seed, log_every_steps, saving,
              evaluation)
 
 
-def assemble(raw, mesh, *, views: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, steps: int,
-             examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1,
+def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict,
+             steps: int, examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1,
              rules: tuple = ()) -> tuple[Objective, Callable, Training]:
   """The part of `prepare` that needs no data: the objective, the views and the step of a config, on any mesh.
 
@@ -153,14 +159,33 @@ def assemble(raw, mesh, *, views: dict, backbone: dict, objective: dict, optimiz
     examples: in the source (the unlabeled one, where there are two) whose places the batch's 'index' are.
     others: as in `prepare`.
   """
-  augment = configs.build(pretrain.views, views, 'config.views')
+  augment = configs.build(pretrain.views, views, 'config.views') if views else unchanged
   build = configs.build(pretrain.models, backbone, 'config.backbone')
+  if 'text' in objective:
+    objective = {**objective, 'text': configs.build(pretrain.models, objective['text'], 'config.objective.text')}
   method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=steps,
                          examples=examples)
   rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
   tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
   return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
                                        accumulate=accumulate, grad_cache=grad_cache, rules=rules)
+
+
+def unchanged(batch, key):
+  """The views of batches that are given as the source has them."""
+  del key
+  return batch
+
+
+def check_vocabulary(source, backbone: dict, objective: dict) -> None:
+  """Raises ConfigError unless the text model has the ids of the source's tokeniser, and at most 127 more."""
+  where, model = ('objective.text', objective['text']) if 'text' in objective else ('backbone', backbone)
+  captions = getattr(source, 'captions', None)
+  found = captions.tokenizer.vocabulary if captions else getattr(source, 'vocabulary', None)
+  got = model.get('vocabulary') if isinstance(model, dict) else None
+  if found and got and not found <= got < found + 128:
+    raise ConfigError(f'config.{where}.vocabulary: {got}, but the tokeniser of config.source has {found} ids; wanted '
+                      f'{found}, or the next number that a mesh or a chip divides')
 
 
 def abstract(source, batch: int):

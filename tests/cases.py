@@ -3,6 +3,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from data.text import BEGIN, END, PAD, SPECIAL
+from pretrain.models.text import text
 from pretrain.models.vit import vit
 from pretrain.views.byol import byol as byol_views
 from pretrain.views.dino import dino as dino_views
@@ -13,6 +15,8 @@ from pretrain.views.supervised import supervised as supervised_views
 
 B, SIZE, CLASSES = 16, 8, 4
 BACKBONE = vit(image=SIZE, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128)  # kernels large enough for fsdp
+WORDS, LENGTH = 96, 12
+TEXT = text(vocabulary=WORDS, length=LENGTH, width=32, depth=1, heads=2, mlp=64, causal=True, pool='last')
 
 
 def raw(seed: int, labels: bool = True) -> dict[str, np.ndarray]:
@@ -27,6 +31,27 @@ def streams(seed: int) -> dict:
   return {'labeled': raw(seed), 'unlabeled': raw(seed + 1, labels=False)}
 
 
+def words(seed: int) -> dict[str, np.ndarray]:
+  """A raw batch of texts, full of words."""
+  rng = np.random.default_rng(seed)
+  tokens = rng.integers(SPECIAL, WORDS, (B, LENGTH), np.int32)
+  tokens[:, 0] = BEGIN
+  return {'tokens': tokens, 'index': rng.permutation(100)[:B].astype(np.int32), 'epoch': np.zeros(B, np.int32)}
+
+
+def pairs(seed: int) -> dict[str, np.ndarray]:
+  """A raw batch of images with texts of several lengths."""
+  batch = raw(seed, labels=False) | {'tokens': words(seed)['tokens']}
+  for row, end in zip(batch['tokens'], np.arange(B) % (LENGTH - 3) + 2, strict=True):
+    row[end], row[end + 1:] = END, PAD
+  return batch
+
+
+def unchanged(batch, key):
+  del key
+  return batch
+
+
 def either(views):
   """Views of two streams that take a single one for both."""
   return lambda batch, key: views(batch if 'unlabeled' in batch else {'labeled': batch, 'unlabeled': batch}, key)
@@ -36,6 +61,8 @@ class Case(NamedTuple):
   kwargs: dict
   views: Any
   batch: Any = raw
+  backbone: Any = BACKBONE
+  input: str = 'image'  # of the raw batch, what `encode` takes
 
 
 CASES = {
@@ -106,4 +133,8 @@ CASES = {
     'i_jepa': Case(dict(targets=1, target_scale=(0.25, 0.25), target_aspect=(1., 1.), context_scale=(1., 1.),
                         context_patches=2, predictor_width=32, predictor_depth=1, predictor_heads=2, momentum=0.9),
                    mae_views(size=SIZE, scale=(0.2, 1.))),
+    'clip': Case(dict(text=TEXT, dim=16, temperature=0.2), supervised_views(size=SIZE, pad=0), pairs),
+    'siglip': Case(dict(text=TEXT, dim=16, temperature=0.2, bias=-1.), supervised_views(size=SIZE, pad=0), pairs),
+    'bert': Case(dict(mask_ratio=0.25), unchanged, words,
+                 text(vocabulary=WORDS, length=LENGTH, width=64, depth=1, heads=2, mlp=128, pool='mean'), 'tokens'),
 }

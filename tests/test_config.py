@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from data.sources import array_record, folder
+from data.sources import array_record, folder, pairs
 from data.sources.arrays import Arrays
+from data.text import Captions, Tokenizer
 from pretrain import config
 from pretrain.__main__ import main
 from pretrain.config import ConfigError, fits
@@ -31,7 +32,7 @@ def refused(capsys, tmp_path, *flags: str) -> str:
     (['--config.objective.temprature=1.'], ['config.objective.temprature', "nearest: 'temperature'"]),
     (['--config.objective.name=simclrr'], ['simclrr', "nearest: 'simclr'"]),
     (['--config.backbone.name=vitt'], ['vitt', "nearest: 'vit'"]),
-    (['--config.backbone.name=heads'], ["no 'heads'", "all: ['resnet', 'vit', 'wide_resnet']"]),
+    (['--config.backbone.name=heads'], ["no 'heads'", "all: ['resnet', 'text', 'vit', 'wide_resnet']"]),
     (['--config.source.name=digit'], ['digit', "nearest: 'digits'"]),
     (['--config.views.name=simcl'], ["nearest: 'simclr'"]),
     (['--config.optimizer.name=adam'], ["nearest: 'adamw'"]),
@@ -113,13 +114,15 @@ def test_data_that_is_not_there(make, capsys, tmp_path):
 
 
 def imitate(monkeypatch, module, n: int) -> None:
-  """Puts n black images of 10 classes behind a source that reads files; its signature stays."""
+  """Puts n black images of 10 classes, perhaps with texts, behind a source that reads files; its signature stays."""
   name = module.__name__.rpartition('.')[2]
 
   @functools.wraps(getattr(module, name))
-  def source(*, size, channels=3, **kwargs):
+  def source(*, size, channels=3, length=None, **kwargs):
     del kwargs
-    return Arrays(np.broadcast_to(np.uint8(0), (n, size, size, channels)), np.arange(n) % 10, tuple('0123456789'))
+    texts = Captions(np.broadcast_to(np.uint16(1), (n, length or 1)), Tokenizer(0))  # of no size: it fits every model
+    return Arrays(np.broadcast_to(np.uint8(0), (n, size, size, channels)), np.arange(n) % 10, tuple('0123456789'),
+                  captions=texts if length else None)
 
   monkeypatch.setattr(module, name, source)
 
@@ -130,6 +133,7 @@ def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   """Shapes of init and of a step are traced, nothing is compiled; data sets that are not embedded are imitated."""
   imitate(monkeypatch, folder, 50_000)          # CIFAR-10
   imitate(monkeypatch, array_record, 1_281_167)  # ImageNet-1k
+  imitate(monkeypatch, pairs, 1_000_000)         # LAION-400M, WebLI
   lines = path.read_text().splitlines()
   assert len(lines) <= 40 and max(map(len, lines)) <= 120
   assert f'--config={path.relative_to(ROOT)} ' in path.read_text() or path.stem == 'demo'  # `make demo` is its command

@@ -15,7 +15,7 @@ from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.objective import Objective, check_batch
 from pretrain.step import Training, compile_step
-from tests.cases import BACKBONE, CASES, CLASSES, B, raw
+from tests.cases import CASES, CLASSES, B, raw, words
 
 TX = optax.sgd(0.1, momentum=0.9)  # its trace after the first step is the gradient
 MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4), 'fsdp=4 tensor=2': dict(fsdp=4, tensor=2),
@@ -29,7 +29,7 @@ every_objective = pytest.mark.parametrize('name', CASES)
 @functools.cache
 def objective(name: str) -> Objective:
   return config.build(objectives, dict(name=name, **CASES[name].kwargs), 'test',
-                      backbone=BACKBONE, steps=10, examples=100)
+                      backbone=CASES[name].backbone, steps=10, examples=100)
 
 
 @functools.cache
@@ -156,7 +156,9 @@ def test_halves_average_to_the_whole_exactly_if_examples_do_not_depend_on_each_o
       training(name, accumulate=2)
     made = objective(name)
     params, memory = jax.tree.map(jnp.asarray, start(name)[1:3])
-    batch = CASES[name].views({k: jnp.asarray(v) for k, v in raw(0).items()}, jax.random.key(1))
+    one = CASES[name].batch(0)
+    one = raw(0) if 'unlabeled' in one else one
+    batch = CASES[name].views({k: jnp.asarray(v) for k, v in one.items()}, jax.random.key(1))
     loss = lambda params, rows: made.loss(params, memory, jax.tree.map(lambda x: x[rows], batch), jax.random.key(2), 0)
     rows = slice(0, B // 2), slice(B // 2, B), slice(0, B)
     first, second, together = (loss(params, each) for each in rows)
@@ -196,7 +198,7 @@ def test_the_source_knows_no_device_optimizer_or_config(name):
 def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
   made = objective(name)
   state, _ = one_device(name)
-  images = jnp.asarray(raw(3)['image'] / 255, jnp.float32)
+  images = jnp.asarray(words(3)['tokens'] if CASES[name].input == 'tokens' else raw(3)['image'] / np.float32(255))
   features = made.encode(state.params, state.memory, images)
   assert features.shape == (B, 64) and features.dtype == jnp.float32
   np.testing.assert_allclose(made.encode(state.params, state.memory, images[:3]), features[:3], rtol=1e-4, atol=1e-5)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data.names import known
+from data.text import Captions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,6 +18,7 @@ class Arrays:
     classes: names of the classes, or None.
     origin: words for messages.
     rows: i64[k] which of the images, in order; None: all.
+    captions: texts of all images, or None.
   Raises:
     ValueError: images of another dtype or rank, labels of another length or outside the classes.
   """
@@ -25,6 +27,7 @@ class Arrays:
   classes: tuple[str, ...] | None = None
   origin: str = 'arrays'
   rows: np.ndarray | None = None
+  captions: Captions | None = None
 
   def __post_init__(self):
     image = np.asarray(self.image)
@@ -60,9 +63,10 @@ class Arrays:
     return self.label if self.label is None or self.rows is None else self.label[self.rows]
 
   def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Positions i64[b] -> {'image': u8[b, h, w, c], 'label': i32[b], 'index': i32[b]}."""
+    """Positions i64[b] -> {'image': u8[b, h, w, c], 'label': i32[b], 'index': i32[b]}, with captions 'tokens' too."""
     rows = np.asarray(indices) if self.rows is None else self.rows[indices]
     batch = {'image': self.image[rows], 'index': rows.astype(np.int32)}
+    batch |= self.captions.batch(rows) if self.captions else {}
     return batch if self.label is None else batch | {'label': self.label[rows]}
 
   def take(self, indices: np.ndarray) -> 'Arrays':
@@ -71,8 +75,8 @@ class Arrays:
     return dataclasses.replace(self, rows=rows if self.rows is None else self.rows[rows])
 
   def unlabeled(self) -> 'Arrays':
-    """The source without labels and classes."""
-    return dataclasses.replace(self, label=None, classes=None)
+    """The source without labels, classes and captions, which may say the class."""
+    return dataclasses.replace(self, label=None, classes=None, captions=None)
 
 
 def arrays(*, path: str, split: str) -> Arrays:

@@ -14,6 +14,7 @@ from pretrain.evaluate import measure, print_table
 from pretrain.evaluate.features import extract, pixels
 from pretrain.evaluate.health import health
 from pretrain.evaluate.knn import knn
+from pretrain.evaluate.zero_shot import zero_shot
 from pretrain.metrics import write_json
 from pretrain.report import save_report_data
 from pretrain.views.evaluation import evaluation
@@ -27,27 +28,33 @@ PER_CLASS = 10  # labels of each class in the few-label probe
 
 
 class Evaluation(NamedTuple):
-  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of the images."""
+  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of the images.
+
+  templates, such as ('a photo of a {}',): classify by the classes' names too, with the source's tokeniser.
+  """
   train: dict
   test: dict
   every_steps: int = 0
   size: int | None = None
+  templates: tuple[str, ...] | None = None
 
 
 class Sets(NamedTuple):
-  """`Evaluation` with its sets opened and the names of the classes."""
+  """`Evaluation` with its sets opened, the names of the classes, and these in templates, i32[k, t, l] or None."""
   train: Any
   test: Any
   classes: tuple[str, ...]
   every_steps: int
   size: int
+  prompts: np.ndarray | None
 
 
-def open_sets(spec: Evaluation) -> Sets:
-  """Opens the sets, so that what is wrong with them is told before training.
+def open_sets(spec: Evaluation, trained_on) -> Sets:
+  """Opens the sets, so that what is wrong with them is told before training; `trained_on` is the run's source.
 
   Raises:
-    ConfigError: a set without labels, or too few examples of a class for the probe with PER_CLASS of them.
+    ConfigError: a set without labels, too few examples of a class for the probe with PER_CLASS of them, or templates
+      where the source has no texts.
   """
   train = configs.build(data.sources, spec.train, 'config.evaluate.train')
   test = configs.build(data.sources, spec.test, 'config.evaluate.test')
@@ -59,7 +66,13 @@ def open_sets(spec: Evaluation) -> Sets:
   if min(counts) < PER_CLASS or len(classes) <= test.labels.max():
     raise configs.ConfigError(f'config.evaluate.train: wanted at least {PER_CLASS} examples of each class of the test '
                               f'set, got {dict(zip(classes, counts.tolist(), strict=True))}')
-  return Sets(train, test, classes, spec.every_steps, spec.size or min(train.shape[:2]))
+  prompts, captions = None, getattr(trained_on, 'captions', None)
+  if spec.templates is not None:
+    if captions is None:
+      raise configs.ConfigError('config.evaluate.templates: classifying by names wants a source of images with texts, '
+                                'and config.source has none')
+    prompts = captions.prompts(classes, spec.templates)
+  return Sets(train, test, classes, spec.every_steps, spec.size or min(train.shape[:2]), prompts)
 
 
 def online(run, state) -> dict[str, float]:
@@ -70,7 +83,7 @@ def online(run, state) -> dict[str, float]:
   z, truth = features(run, encoder(run, state), test)
   # One k gives one number, which the type of `knn` does not say.
   return {'eval/knn': knn(x, y, z, truth, k=min(K, len(x)), classes=len(classes)),  # pyrefly: ignore[bad-assignment]
-          'eval/effective_rank': health(z)['effective_rank']}
+          'eval/effective_rank': health(z)['effective_rank'], **by_names(run, state, 'eval/')}
 
 
 def table(run, state, workdir: Path) -> list[dict]:
@@ -79,14 +92,27 @@ def table(run, state, workdir: Path) -> list[dict]:
   encoders = {'raw pixels': Partial(pixels), 'random backbone': encoder(run, run.training.init()),
               'pretrained backbone': encoder(run, state)}
   measured = {name: (*features(run, encode, train), *features(run, encode, test)) for name, encode in encoders.items()}
+  named = by_names(run, state)
   if jax.process_index():  # the features were a common work; process 0 writes what they are worth
     return []
   rows = [measure(name, *found, classes=len(classes), k=min(K, len(train)), per_class=PER_CLASS,
                   seed=run.seed) for name, found in measured.items()]
   print_table(rows)
-  write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows})
+  for value in named.values():
+    print(f'classified by the names of the classes: {value:.1%}')
+  write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows, **named})
   pictures(run, train, test, measured, classes, workdir)
   return rows
+
+
+def by_names(run, state, prefix: str = '') -> dict[str, float]:
+  """{'zero_shot': accuracy} on the test set, where there are templates and the objective matches texts."""
+  prompts = run.evaluation.prompts
+  if prompts is None or run.objective.towers is None:
+    return {}
+  image, text = (Partial(tower, state.params, state.memory) for tower in run.objective.towers)
+  z, truth = features(run, image, run.evaluation.test)
+  return {f'{prefix}zero_shot': zero_shot(z, truth, text, prompts)}
 
 
 def pictures(run, train, test, measured, classes, workdir: Path) -> None:

@@ -2,7 +2,7 @@
 import jax
 import jax.numpy as jnp
 
-from pretrain.losses.basic import f32, same_shape
+from pretrain.losses.basic import cross_entropy, f32, same_shape
 
 
 def standardize_patches(patches):
@@ -50,3 +50,23 @@ def masked_l1(predicted, target, mask):
   same_shape('masked_l1', patches=predicted.shape[:2], mask=mask.shape)
   error = jnp.mean(jnp.abs(predicted.astype(f32) - target.astype(f32)), -1)  # [b, n]
   return jnp.sum(error * mask) / jnp.sum(mask)
+
+
+def masked_words(logits, words, hidden):
+  """Cross-entropy of the hidden words, the mean over all of the batch.
+
+  arXiv:1810.04805v2, section 3.1 and appendix A.1.
+
+  Args:
+    logits: [b, k, v] at k places a text.
+    words: int[b, k], what stood there.
+    hidden: bool[b, k], which places count; 0 if none does.
+  Returns:
+    f32[], nats, and the share f32[] of the hidden words whose logit is the largest.
+  Raises:
+    ValueError: the shapes do not fit.
+  """
+  same_shape('masked_words', words=words.shape, hidden=hidden.shape)
+  count = jnp.maximum(jnp.sum(hidden), 1)
+  right = jnp.argmax(logits, -1) == words
+  return jnp.sum(cross_entropy(logits, words) * hidden) / count, jnp.sum(right & hidden) / count

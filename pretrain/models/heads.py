@@ -102,3 +102,20 @@ class Classifier(nnx.Module):
   def __call__(self, x, *, train: bool = False):
     del train  # for the signature that heads share
     return self.linear(x).astype(jnp.float32)
+
+
+class MaskedWords(nnx.Module):
+  """Logits of words f32[..., vocabulary] from tokens [..., width]: linear, GELU, norm, products with their embeddings.
+
+  The head of 1810.04805v2's code; its last kernel is the encoder's table of tokens, which the call is given.
+  """
+
+  def __init__(self, width: int, vocabulary: int, *, dtype: str = 'float32', rngs: nnx.Rngs):
+    self.dtype = jnp.dtype(dtype)
+    self.linear = nnx.Linear(width, width, kernel_init=nnx.initializers.xavier_uniform(), dtype=self.dtype, rngs=rngs)
+    self.norm = layers.layer_norm(width, dtype=dtype, rngs=rngs)
+    self.bias = nnx.Param(jnp.zeros((vocabulary,), jnp.float32))
+
+  def __call__(self, x, table):
+    x = self.norm(gelu(self.linear(x)))
+    return jnp.matmul(x, table.T.astype(self.dtype), preferred_element_type=jnp.float32) + self.bias[...]

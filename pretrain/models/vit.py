@@ -45,9 +45,10 @@ class Attention(nnx.Module):
     self.out = nnx.LinearGeneral(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), dtype=compute,
                                  rngs=rngs)
 
-  def __call__(self, x):
+  def __call__(self, x, mask=None):
+    """x [b, n, width]; mask bool[b or 1, 1, n or 1, n]: True where a row's token sees a column's, None: it sees all."""
     q, k, v = jnp.moveaxis(self.qkv(x), -3, 0)  # 3 x [b, n, heads, width / heads]
-    return self.out(jax.nn.dot_product_attention(q, k, v))
+    return self.out(jax.nn.dot_product_attention(q, k, v, mask=mask))
 
 
 class Block(nnx.Module):
@@ -74,14 +75,14 @@ class Block(nnx.Module):
       self.scale1 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
       self.scale2 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
 
-  def __call__(self, x, *, drop_path=0.0, drop_group: int = 1, key=None):
-    """x float[b, n, width]; with a key each branch is left out for some examples, see `drop`."""
+  def __call__(self, x, *, mask=None, drop_path=0.0, drop_group: int = 1, key=None):
+    """x float[b, n, width], mask as in `Attention`; with a key branches are left out for some examples, see `drop`."""
     keys = (None, None) if key is None else jax.random.split(key)
-    x = drop(self.attend, x, keys[0], drop_path, drop_group)
+    x = drop(lambda x: self.attend(x, mask), x, keys[0], drop_path, drop_group)
     return drop(self.feed, x, keys[1], drop_path, drop_group)
 
-  def attend(self, x):
-    y = self.attention(self.norm1(x))
+  def attend(self, x, mask=None):
+    y = self.attention(self.norm1(x), mask)
     return y * self.scale1[...] if self.scaled else y
 
   def feed(self, x):
@@ -153,14 +154,15 @@ class Transformer(nnx.Module):
     self.rates, self.drop_group = tuple(rates.tolist()), drop_group
     self.remat, self.scan = remat, scan
 
-  def __call__(self, tokens, *, train: bool = False, key=None):
-    return self.norm(self._run(tokens, train, key, every=False))
+  def __call__(self, tokens, *, mask=None, train: bool = False, key=None):
+    """mask: as in `Attention`, the same in all blocks; not with a drop_group above 1."""
+    return self.norm(self._run(tokens, train, key, mask, every=False))
 
   def outputs(self, tokens, *, train: bool = False, key=None):
     """What every block gives, f32[b, n, width] each, in their order and before the last LayerNorm."""
-    return self._run(tokens, train, key, every=True)
+    return self._run(tokens, train, key, None, every=True)
 
-  def _run(self, tokens, train, key, every):
+  def _run(self, tokens, train, key, mask, every):
     """The output of the last block, or of all; branches are left out when training with a key."""
     drops = train and key is not None and max(self.rates) > 0
     keys = jax.random.split(key, len(self.blocks)) if drops else [None] * len(self.blocks)
@@ -168,7 +170,7 @@ class Transformer(nnx.Module):
 
     def run(block, x, rate, key):
       x = checkpoint_name(rows_stay(x), 'block')
-      return block(x, drop_path=self.rates[0] if grouped else rate, drop_group=self.drop_group, key=key)
+      return block(x, mask=mask, drop_path=self.rates[0] if grouped else rate, drop_group=self.drop_group, key=key)
 
     if self.remat != 'none':
       run = jax.checkpoint(run, policy=REMAT[self.remat])

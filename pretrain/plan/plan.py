@@ -96,7 +96,7 @@ def batches(config: dict, mesh, examples: int | None):
     try:
       return configs.build(data.sources, spec, key)
     except OSError as error:
-      if not spec.get('size'):
+      if not (spec.get('size') or spec.get('length')):
         raise ConfigError(f'{key}: {error}; to plan without it wants {key}.size, the side of its images') from error
       if config['steps'] is None and examples is None:
         raise ConfigError(f'{key}: {error}; the config counts in epochs, so planning without it wants --examples=N, '
@@ -106,9 +106,11 @@ def batches(config: dict, mesh, examples: int | None):
   def shapes(source, spec, n, labeled=True):
     if source is not None:
       return train.abstract(source, n)
-    image = (n, spec['size'], spec['size'], spec.get('channels', 3))
-    rows = ('index', 'epoch', 'label') if labeled else ('index', 'epoch')
-    return {'image': jax.ShapeDtypeStruct(image, np.uint8)} | {k: jax.ShapeDtypeStruct((n,), np.int32) for k in rows}
+    texts = {'tokens': jax.ShapeDtypeStruct((n, spec['length']), np.int32)} if 'length' in spec else {}
+    rows = ('index', 'epoch', 'label') if labeled and not texts else ('index', 'epoch')
+    if 'size' in spec:
+      texts['image'] = jax.ShapeDtypeStruct((n, spec['size'], spec['size'], spec.get('channels', 3)), np.uint8)
+    return texts | {k: jax.ShapeDtypeStruct((n,), np.int32) for k in rows}
 
   original = opened(config['source'], 'config.source')
   indexed = len(original) if original is not None else examples or size

@@ -1,0 +1,183 @@
+"""Text as token ids: tokenisers, captions of a fixed length, packed sequences. Ids are made once, when a set is opened.
+
+Every vocabulary begins with the same four tokens, whatever numbers a tokeniser's file gives them.
+"""
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+PAD, BEGIN, END, MASK, SPECIAL = range(5)  # the first SPECIAL ids are no text
+# what files call them: ours and BERT's, RoBERTa's and T5's, CLIP's
+NAMES = (('[PAD]', '<pad>'), ('[CLS]', '<s>', '<|startoftext|>'), ('[SEP]', '</s>', '<|endoftext|>'),
+         ('[MASK]', '<mask>'))
+BATCH = 10_000  # texts at a time
+
+
+class Tokenizer(NamedTuple):
+  """Texts to ids.
+
+  Args:
+    vocabulary: number of ids, the four of no text included.
+    file: JSON of the library `tokenizers`; None: the UTF-8 bytes, each an id.
+    ids: i64[n], our id of each of the file's.
+  """
+  vocabulary: int
+  file: str | None = None
+  ids: np.ndarray | None = None
+
+  def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """Ids i64[n] of each text, without BEGIN and END."""
+    if self.file is None:
+      return [np.frombuffer(text.encode(), np.uint8).astype(np.int64) + SPECIAL for text in texts]
+    made = _library().from_file(self.file)
+    made.no_truncation()
+    made.no_padding()
+    assert self.ids is not None  # as `tokenizer` makes them
+    return [self.ids[np.asarray(found.ids, np.int64)] for start in range(0, len(texts), BATCH)
+            for found in made.encode_batch(list(texts[start:start + BATCH]), add_special_tokens=False)]
+
+
+def tokenizer(name: str) -> Tokenizer:
+  """The tokeniser 'bytes' (260 ids, needs nothing), or that of a file, such as `python -m data tokenizer` writes.
+
+  Raises:
+    FileNotFoundError: no such file.
+    ValueError: the file is no tokeniser's, or the library that reads it is not installed.
+  """
+  if name == 'bytes':
+    return Tokenizer(SPECIAL + 256)
+  if not Path(name).is_file():
+    raise FileNotFoundError(f"no tokeniser {name}: wanted 'bytes' or a file that `python -m data tokenizer` writes")
+  try:
+    made = _library().from_file(name)
+  except Exception as error:  # the library raises bare Exception
+    raise ValueError(f'{name} is no tokeniser that the library `tokenizers` can read: {error}') from error
+  count = made.get_vocab_size()
+  special = [next((i for n in names if (i := made.token_to_id(n)) is not None), None) for names in NAMES]
+  ids, rest = np.empty(count, np.int64), np.setdiff1d(np.arange(count), [i for i in special if i is not None])
+  ids[rest] = SPECIAL + np.arange(len(rest))
+  for ours, theirs in enumerate(special):
+    if theirs is not None:
+      ids[theirs] = ours
+  return Tokenizer(SPECIAL + len(rest), name, ids)
+
+
+def train(files: Sequence[Path], vocabulary: int, out: str) -> int:
+  """Trains byte-level byte-pair encoding (arXiv:1508.07909v5; on bytes no text is unknown) and writes `out`.
+
+  Returns:
+    The size of the vocabulary, at most the one wanted: a short text has no more pairs.
+  Raises:
+    ValueError: nothing but whitespace in the files, or a vocabulary below that of the bytes.
+  """
+  if vocabulary < SPECIAL + 256:
+    raise ValueError(f'wanted a vocabulary of at least {SPECIAL + 256}, the bytes and four special tokens, got '
+                     f'{vocabulary}')
+  texts = documents(files)
+  _library()
+  from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+  made = Tokenizer(models.BPE())
+  made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  made.decoder = decoders.ByteLevel()
+  made.train_from_iterator((line for text in texts for line in text.splitlines(keepends=True)), trainers.BpeTrainer(
+      vocab_size=vocabulary, special_tokens=[names[0] for names in NAMES], show_progress=False,
+      initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+  made.save(out)
+  return made.get_vocab_size()
+
+
+class Captions(NamedTuple):
+  """The texts of a set of images, and how they were made.
+
+  tokens: u16 or i32[n, length], of the image of each index.
+  """
+  tokens: np.ndarray
+  tokenizer: Tokenizer
+
+  def batch(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    """{'tokens': i32[b, length]} of the images with these indices."""
+    return {'tokens': self.tokens[index].astype(np.int32)}
+
+  def prompts(self, classes: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+    """Tokens i32[k, t, length] of each class's name in each template."""
+    texts = [phrase(template, name) for name in classes for template in templates]
+    rows = captions(texts, self.tokenizer, self.tokens.shape[1]).tokens
+    return rows.reshape(len(classes), len(templates), -1).astype(np.int32)
+
+
+def captions(texts: Sequence[str], by: Tokenizer, length: int) -> Captions:
+  """BEGIN, the text, END, then PAD up to `length` ids; longer texts are cut off before the END.
+
+  Raises:
+    ValueError: no room for a text.
+  """
+  if length < 3:
+    raise ValueError(f'captions want a length of at least 3 (begin, text, end), got {length}')
+  tokens = np.full((len(texts), length), PAD, _smallest(by))
+  for row, ids in zip(tokens, by.encode(texts), strict=True):
+    ids = ids[:length - 2]
+    row[0], row[1:1 + len(ids)], row[1 + len(ids)] = BEGIN, ids, END
+  return Captions(tokens, by)
+
+
+def phrase(template: str, name: str) -> str:
+  """The template with the class's name, lower-cased, in the place of {}.
+
+  Raises:
+    ValueError: the template has no {}.
+  """
+  if '{}' not in template:
+    raise ValueError(f"a template wants {{}} where the class's name goes, got {template!r}")
+  return template.replace('{}', name.lower().replace('_', ' '))
+
+
+def packed(texts: Sequence[str], by: Tokenizer, length: int) -> np.ndarray:
+  """All texts, each followed by END, one after the other, cut into rows of BEGIN and length - 1 ids: u16 or i32[n, l].
+
+  What is left at the end and fills no row is left out.
+
+  Raises:
+    ValueError: no row.
+  """
+  if length < 2:
+    raise ValueError(f'packed sequences want a length of at least 2, got {length}')
+  parts = []
+  for text in texts:
+    parts += [*by.encode(text.splitlines(keepends=True)), np.array([END])]
+  stream = np.concatenate(parts).astype(_smallest(by)) if parts else np.empty(0, np.int32)
+  if (n := len(stream) // (length - 1)) < 1:
+    raise ValueError(f'{len(stream)} tokens make no sequence of {length}; wanted at least {length - 1}')
+  rows = stream[:n * (length - 1)].reshape(n, length - 1)
+  return np.concatenate([np.full((n, 1), BEGIN, rows.dtype), rows], 1)
+
+
+def documents(files: Sequence[Path]) -> list[str]:
+  """The text of each file.
+
+  Raises:
+    FileNotFoundError: one is not there.
+    ValueError: no UTF-8, or nothing but whitespace in all of them.
+  """
+  texts = []
+  for file in files:
+    try:
+      texts.append(file.read_text(encoding='utf-8'))
+    except UnicodeDecodeError as error:
+      raise ValueError(f'{file} is not UTF-8 text: {error}') from error
+  if not any(text.strip() for text in texts):
+    raise ValueError(f'no text in {", ".join(map(str, files[:3])) or "an empty list of files"}: nothing but whitespace')
+  return texts
+
+
+def _smallest(by: Tokenizer):
+  return np.uint16 if by.vocabulary <= 1 << 16 else np.int32
+
+
+def _library():
+  try:
+    from tokenizers import Tokenizer
+  except ImportError as error:
+    raise ValueError("tokenisers other than 'bytes' need the library `tokenizers`: pip install -e .[text]") from error
+  return Tokenizer

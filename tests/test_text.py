@@ -1,0 +1,408 @@
+"""Text: tokenisers, captions and packed sequences, the text encoder, what is hidden from BERT, matching by names."""
+import io
+import json
+import math
+import pickle
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from tokenizers import Tokenizer as Library
+from tokenizers import models as library_models
+
+from data import text as words
+from data.__main__ import main
+from data.loader import loader
+from data.sources.captions import captions
+from data.sources.fashion_mnist import CLASSES, fashion_mnist
+from data.sources.pairs import pairs
+from data.sources.text import text as text_source
+from data.text import BEGIN, END, MASK, PAD, SPECIAL, tokenizer
+from pretrain import config, losses
+from pretrain.config import ConfigError
+from pretrain.evaluate.zero_shot import zero_shot
+from pretrain.masks import token_mask
+from pretrain.models.functional import functional
+from pretrain.models.text import text
+from pretrain.models.vit import vit
+from pretrain.objectives.bert import bert
+from pretrain.objectives.clip import clip
+from pretrain.objectives.siglip import siglip
+from pretrain.train import prepare
+from tests.checks import assert_close, assert_finite, assert_gradient_in, assert_half_precision, normal
+from tests.reference import bert as bert_twin
+
+ROOT = Path(__file__).parents[1]
+KEY = jax.random.key(0)
+TINY = dict(vocabulary=24, length=8, width=16, depth=2, heads=2, mlp=24)
+TEMPLATES = ('a photo of a {}', 'a {}')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> str:
+  """A tokeniser of this project's licence."""
+  out = tmp_path_factory.mktemp('words') / 'tok.json'
+  assert main(['tokenizer', f'--text={ROOT / "LICENSE"}', '--vocabulary=400', f'--out={out}']) == 0
+  return str(out)
+
+
+# --- Tokenisers ------------------------------------------------------------------------------------------------------
+
+def test_bytes_are_ids_behind_the_special_ones():
+  made = tokenizer('bytes')
+  assert made.vocabulary == 260
+  assert made.encode(['Az', '', 'é'])[0].tolist() == [SPECIAL + 65, SPECIAL + 122]
+  assert [len(ids) for ids in made.encode(['Az', '', 'é'])] == [2, 0, 2]
+
+
+def test_a_trained_tokenizer_has_its_size_and_gives_back_every_text(trained):
+  made, library = tokenizer(trained), Library.from_file(trained)
+  assert made.vocabulary == 400 == library.get_vocab_size()
+  texts = ['Licensed under the Apache License', 'naïve ☃ text', '  two  spaces\n']
+  ids = made.encode(texts)
+  assert [library.decode(x.tolist()) for x in ids] == texts  # specials come first in our files: the ids are the same
+  assert len(ids[0]) < len(texts[0]) / 2 and all(x.min() >= SPECIAL for x in ids)
+  assert pickle.loads(pickle.dumps(made)).encode(texts)[1].tolist() == ids[1].tolist()
+
+
+def test_special_tokens_of_other_files_get_our_ids(tmp_path):
+  library = Library(library_models.WordLevel({'cat': 0, '<|endoftext|>': 1, 'dog': 2, '<|startoftext|>': 3}, 'cat'))
+  library.save(str(tmp_path / 'other.json'))
+  made = tokenizer(str(tmp_path / 'other.json'))
+  assert made.ids is not None and made.vocabulary == SPECIAL + 2
+  assert made.ids.tolist() == [SPECIAL, END, SPECIAL + 1, BEGIN]
+  assert made.encode(['dog'])[0].tolist() == [SPECIAL + 1]
+
+
+def test_what_is_no_tokenizer_and_no_text_is_refused(tmp_path, capsys):
+  with pytest.raises(FileNotFoundError, match=r"no tokeniser nowhere.json: wanted 'bytes'"):
+    tokenizer('nowhere.json')
+  (tmp_path / 'bad.json').write_text('{}')
+  with pytest.raises(ValueError, match='bad.json is no tokeniser'):
+    tokenizer(str(tmp_path / 'bad.json'))
+  (tmp_path / 'empty.txt').write_text(' \n')
+  (tmp_path / 'latin.txt').write_bytes(b'\xff\xfe\xff')
+  for name, vocabulary, word in [('empty.txt', 400, 'nothing but whitespace'), ('latin.txt', 400, 'not UTF-8'),
+                                 ('none.txt', 400, 'no file or folder'), ('empty.txt', 100, 'at least 260')]:
+    flags = [f'--text={tmp_path / name}', f'--vocabulary={vocabulary}', f'--out={tmp_path / "out.json"}']
+    assert main(['tokenizer', *flags]) == 1
+    assert word in capsys.readouterr().err
+  assert not (tmp_path / 'out.json').exists()
+
+
+def test_captions_begin_end_and_are_padded_or_cut():
+  made = words.captions(['ab', 'abcdef'], tokenizer('bytes'), 6)
+  a = SPECIAL + ord('a')
+  assert made.tokens.dtype == np.uint16
+  assert made.tokens.tolist() == [[BEGIN, a, a + 1, END, PAD, PAD], [BEGIN, a, a + 1, a + 2, a + 3, END]]
+  prompts = made.prompts(('B', 'C_c'), ('a{}',))
+  assert prompts.shape == (2, 1, 6) and prompts.dtype == np.int32
+  assert prompts[0, 0].tolist() == [BEGIN, a, a + 1, END, PAD, PAD]
+  assert prompts[1, 0].tolist() == [BEGIN, a, a + 2, SPECIAL + 32, a + 2, END]
+  with pytest.raises(ValueError, match="wants {} where the class's name goes, got 'a photo'"):
+    made.prompts(('x',), ('a photo',))
+  with pytest.raises(ValueError, match='length of at least 3'):
+    words.captions(['a'], tokenizer('bytes'), 2)
+
+
+# --- Sources ---------------------------------------------------------------------------------------------------------
+
+def test_packed_text_is_all_documents_in_order_without_padding(tmp_path):
+  for name, content in (('b.txt', 'wörld'), ('a.md', 'hello\n'), ('c.rst', 'not read')):
+    (tmp_path / name).write_text(content)
+  source = text_source(path=str(tmp_path), tokenizer='bytes', length=5)
+  stream = [*b'hello\n', END - SPECIAL, *'wörld'.encode(), END - SPECIAL]
+  assert len(source) == len(stream) // 4 == 3 and source.shape == (5,) and source.vocabulary == 260
+  batch = source.batch(np.array([2, 0]))
+  assert {k: (v.dtype, v.shape) for k, v in batch.items()} == {'tokens': (np.int32, (2, 5)), 'index': (np.int32, (2,))}
+  assert batch['tokens'][1].tolist() == [BEGIN, *(SPECIAL + np.array(stream[:4])).tolist()]
+  assert batch['tokens'][0].tolist() == [BEGIN, *(SPECIAL + np.array(stream[8:12])).tolist()]
+  part = source.take(np.array([2, 1]))
+  assert (len(part), part[0]['index'], part[-1]['index']) == (2, 2, 1) and part.unlabeled() is part
+  with loader(part, batch=4, seed=0) as batches:
+    assert sorted(next(batches)['index'].tolist()) == [1, 1, 2, 2]
+  with pytest.raises(IndexError, match='3 sequences'):
+    source[3]
+
+
+def test_text_that_makes_no_sequence_is_refused(tmp_path, trained):
+  (tmp_path / 'short.txt').write_text('short')
+  with pytest.raises(ValueError, match='short.txt: 6 tokens make no sequence of 8; wanted at least 7'):
+    text_source(path=str(tmp_path / 'short.txt'), tokenizer='bytes', length=8)
+  (tmp_path / 'folder').mkdir()
+  with pytest.raises(ValueError, match=r'no .txt or .md file'):
+    text_source(path=str(tmp_path / 'folder'), tokenizer='bytes', length=8)
+  with pytest.raises(FileNotFoundError, match='no file or folder'):
+    text_source(path=str(tmp_path / 'nowhere'), tokenizer='bytes', length=8)
+  whole = text_source(path=str(ROOT / 'LICENSE'), tokenizer=trained, length=16)
+  library = Library.from_file(trained)
+  assert library.decode(whole.tokens[3:9, 1:].reshape(-1).tolist()) in (ROOT / 'LICENSE').read_text()
+
+
+def test_captions_of_fashion_mnist_say_the_class():
+  source = captions(source=dict(name='fashion_mnist', split='test'), templates=TEMPLATES, tokenizer='bytes', length=32)
+  batch = source.batch(np.arange(50))
+  plain = fashion_mnist(split='test').batch(np.arange(50))
+  assert all(np.array_equal(batch[k], plain[k]) for k in plain)
+  for row, label, index in zip(batch['tokens'], batch['label'], batch['index'], strict=True):
+    said = spoken(row)
+    assert said == TEMPLATES[index % 2].format(CLASSES[label].lower())
+  part = source.take(np.array([7, 3]))
+  assert np.array_equal(part.batch(np.array([0]))['tokens'], batch['tokens'][7:8])
+  assert 'tokens' not in source.unlabeled().batch(np.arange(2)), 'captions tell the class'
+  with pytest.raises(ValueError, match='templates'):
+    captions(source=dict(name='fashion_mnist', split='test'), templates=(), tokenizer='bytes', length=32)
+
+
+def spoken(row) -> str:
+  """The text of bytes as tokens."""
+  return (row[row >= SPECIAL] - SPECIAL).astype(np.uint8).tobytes().decode()
+
+
+def png(shade: int) -> bytes:
+  out = io.BytesIO()
+  Image.fromarray(np.full((6, 6, 3), shade, np.uint8)).save(out, 'PNG')
+  return out.getvalue()
+
+
+def test_pairs_from_lines_and_from_parquet_are_the_same(tmp_path):
+  texts = [f'a square of shade {i}' for i in range(5)]
+  (tmp_path / 'images').mkdir()
+  for i in range(5):
+    (tmp_path / 'images' / f'{i}.png').write_bytes(png(40 * i) if i != 1 else b'broken')
+  lines = [json.dumps({'image': f'images/{i}.png', 'text': t}) for i, t in enumerate(texts)]
+  (tmp_path / 'pairs.jsonl').write_text('\n'.join(lines))
+  (tmp_path / 'parquet').mkdir()
+  cells = [{'bytes': png(40 * i) if i != 1 else b'broken', 'path': None} for i in range(5)]
+  pq.write_table(pa.table({'image': cells, 'caption': texts, 'label': [0] * 5}), tmp_path / 'parquet/train.parquet')
+  how = dict(size=4, tokenizer='bytes', length=40)
+  for source in (pairs(path=str(tmp_path / 'pairs.jsonl'), **how),
+                 pairs(path=str(tmp_path / 'parquet'), split='train', text_column='caption', **how)):
+    batch = source.batch(np.array([4, 1, 0]))
+    assert set(batch) == {'image', 'tokens', 'index'} and batch['index'].tolist() == [4, 2, 0], 'a neighbour for 1'
+    for image, row, index in zip(batch['image'], batch['tokens'], batch['index'], strict=True):
+      assert image[0, 0, 0] == 40 * index
+      assert spoken(row) == texts[index], 'the text of the image that stands in'
+    with loader(source, batch=2, seed=0, max_bad_share=1.0) as batches:
+      assert next(batches)['tokens'].shape == (2, 40)
+
+
+def test_pairs_without_text_or_image_are_counted_and_named(tmp_path):
+  how = dict(size=4, tokenizer='bytes', length=40)
+  for lines, message in [
+      ([{'image': 'a.png', 'text': 'a'}, {'image': 'b.png', 'text': ' '}, {'image': 'c.png'}],
+       "2 of 3 pairs have no 'text', the first is number 2"),
+      ([{'text': 'a'}], "1 of 1 pairs have no 'image', the first is number 1"), ([3], 'line 1: wanted {"image"'),
+      ([], 'no pair in it')]:
+    (tmp_path / 'pairs.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+    with pytest.raises(ValueError, match=message):
+      pairs(path=str(tmp_path / 'pairs.jsonl'), **how)
+  with pytest.raises(ValueError, match='no splits'):
+    pairs(path=str(tmp_path / 'pairs.jsonl'), split='train', **how)
+  with pytest.raises(ValueError, match='wants a split'):
+    pairs(path=str(tmp_path), **how)
+  pq.write_table(pa.table({'image': [{'bytes': png(0), 'path': None}] * 2, 'text': ['a', None]}),
+                 tmp_path / 'train.parquet')
+  with pytest.raises(ValueError, match="1 of 2 pairs have no 'text', the first is number 2"):
+    pairs(path=str(tmp_path), split='train', **how)
+  with pytest.raises(ValueError, match="nearest: 'text'"):
+    pairs(path=str(tmp_path), split='train', text_column='texts', **how)
+  with pytest.raises(FileNotFoundError):
+    pairs(path=str(tmp_path / 'none.jsonl'), **how)
+
+
+@pytest.mark.parametrize(('file', 'change', 'message'), [
+    ('clip/fashion_mnist', ['objective.text.vocabulary=256'], 'config.objective.text.vocabulary: 256.*has 260 ids'),
+    ('clip/fashion_mnist', ['objective.text.vocabulary=512'], 'wanted 260'),
+    ('bert/docs', ['backbone.vocabulary=200'], 'config.backbone.vocabulary: 200'),
+    ('clip/fashion_mnist', ['objective.text.length=39'], 'l at most 39.*40'),
+    ('clip/fashion_mnist', ["objective.text.name='txt'"], "config.objective.text.name: no 'txt'"),
+    ('clip/fashion_mnist', ["source=dict(name='fashion_mnist', split='train')"], 'no images with texts|with texts'),
+    ('bert/docs', ['backbone.causal=True', "backbone.pool='mean'"], 'causal=True'),
+])
+def test_models_that_do_not_fit_the_text_are_refused(file, change, message):
+  with pytest.raises((ConfigError, ValueError), match=message):
+    run = config.call(prepare, config.load(str(ROOT / f'configs/{file}.py'), change), 'config')
+    jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
+
+
+# --- The encoder -----------------------------------------------------------------------------------------------------
+
+def parameters(build) -> int:
+  params, _ = jax.eval_shape(functional(build).init, KEY)
+  return sum(math.prod(p.shape) for p in jax.tree.leaves(params))
+
+
+def test_text_encoders_have_the_published_numbers_of_parameters():
+  sizes = dict(depth=12, pool='last')
+  # OpenAI's ViT-B/32 has 151,277,313 parameters: 87,849,216 of images with their projection, a scale, and the text's
+  clip_text = parameters(text(vocabulary=49408, length=77, width=512, heads=8, mlp=2048, causal=True, **sizes))
+  assert clip_text + 512 * 512 == 151_277_313 - 87_849_216 - 1
+  # BERT-base of Hugging Face has 109,482,240, with 2 x 768 of segments and a pooler; its first norm is our last
+  bert_base = parameters(text(vocabulary=30522, length=512, width=768, heads=12, mlp=3072, depth=12))
+  assert bert_base + 2 * 768 + 768 * 768 + 768 == 109_482_240
+  # SigLIP's B/16: its text tower without head, by the formula of a pre-norm Transformer
+  siglip_text = parameters(text(vocabulary=32000, length=64, width=768, heads=12, mlp=3072, **sizes))
+  assert siglip_text == 32000 * 768 + 64 * 768 + 12 * (12 * 768 * 768 + 13 * 768) + 2 * 768
+
+
+def made(**changes):
+  net = functional(text(**TINY | changes))
+  return net, *net.init(KEY)
+
+
+def encode(net, params, mutable, tokens, call='encode'):
+  return np.asarray(net.apply(params, mutable, lambda m: getattr(m, call)(jnp.asarray(tokens)))[0])
+
+
+TOKENS = np.array([[BEGIN, 7, 8, 9, END, PAD, PAD, PAD], [BEGIN, 7, 8, 9, 10, 11, 12, END]], np.int32)
+
+
+def test_padding_is_not_seen_and_causal_tokens_do_not_see_the_future():
+  for causal in (False, True):
+    net, params, mutable = made(causal=causal, pool='last')
+    whole = encode(net, params, mutable, TOKENS)
+    assert_close(encode(net, params, mutable, TOKENS[:1, :5]), whole[:1, :5], rtol=1e-4, atol=1e-5)
+    changed = TOKENS.copy()
+    changed[1, 4] = 20
+    same = np.isclose(encode(net, params, mutable, changed)[1], whole[1], atol=1e-6).all(-1)
+    assert same.tolist() == ([True] * 4 + [False] * 4 if causal else [False] * 8)
+
+
+def test_pooling_takes_the_places_that_it_says():
+  for pool, places in (('cls', [[0], [0]]), ('last', [[4], [7]]), ('mean', [list(range(5)), list(range(8))])):
+    net, params, mutable = made(pool=pool)
+    tokens = encode(net, params, mutable, TOKENS)
+    wanted = np.stack([tokens[row, at].mean(0) for row, at in enumerate(places)])
+    assert_close(encode(net, params, mutable, TOKENS, '__call__'), wanted, rtol=1e-4, atol=1e-5)
+  for options in (dict(pool='max'), dict(pool='cls', causal=True)):
+    with pytest.raises(ValueError, match='wanted pool'):
+      text(**TINY, **options)
+
+
+def test_remat_and_scan_change_nothing():
+  net, params, mutable = made()
+  wanted = encode(net, params, mutable, TOKENS)
+  for lever in (dict(scan=True), dict(remat='dots'), dict(remat='everything', scan=True)):
+    assert_close(encode(functional(text(**TINY, **lever)), params, mutable, TOKENS), wanted, rtol=1e-4, atol=1e-5)
+
+
+# --- Masked language modelling ---------------------------------------------------------------------------------------
+
+def test_masked_words_against_its_twin():
+  logits, target = normal(0, 3, 4, 6, scale=2), np.random.default_rng(1).integers(0, 6, (3, 4))
+  hidden = np.array([[1, 1, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]], bool)
+  got, wanted = losses.masked_words(logits, target, hidden), bert_twin.masked_words(logits, target, hidden)
+  assert_close(got[0], wanted[0])
+  assert_close(got[1], wanted[1])
+  first = lambda loss: lambda x: loss(x, target, hidden)[0]
+  assert_gradient_in((0,), first(losses.masked_words), first(bert_twin.masked_words), logits)
+  assert_half_precision(first(losses.masked_words), first(bert_twin.masked_words), logits)
+  gradient = jax.grad(first(losses.masked_words))(jnp.asarray(logits))
+  assert np.all(np.asarray(gradient)[~hidden] == 0), 'what is not hidden does not count'
+  assert_close(losses.masked_words(np.zeros((1, 2, 8), np.float32), target[:1, :2], hidden[:1, :2])[0], math.log(8))
+  nothing = losses.masked_words(logits, target, np.zeros_like(hidden))
+  assert float(nothing[0]) == 0 and float(nothing[1]) == 0
+  assert_finite(first(losses.masked_words), (1e4 * logits,), (np.zeros_like(logits),))
+  with pytest.raises(ValueError, match='masked_words wants equal shapes'):
+    losses.masked_words(logits, target, hidden[:, :2])
+
+
+def test_the_mask_has_the_share_and_the_kinds_of_the_paper():
+  b, n, vocabulary = 2000, 40, 1000
+  rng = np.random.default_rng(0)
+  tokens = rng.integers(SPECIAL, vocabulary, (b, n)).astype(np.int32)
+  tokens[:, 0], tokens[:, 20] = BEGIN, END
+  hide = jax.jit(partial(token_mask, mask_ratio=0.15, vocabulary=vocabulary))
+  shown, places, hidden = map(np.asarray, hide(KEY, jnp.arange(b), tokens))
+  assert places.shape == (b, 6) and hidden.all() and not np.isin(places, (0, 20)).any()
+  assert all(len(set(row)) == 6 for row in places)
+  rows = np.arange(b)[:, None]
+  rest = np.ones((b, n), bool)
+  rest[rows, places] = False
+  assert np.array_equal(shown[rest], tokens[rest]), 'what is not chosen stays'
+  before, after = tokens[rows, places], shown[rows, places]
+  shares = (after == MASK).mean(), (after == before).mean(), ((after != MASK) & (after != before)).mean()
+  np.testing.assert_allclose(shares, (0.8, 0.1, 0.1), atol=0.015)  # 12,000 words: a deviation of 0.004
+  random = after[(after != MASK) & (after != before)]
+  assert random.min() >= SPECIAL and random.max() > 950 and len(set(random.tolist())) > 500
+  counts = np.bincount(places.reshape(-1), minlength=n)[np.r_[1:20, 21:40]]
+  assert abs(counts / counts.mean() - 1).max() < 0.25, 'every place as often'
+  again = hide(KEY, jnp.arange(b)[::-1], tokens[::-1])
+  assert np.array_equal(np.asarray(again[0])[::-1], shown), 'a function of key and index'
+  assert (np.asarray(hide(jax.random.key(1), jnp.arange(b), tokens)[1]) != places).any()
+
+
+def test_a_text_with_fewer_words_than_places_has_all_of_them_hidden():
+  tokens = np.array([[BEGIN, 9, END, PAD, PAD, PAD, PAD, PAD]], np.int32)
+  shown, places, hidden = map(np.asarray, token_mask(KEY, jnp.arange(1), jnp.asarray(tokens), 0.5, 20))
+  assert hidden.sum() == 1 and places[hidden].tolist() == [1] and np.array_equal(shown[0, 2:], tokens[0, 2:])
+  for ratio in (0.0, 1.0):
+    with pytest.raises(ValueError, match='mask_ratio'):
+      token_mask(KEY, jnp.arange(1), tokens, ratio, 20)
+
+
+def test_bert_learns_more_than_the_frequencies_of_words(tmp_path):
+  """Every sequence repeats one letter: the others tell the hidden one, the frequencies alone tell nothing."""
+  (tmp_path / 'letters.txt').write_text(''.join(letter * 11 for letter in 'abcdefghij' * 10))
+  source = text_source(path=str(tmp_path / 'letters.txt'), tokenizer='bytes', length=12)
+  objective = bert(text(vocabulary=260, length=12, width=32, depth=1, heads=2, mlp=64), mask_ratio=0.15)
+  params, memory = objective.init(KEY)
+  tx = optax.adam(1e-2)
+  optimizer = tx.init(params)
+
+  @jax.jit
+  def step(params, optimizer, batch, key):
+    (loss, _), gradient = jax.value_and_grad(objective.loss, has_aux=True)(params, memory, batch, key, 0)
+    updates, optimizer = tx.update(gradient, optimizer)
+    return optax.apply_updates(params, updates), optimizer, loss
+
+  for i in range(60):
+    batch = source.batch(np.random.default_rng(i).integers(0, len(source), 32))
+    params, optimizer, loss = step(params, optimizer, batch, jax.random.key(i))
+  assert float(loss) < 0.5 < math.log(10), 'ten letters, all as frequent'
+
+
+# --- Matching images and texts ---------------------------------------------------------------------------------------
+
+IMAGES = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
+PAIRS = {'image': normal(0, 4, 8, 8, 1) % 1, 'tokens': np.array(
+    [[BEGIN, 5 + i, 6 + i, END, PAD, PAD, PAD, PAD] for i in range(4)], np.int32)}
+
+
+def test_losses_are_those_of_the_towers_at_the_first_temperature():
+  for method, loss in ((partial(clip, temperature=0.07), partial(losses.clip, scale=1 / 0.07)),
+                       (partial(siglip, temperature=0.1, bias=-10.0), partial(losses.siglip, scale=10.0, bias=-10.0))):
+    objective = method(IMAGES, text=text(**TINY, pool='last'), dim=6)
+    params, memory = objective.init(KEY)
+    image, words = (tower(params, memory, PAIRS[key]) for tower, key in zip(objective.towers, PAIRS, strict=True))
+    np.testing.assert_allclose(np.linalg.norm(image, axis=1), 1, rtol=1e-5)
+    value, (_, metrics) = objective.loss(params, memory, PAIRS, KEY, 0)
+    assert_close(value, loss(image, words), rtol=1e-4)
+    assert_close(metrics['temperature'], 0.1 if 'bias' in params else 0.07)
+    assert objective.encode(params, memory, PAIRS['image']).shape == (4, 16), 'the backbone, not its projection'
+    chunked = method(IMAGES, text=text(**TINY, pool='last'), dim=6, chunk=2)
+    assert_close(chunked.loss(params, memory, PAIRS, KEY, 0)[0], value, rtol=1e-5)
+
+
+def test_the_scale_of_clip_stays_below_100():
+  objective = clip(IMAGES, text=text(**TINY, pool='last'), dim=6, temperature=0.07)
+  params, memory = objective.init(KEY)
+  for before, after in ((math.log(1e3), math.log(100)), (1.0, 1.0)):
+    updated, _ = objective.update(params | {'log_scale': jnp.float32(before)}, memory, {}, 0)
+    assert_close(updated['log_scale'], after)
+
+
+def test_zero_shot_takes_the_nearest_mean_of_templates():
+  vectors = np.array([[1, 0, 0], [0.6, 0.8, 0], [0, 0, 1], [0, 0, 1]], np.float32)  # 2 classes x 2 templates
+  prompts = np.arange(4, dtype=np.int32).reshape(2, 2, 1)
+  embed = jax.tree_util.Partial(lambda table, tokens: table[tokens[:, 0]], jnp.asarray(vectors))
+  features = np.array([[5, 1, 0], [0, 1, 0.3], [0.1, 0, 9], [0, 0, 1]], np.float32)
+  assert zero_shot(features, np.array([0, 0, 1, 0]), embed, prompts) == 0.75
