@@ -2,6 +2,7 @@
 
 Every vocabulary begins with the same four tokens, whatever numbers a tokeniser's file gives them.
 """
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -143,9 +144,10 @@ def packed(texts: Sequence[str], by: Tokenizer, length: int) -> np.ndarray:
   """
   if length < 2:
     raise ValueError(f'packed sequences want a length of at least 2, got {length}')
-  parts = []
-  for text in texts:
-    parts += [*by.encode(text.splitlines(keepends=True)), np.array([END])]
+  lines = [text.splitlines(keepends=True) for text in texts]
+  ids, parts = iter(by.encode([line for each in lines for line in each])), []
+  for each in lines:
+    parts += [*itertools.islice(ids, len(each)), np.array([END])]
   stream = np.concatenate(parts).astype(_smallest(by)) if parts else np.empty(0, np.int32)
   if (n := len(stream) // (length - 1)) < 1:
     raise ValueError(f'{len(stream)} tokens make no sequence of {length}; wanted at least {length - 1}')
