@@ -1,4 +1,5 @@
-"""What semi-supervised methods share: a classifier, one pass for all views, and moving averages to evaluate with."""
+"""What semi-supervised methods share: a classifier, one pass for all views, moving averages to evaluate with; ramps,
+thresholds, alignment, mixtures and rotations."""
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
@@ -7,9 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pretrain import losses
 from pretrain.models.functional import Net, functional
 from pretrain.models.heads import Classifier
 from pretrain.objective import ema
+from pretrain.queue import enqueue
 
 
 def classifier(backbone: Callable, classes: int) -> Net:
@@ -32,7 +35,12 @@ def classify(net: Net, params, statistics, images, key=None):
   """
   x = jnp.concatenate(images)
   logits, statistics = net.apply(params, statistics, lambda m: m.head(m.backbone(x, train=True, key=key)))
-  return jnp.split(logits, list(accumulate(len(i) for i in images))[:-1]), statistics
+  return divided(logits, images), statistics
+
+
+def divided(rows, like):
+  """Rows [n, ...] cut into pieces as long as each of `like`."""
+  return jnp.split(rows, list(accumulate(len(x) for x in like))[:-1])
 
 
 def averaged(net: Net, momentum: Callable, *, own: Callable = dict, couples_batch: bool = False) -> dict[str, Any]:
@@ -67,3 +75,55 @@ def averaged(net: Net, momentum: Callable, *, own: Callable = dict, couples_batc
 
   return dict(init=init, update=update, encode=encode, predict=predict,
               couples_batch=couples_batch or net.couples_batch)
+
+
+def check_threshold(method: str, **thresholds: float) -> None:
+  """Raises ValueError for the first of the named thresholds, each a probability, that is not in [0, 1]."""
+  for name, value in thresholds.items():
+    if not 0 <= value <= 1:
+      raise ValueError(f'{method} wants {name} in [0, 1], got {value}; nearest: {int(value > 1)}')
+
+
+def sigmoid_ramp(value: float, steps: int) -> Callable:
+  """value exp(-5 (1 - step / steps)^2), `value` from `steps` on: a function of the step (arXiv:1610.02242v3, 2.1)."""
+  return lambda step: value * jnp.exp(-5 * jnp.square(1 - jnp.clip(step / max(1, steps), 0., 1.)))
+
+
+def aligned(probabilities, window, step):
+  """Probabilities f32[u, k] whose mean over the last batches is made uniform, and these means with that of this batch.
+
+  Args:
+    window: f32[n, k], the means of the last n batches, rows of zeros before; for n = 0 nothing is aligned.
+    step: places this batch.
+  """
+  if not len(window):
+    return probabilities, window
+  window = enqueue(window, jnp.mean(probabilities, 0, keepdims=True), step)
+  average = jnp.sum(window, 0) / jnp.sum(window)
+  return losses.align(probabilities, jnp.full_like(average, 1 / len(average)), average), window
+
+
+def mix(key, images, targets, alpha: float):
+  """MixUp of all images with each other, and of their targets, more of themselves than of the other.
+
+  arXiv:1905.02249v2, section 3.3 and algorithm 1, lines 10 to 13; a share for each pair, as in the authors' code.
+
+  Args:
+    images, targets: [n, h, w, c], f32[n, k].
+    alpha: of the Beta distribution of the shares.
+  """
+  order_key, share_key = jax.random.split(key)
+  order = jax.random.permutation(order_key, len(images))
+  share = jax.random.beta(share_key, alpha, alpha, (len(images),))
+  share = jnp.maximum(share, 1 - share)
+  return losses.mixup(images, order, share), losses.mixup(targets, order, share)
+
+
+def rotations(images):
+  """Square images [n, h, h, c] -> [n, 4, h, h, c], turned by 0, 1, 2 and 3 quarters, anticlockwise.
+
+  Raises ValueError unless they are square.
+  """
+  if images.shape[1] != images.shape[2]:
+    raise ValueError(f'rotations want square images, got {images.shape[1]} x {images.shape[2]}')
+  return jnp.stack([jnp.rot90(images, turns, (1, 2)) for turns in range(4)], 1)

@@ -4,20 +4,33 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from pretrain import losses
 from pretrain.models.resnet import resnet
 from pretrain.models.vit import vit
+from pretrain.objective import ema
 from pretrain.objectives.adamatch import adamatch
+from pretrain.objectives.comatch import comatch
+from pretrain.objectives.dash import dash
 from pretrain.objectives.fixmatch import fixmatch
 from pretrain.objectives.flexmatch import flexmatch
 from pretrain.objectives.freematch import freematch
+from pretrain.objectives.fst import fst
 from pretrain.objectives.mean_teacher import mean_teacher
+from pretrain.objectives.mixmatch import mixmatch
+from pretrain.objectives.pi_model import pi_model
 from pretrain.objectives.pseudo_label import pseudo_label
+from pretrain.objectives.self_mpl import self_mpl
+from pretrain.objectives.shrinkmatch import shrinkmatch
 from pretrain.objectives.softmatch import softmatch
-from pretrain.semi_supervised import classifier, classify
+from pretrain.objectives.uda import uda
+from pretrain.objectives.vat import vat
+from pretrain.semi_supervised import aligned, classifier, classify, mix, rotations
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
 from tests.checks import assert_close, normal
+from tests.reference import numeric
+from tests.reference import self_mpl as self_mpl_twin
 
 BACKBONE = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
 B, U, K, EXAMPLES, KEY = 4, 8, 3, 20, jax.random.key(0)
@@ -33,6 +46,7 @@ def batch(seed: int):
   rng = np.random.default_rng(seed)
   images = {name: jnp.asarray(rng.uniform(size=(n, 8, 8, 1)), jnp.float32)
             for name, n in (('image', B), ('image_strong', B), ('weak', U), ('strong', U))}
+  images['strongs'] = jnp.stack([images['strong'], images['weak'][::-1]], 1)
   return images | {'label': jnp.asarray(rng.integers(0, K, B)), 'index': jnp.asarray(rng.permutation(EXAMPLES)[:U])}
 
 
@@ -132,7 +146,284 @@ def test_adamatch_with_equal_averages_and_certain_labels_is_fixmatch():
   assert metrics['use_ratio'] == terms['use_ratio'] < 1
 
 
+def test_consistency_is_zero_where_nothing_is_changed():
+  """Pi-model of two equal views, VAT without a perturbation, MixMatch that mixes nothing."""
+  images = batch(0)
+  same = images | {'image_strong': images['image'], 'strong': images['weak']}
+  made = pi_model(BACKBONE, classes=K, unlabeled_weight=5., ramp_steps=0, ema_momentum=0.)
+  terms = lambda made, batch: made.loss(*made.init(KEY), batch, KEY, 9)[1][1]
+  assert float(terms(made, same)['consistency']) == 0 < float(terms(made, images)['consistency'])
+  for epsilon, zero in ((0., True), (1., False)):
+    made = vat(BACKBONE, classes=K, epsilon=epsilon, iterations=1, unlabeled_weight=1., entropy_weight=0.,
+               ema_momentum=0.)
+    assert (abs(float(terms(made, images)['consistency'])) < 1e-7) == zero
+  made = mixmatch(BACKBONE, classes=K, temperature=1., alpha=1e-4, unlabeled_weight=1., ramp_steps=1, ema_momentum=0.)
+  one = images | {'strongs': images['weak'][:, None]}
+  assert float(terms(made, one)['consistency']) < 1e-7 < float(terms(made, images)['consistency'])
+  (labeled,), _ = classify(classifier(BACKBONE, K), made.init(KEY)[0], {}, [images['image']])
+  assert_close(terms(made, one)['supervised'], losses.cross_entropy(labeled, images['label']).mean())
+
+
+def test_shrinkmatch_without_rivals_to_remove_is_softly_labeled_fixmatch():
+  """At threshold 0 every example is certain; what is left is UDA without sharpening, but for a constant."""
+  made = shrinkmatch(BACKBONE, classes=K, hidden=(8,), threshold=0., momentum=0.9, window=0, unlabeled_weight=1.5,
+                     ema_momentum=0.9)
+  params, memory = made.init(KEY)
+  _, (carry, metrics) = made.loss(params, memory, batch(0), KEY, 0)
+  assert float(metrics['shrunk']) == 0 and float(metrics['use_ratio']) == 1 == float(carry['certain'])
+  other = uda(BACKBONE, classes=K, threshold=0., temperature=1., unlabeled_weight=1.5, ema_momentum=0.9)
+  got, wanted = (jax.grad(lambda p, f=f, m=m: f.loss(p, m, batch(0), KEY, 0)[0])(p)['head'] for f, p, m in (
+    (made, params, memory), (other, {n: params[n] for n in ('backbone', 'head')}, other.init(KEY)[1])))
+  jax.tree.map(lambda a, b: assert_close(a, b, rtol=1e-4), got, wanted)
+
+
+def fst_of(**changes):
+  return fst(BACKBONE, **dict(classes=K, variant='deep', virtual=1, rate=0.1, threshold=0.35, unlabeled_weight=1.,
+                              momentum=0.7) | changes)
+
+
+def test_fst_without_virtual_steps_is_a_mean_teacher_that_is_updated_first():
+  made = fst_of(rate=0.)
+  params, memory = steps(fst_of(), 2)
+  teacher = ema(memory['ema'], params, 0.7)
+  _, (carry, metrics) = made.loss(params, memory, batch(1), KEY, 2)
+  equal(carry['teacher'], teacher)
+  after, new = made.update(params, memory, carry, 2)
+  equal(after, params)
+  equal(new['ema'], teacher)
+  net = classifier(BACKBONE, K)
+  z = [classify(net, p, memory['statistics'], [batch(1)[name]])[0][0] for p, name in (
+    (params, 'image'), (teacher, 'weak'), (params, 'strong'))]
+  assert_close(metrics['consistency'], losses.fst(z[0], batch(1)['label'], z[1], z[2], 0.35, 1.)[1]['consistency'])
+
+
+def test_fst_looks_deep_by_steps_and_wide_by_students():
+  params, memory = steps(fst_of(), 2)
+  net, images = classifier(BACKBONE, K), batch(1)
+
+  def loss(student, teacher, images):
+    z = [classify(net, p, memory['statistics'], [images[name]])[0][0] for p, name in (
+      (student, 'image'), (teacher, 'weak'), (student, 'strong'))]
+    return losses.fst(z[0], images['label'], z[1], z[2], 0.35, 1.)[0]
+
+  def step(student, teacher, images):
+    return jax.tree.map(lambda p, g: p - 0.1 * g, student, jax.grad(loss)(student, teacher, images))
+
+  student, teacher = params, memory['ema']
+  for _ in range(2):
+    student = step(student, teacher, images)
+    teacher = ema(teacher, student, 0.7)
+  carried = lambda **kwargs: fst_of(**kwargs).loss(params, memory, images, KEY, 2)[1][0]['teacher']
+  close = lambda a, b: jax.tree.map(lambda x, y: assert_close(x, y, atol=1e-6), a, b)
+  close(carried(virtual=2), teacher)
+  parts = [step(params, memory['ema'], jax.tree.map(lambda x, i=i: x[i::2], images)) for i in range(2)]
+  close(carried(variant='wide', virtual=2), ema(memory['ema'], jax.tree.map(lambda a, b: (a + b) / 2, *parts), 0.7))
+  close(carried(variant='wide'), carried())
+  with pytest.raises(ValueError, match='virtual=3 to divide the batch, got 4'):
+    carried(variant='wide', virtual=3)
+
+
+# --- Self Meta Pseudo Labels: the gradient of the real two-step objective --------------------------------------------
+
+class Tanh(nnx.Module):
+  """Images of 2 x 2 pixels -> tanh of a linear layer of width 3."""
+
+  width = 3
+
+  def __init__(self, rngs):
+    self.linear = nnx.Linear(4, 3, rngs=rngs)
+
+  def __call__(self, images, train=False, key=None):
+    del train, key
+    return jnp.tanh(self.linear(images.reshape(len(images), -1)))
+
+
+def self_mpl_point(second_order: bool, **changes):
+  """The objective, parameters, memory, a batch, and parameters and images as the twin has them."""
+  made = self_mpl(Tanh, **dict(classes=K, rate=0.7, second_order=second_order, threshold=0., unlabeled_weight=0.,
+                               ramp_steps=1, ema_momentum=0.9) | changes)
+  params, memory = made.init(KEY)
+  leaves, tree = jax.tree.flatten(params)
+  params = jax.tree.unflatten(tree, [normal(40 + i, *x.shape) for i, x in enumerate(leaves)])
+  images = {name: normal(50 + i, n, 2, 2, 1) for i, (name, n) in enumerate((('image', B), ('weak', U), ('strong', U)))}
+  net = dict(zip(self_mpl_twin.NAMES, flatly(params), strict=True))
+  x, weak, strong = (images[name].reshape(-1, 4).astype(np.float64) for name in ('image', 'weak', 'strong'))
+  label = np.arange(B) % K
+  return made, params, memory, images | {'label': label}, net, (weak, strong, x, label)
+
+
+def flatly(params):
+  linear, head = params['backbone']['linear'], params['head']['linear']
+  return [np.asarray(x, np.float64) for x in (linear['kernel'], linear['bias'], head['kernel'], head['bias'])]
+
+
+def difference(function, net):
+  """Finite differences of a function of the twin's network, in the order of its names."""
+  return [numeric.gradient(lambda x, name=name: function(net | {name: x}), net[name]) for name in self_mpl_twin.NAMES]
+
+
+def test_self_mpl_exact_gradient_is_that_of_the_two_step_objective():
+  made, params, memory, images, net, data = self_mpl_point(True)
+  value, grads = jax.value_and_grad(lambda p: made.loss(p, memory, images, KEY, 0)[0])(params)
+  assert_close(value, self_mpl_twin.two_steps(net, *data, 0.7))
+  for got, wanted in zip(flatly(grads), difference(lambda net: self_mpl_twin.two_steps(net, *data, 0.7), net),
+                         strict=True):
+    assert np.abs(wanted).max() > 1e-3
+    assert_close(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+  # without the second derivatives, that is at theta' alone, it is another
+  after = self_mpl_twin.stepped(net, self_mpl_twin.softmax(self_mpl_twin.logits(net, data[0])), data[1], 0.7)
+  first = difference(lambda net: self_mpl_twin.labeled_loss(net, *data[2:]), after)
+  assert max(np.abs(a - b).max() for a, b in zip(flatly(grads), first, strict=True)) > 1e-2
+
+
+def test_self_mpl_published_approximation_and_its_two_updates():
+  made, params, memory, images, net, data = self_mpl_point(False)
+  (value, (carry, metrics)), grads = jax.value_and_grad(lambda p: made.loss(p, memory, images, KEY, 0),
+                                                        has_aux=True)(params)
+  second, after = self_mpl_twin.approximation(net, *data, 0.7)
+  assert_close(value, second(after))
+  fell = self_mpl_twin.labeled_loss(net, *data[2:]) - self_mpl_twin.labeled_loss(after, *data[2:])
+  assert_close(metrics['fell'], fell)
+  assert abs(fell) > 1e-2
+  for got, wanted in zip(flatly(grads), difference(second, after), strict=True):
+    assert_close(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+  moved, new = made.update(jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), memory, carry, 0)
+  for got, name, g in zip(flatly(moved), self_mpl_twin.NAMES, flatly(grads), strict=True):
+    assert_close(got, after[name] - 0.1 * g, atol=1e-5)
+  jax.tree.map(lambda a, p, m: assert_close(a, 0.9 * np.asarray(p) + 0.1 * m, atol=1e-6), new['ema'], memory['ema'],
+               moved)
+  # what the labeled loss falls by is, to first order, the rate times the product of the two gradients
+  made, *point = self_mpl_point(False, rate=1e-3)
+  fell = made.loss(params, memory, images, KEY, 0)[1][1]['fell']
+  pseudo = np.eye(K)[self_mpl_twin.logits(net, data[0]).argmax(1)]
+  one = self_mpl_twin.stepped(net, pseudo, data[1], 1.)
+  product = sum(np.sum((net[name] - one[name]) * g) for name, g in zip(
+    self_mpl_twin.NAMES, difference(lambda net: self_mpl_twin.labeled_loss(net, *data[2:]), net), strict=True))
+  assert_close(fell / 1e-3, product, rtol=2e-2)
+
+
+@pytest.mark.parametrize('second_order', [False, True])
+def test_self_mpl_without_a_first_step_is_the_supervised_update(second_order):
+  made, params, memory, images, net, data = self_mpl_point(second_order, rate=0.)
+  value, grads = jax.value_and_grad(lambda p: made.loss(p, memory, images, KEY, 0)[0])(params)
+  assert_close(value, self_mpl_twin.labeled_loss(net, *data[2:]))
+  for got, wanted in zip(flatly(grads), difference(lambda net: self_mpl_twin.labeled_loss(net, *data[2:]), net),
+                         strict=True):
+    assert_close(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
 # --- From step to step ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(('build', 'changes'), [
+  (fixmatch, {}), (uda, dict(temperature=0.4)), (flexmatch, dict(examples=9)),
+  (adamatch, dict(labeled_momentum=0.9, window=2, steps=9)),
+  (shrinkmatch, dict(hidden=(8,), momentum=0.9, window=2)),
+  (comatch, dict(hidden=(8,), dim=4, edge_threshold=0.8, temperature=0.2, smoothing=0.9, queue=24, window=2,
+                 contrast_weight=1.)),
+  (self_mpl, dict(rate=0.1, second_order=False, ramp_steps=1)),
+], ids=lambda x: getattr(x, '__name__', ''))
+@pytest.mark.parametrize(('threshold', 'near'), [(-0.1, 0), (95., 1), (float('nan'), 0)])
+def test_thresholds_that_are_no_probability_are_refused(build, changes, threshold, near):
+  with pytest.raises(ValueError, match=rf'{build.__name__} wants threshold in \[0, 1\], got .*; nearest: {near}'):
+    build(BACKBONE, classes=K, threshold=threshold, unlabeled_weight=1., ema_momentum=0.9, **changes)
+
+
+def test_other_thresholds_and_settings_that_are_refused():
+  with pytest.raises(ValueError, match=r'comatch wants edge_threshold in \[0, 1\], got 8'):
+    comatch(BACKBONE, classes=K, hidden=(8,), dim=4, threshold=0.9, edge_threshold=8., temperature=0.2, smoothing=0.9,
+            queue=24, window=2, unlabeled_weight=1., contrast_weight=1., ema_momentum=0.9)
+  with pytest.raises(ValueError, match=r'fst wants threshold in \[0, 1\]'):
+    fst_of(threshold=2.)
+  with pytest.raises(ValueError, match='fst wants virtual >= 1, got 0'):
+    fst_of(virtual=0)
+  settings = dict(classes=K, constant=1.0001, base=1.27, lowest=0.05, every_steps=2, warmup_steps=4, estimate_steps=2,
+                  temperature=0.5, unlabeled_weight=1., ema_momentum=0.9)
+  for wrong, words in ((dict(base=0.5), 'base >= 1'), (dict(estimate_steps=9), 'estimate_steps <= warmup_steps')):
+    with pytest.raises(ValueError, match=words):
+      dash(BACKBONE, **settings | wrong)
+
+
+def test_dash_warms_up_on_labels_then_starts_from_their_loss():
+  made = dash(BACKBONE, classes=K, constant=1.0001, base=2., lowest=0.05, every_steps=3, warmup_steps=4,
+              estimate_steps=2, temperature=0.5, unlabeled_weight=1., ema_momentum=0.9)
+  params, memory = made.init(KEY)
+  labeled, thresholds = [], []
+  for at in range(12):
+    value, (carry, metrics) = made.loss(params, memory, batch(at), KEY, at)
+    assert (float(value) == float(metrics['supervised'])) == (at < 4 or float(metrics['use_ratio']) == 0)
+    _, memory = made.update(params, memory, carry, at)
+    labeled.append(float(metrics['supervised']))
+    thresholds.append(float(metrics['threshold']))
+  start = (labeled[2] + labeled[3]) / 2
+  assert_close(memory['start'], start)
+  assert_close(thresholds[4:], 1.0001 * start / 2.0 ** (np.arange(8) // 3))
+
+
+def test_alignment_over_a_window_of_batches():
+  p = jax.nn.softmax(normal(0, 3, U, K))
+  none, kept = aligned(p[0], jnp.zeros((0, K)), 0)
+  equal(none, p[0])
+  window = jnp.zeros((2, K))
+  for at in range(3):
+    got, window = aligned(p[at], window, at)
+    average = np.mean([p[i].mean(0) for i in range(max(0, at - 1), at + 1)], 0)
+    wanted = p[at] / average
+    assert_close(got, wanted / wanted.sum(-1, keepdims=True), rtol=1e-4)
+  assert kept.shape == (0, K)
+
+
+def test_mixup_of_images_and_labels_uses_the_same_shares_and_partners():
+  images = jnp.asarray(np.eye(64, dtype=np.float32).reshape(64, 8, 8, 1))  # a row tells which images are in it
+  mixed, targets = mix(KEY, images, jnp.eye(64), 0.75)
+  assert_close(mixed.reshape(64, 64), targets)
+  shares = np.diagonal(targets)
+  assert np.all(shares >= 0.5) and len(set(shares.tolist())) > 50
+  assert_close(np.asarray(targets).sum(0), np.asarray(shares) + np.asarray(targets).sum(0) - shares)
+  assert np.all((np.asarray(targets) > 0).sum(1) <= 2) and np.all((np.asarray(targets) > 0).sum(0) <= 64)
+  assert_close(np.asarray(targets).sum(1), np.ones(64))
+
+
+def test_comatch_smooths_from_when_its_memory_is_full_and_keeps_the_last_batches():
+  n = B + U
+  made = comatch(BACKBONE, classes=K, hidden=(8,), dim=4, threshold=0.4, edge_threshold=0.3, temperature=0.2,
+                 smoothing=0.1, queue=2 * n, window=0, unlabeled_weight=1., contrast_weight=1., ema_momentum=0.9)
+  params, memory = made.init(KEY)
+  seen = []
+  for at in range(3):
+    other = memory | {'p': memory['p'][::-1]}
+    values = [float(made.loss(params, m, batch(at), KEY, at)[0]) for m in (memory, other)]
+    assert (values[0] == values[1]) == (at < 2), 'the memory is used before it is full, or not then'
+    _, (carry, _) = made.loss(params, memory, batch(at), KEY, at)
+    seen.append(carry['new'])
+    _, memory = made.update(params, memory, carry, at)
+    assert set(memory) == {'statistics', 'ema', 'ema_statistics', 'window', 'z', 'p'}
+  for name in ('z', 'p'):
+    equal(memory[name], np.concatenate([seen[2][name], seen[1][name]]))
+  assert_close(memory['p'][U:n], np.eye(K)[batch(2)['label']])
+  assert_close(np.linalg.norm(memory['z'], axis=1), np.ones(2 * n))
+
+
+def test_rotations_are_quarter_turns_of_square_images():
+  images = normal(0, 2, 3, 3, 1)
+  got = rotations(images)
+  for turns in range(4):
+    equal(got[:, turns], np.stack([np.rot90(image, turns) for image in images]))
+  with pytest.raises(ValueError, match='square images, got 3 x 2'):
+    rotations(images[:, :, :2])
+
+
+def test_views_give_several_strong_views_if_asked_and_the_rest_stays():
+  rng = np.random.default_rng(1)
+  stream = {'image': rng.integers(0, 256, (6, 8, 8, 1), np.uint8), 'index': np.arange(6), 'epoch': np.zeros(6, int)}
+  both = {'labeled': stream | {'label': np.arange(6)}, 'unlabeled': stream}
+  plain, one, three = (fixmatch_views(strongs=n)(both, KEY) for n in (0, 1, 3))
+  assert set(plain) - set(one) == {'strong'} and set(one) - set(plain) == {'strongs'}
+  equal(one['strongs'][:, 0], plain['strong'])
+  assert three['strongs'].shape == (6, 3, 8, 8, 1)
+  for i in range(3):
+    assert np.abs(three['strongs'][:, i] - three['strongs'][:, (i + 1) % 3]).max() > 0.1
+  for name in ('image', 'label', 'index'):
+    equal(three[name], plain[name])
 
 def test_flexmatch_remembers_the_last_confident_class_of_each_example():
   net, images = classifier(BACKBONE, K), batch(0)

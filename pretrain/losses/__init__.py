@@ -3,6 +3,18 @@
 Nothing here knows parameters, devices or steps. Inputs of any float dtype; sums and logarithms are taken in float32.
 """
 from pretrain.losses.basic import cross_entropy, normalize, same_shape, soft_cross_entropy
+from pretrain.losses.consistency import (
+  comatch,
+  mixmatch,
+  mixup,
+  pi_model,
+  remixmatch,
+  s4l,
+  sharpen,
+  smoothed,
+  vat,
+  virtual_adversarial,
+)
 from pretrain.losses.contrastive import (
   barlow_twins,
   clip,
@@ -24,14 +36,19 @@ from pretrain.losses.semi_supervised import (
   adamatch,
   align,
   confident,
+  dash,
+  dash_threshold,
   fairness,
   fixmatch,
   flexmatch,
   flexmatch_thresholds,
   freematch,
   freematch_statistics,
+  fst,
   mean_teacher,
   pseudo_label,
+  shrinkmatch,
+  shrunk_space,
   softmatch,
   softmatch_statistics,
   truncated_gaussian,

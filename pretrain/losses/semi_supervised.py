@@ -25,14 +25,22 @@ def confident(weak, threshold):
     threshold: in [0, 1]; a number, or f32[u].
   Returns:
     pseudo int[u], use bool[u]: True where the highest probability reaches the threshold.
+  Raises:
+    ValueError: neither one threshold nor one for each example.
   """
+  if jnp.ndim(threshold):
+    same_shape('confident', threshold=jnp.shape(threshold), examples=weak.shape[:1])
   probabilities = probabilities_of(weak)
   return probabilities.argmax(-1), probabilities.max(-1) >= threshold
 
 
 def total(labeled, label, consistency, unlabeled_weight, **metrics):
   """The labeled cross-entropy plus the weighted consistency f32[], and both with the other metrics."""
-  supervised = jnp.mean(cross_entropy(labeled, label))
+  return combined(jnp.mean(cross_entropy(labeled, label)), consistency, unlabeled_weight, **metrics)
+
+
+def combined(supervised, consistency, unlabeled_weight, **metrics):
+  """`total` of the labeled loss f32[] itself."""
   return supervised + unlabeled_weight * consistency, {'supervised': supervised, 'consistency': consistency} | metrics
 
 
@@ -41,6 +49,21 @@ def weighted(labeled, label, strong, pseudo, weight, unlabeled_weight):
   weight = weight.astype(f32)
   consistency = jnp.mean(cross_entropy(strong, pseudo) * weight)
   return total(labeled, label, consistency, unlabeled_weight, use_ratio=jnp.mean(weight))
+
+
+def softly_weighted(labeled, label, strong, target, weight, unlabeled_weight, **metrics):
+  """`weighted` with probabilities [u, k] as targets, which no gradient flows back from."""
+  weight = weight.astype(f32)
+  consistency = jnp.mean(soft_cross_entropy(jax.lax.stop_gradient(target), strong) * weight)
+  return total(labeled, label, consistency, unlabeled_weight, use_ratio=jnp.mean(weight), **metrics)
+
+
+def divergence(target, logits):
+  """KL(softmax(target) || softmax(logits)) f32[u] of logits [u, k]; no gradient to the target."""
+  same_shape('divergence', target=target.shape, logits=logits.shape)
+  target = jax.lax.stop_gradient(target).astype(f32)
+  p = jax.nn.softmax(target)
+  return soft_cross_entropy(p, logits) - soft_cross_entropy(p, target)
 
 
 def fixmatch(labeled, label, weak, strong, threshold, unlabeled_weight):
@@ -111,10 +134,8 @@ def uda(labeled, label, weak, strong, threshold, temperature, unlabeled_weight):
   """
   same_shape('uda', weak=weak.shape, strong=strong.shape)
   _, use = confident(weak, threshold)
-  sharpened = jax.lax.stop_gradient(weak).astype(f32) / temperature
-  target = jax.nn.softmax(sharpened)
-  divergence = soft_cross_entropy(target, strong) - soft_cross_entropy(target, sharpened)
-  return total(labeled, label, jnp.mean(divergence * use), unlabeled_weight, use_ratio=jnp.mean(use.astype(f32)))
+  each = divergence(weak.astype(f32) / temperature, strong)
+  return total(labeled, label, jnp.mean(each * use), unlabeled_weight, use_ratio=jnp.mean(use.astype(f32)))
 
 
 def flexmatch_thresholds(selected, classes, threshold):
@@ -138,8 +159,10 @@ def flexmatch_thresholds(selected, classes, threshold):
 def flexmatch(labeled, label, weak, strong, thresholds, unlabeled_weight):
   """FixMatch with a threshold for each class, f32[k], that of the pseudo-label: arXiv:2110.08263v3, section 3.1.
 
-  Args and returns as `fixmatch`. Deviation: >= the threshold as in the authors' code, where the paper has >.
+  Args, returns and errors as `fixmatch`. Deviation: >= the threshold as in the authors' code, where the paper has >.
   """
+  same_shape('flexmatch', weak=weak.shape, strong=strong.shape)
+  same_shape('flexmatch', thresholds=jnp.shape(thresholds), classes=weak.shape[-1:])
   pseudo, _ = confident(weak, 0.)
   return fixmatch(labeled, label, weak, strong, thresholds[pseudo], unlabeled_weight)
 
@@ -298,3 +321,109 @@ def adamatch(labeled, labeled_strong, label, weak, strong, threshold, labeled_av
   both, twice = jnp.concatenate([labeled, labeled_strong]), jnp.concatenate([label, label])
   value, metrics = weighted(both, twice, strong, aligned.argmax(-1), aligned.max(-1) >= relative, unlabeled_weight)
   return value, metrics | {'relative_threshold': relative}
+
+
+def dash_threshold(start, step, constant, base, lowest, every_steps):
+  """Dash's threshold of the losses: constant base^-i start, and not below `lowest`, where i counts `every_steps`.
+
+  arXiv:2109.00650v1, algorithm 1 (C gamma^-(t-1) rho^); steps and the lowest value as in the authors' code.
+
+  Args:
+    start: rho^, f32[] nats, the labeled loss after warming up.
+    step: since then, i32[]; before it the first threshold stays.
+    constant, base: C > 1 and gamma > 1.
+    lowest: nats.
+    every_steps: after how many steps the threshold falls again.
+  Returns:
+    f32[] nats.
+  """
+  times = jnp.maximum(step, 0) // every_steps
+  return jnp.maximum(constant * jnp.power(f32(base), -times.astype(f32)) * start, lowest)
+
+
+def dash(labeled, label, weak, strong, threshold, temperature, hard, unlabeled_weight):
+  """FixMatch that selects by the loss of the pseudo-label in the weak view, with soft targets at first.
+
+  arXiv:2109.00650v1, section 3 and its implementation details. Deviation: the mean over all u examples; the authors'
+  code averages over those used and multiplies by 0.9.
+
+  Args:
+    labeled, label, weak, strong: as `fixmatch`.
+    threshold: rho_t, nats: used are losses up to it.
+    temperature: of the soft targets.
+    hard: bool[], whether pseudo-labels are targets instead.
+    unlabeled_weight: >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'use_ratio'}.
+  """
+  same_shape('dash', weak=weak.shape, strong=strong.shape)
+  pseudo, _ = confident(weak, 0.)
+  weak = jax.lax.stop_gradient(weak).astype(f32)
+  use = cross_entropy(weak, pseudo) <= threshold
+  target = jnp.where(hard, jax.nn.one_hot(pseudo, weak.shape[-1]), jax.nn.softmax(weak / temperature))
+  return softly_weighted(labeled, label, strong, target, use, unlabeled_weight)
+
+
+def shrunk_space(probabilities, threshold):
+  """The classes that stay when the most probable ones after the first go, as few as make the first one confident.
+
+  arXiv:2308.06777v1, section 3.2; at least one class goes and one other stays, as in the authors' code.
+
+  Args:
+    probabilities: f32[u, k].
+    threshold: tau in [0, 1], for p_first / (p_first + those that stay).
+  Returns:
+    kept bool[u, k], and reached bool[u]: whether that makes it confident.
+  """
+  order = jnp.argsort(-probabilities, axis=-1)
+  ranked = jnp.take_along_axis(probabilities, order, -1)
+  stay = jnp.cumsum(ranked[:, ::-1], -1)[:, ::-1]  # [u, k]: the sum from a rank on
+  enough = (ranked[:, :1] / (ranked[:, :1] + stay) >= threshold).at[:, :2].set(False)
+  rank = jnp.argsort(order, axis=-1)
+  return (rank == 0) | (rank >= jnp.argmax(enough, -1)[:, None]), jnp.any(enough, -1)
+
+
+def shrinkmatch(labeled, label, probabilities, strong, auxiliary, threshold, certain, unlabeled_weight):
+  """FixMatch, and for uncertain examples the first class against those that stay in a shrunk space of classes.
+
+  arXiv:2308.06777v1, section 3: eq. 1 to 7. Targets of certain examples are soft, as in the authors' code.
+
+  Args:
+    labeled, label: [b, k] logits, int[b].
+    probabilities: f32[u, k] of the weak view, aligned or not; no gradient flows back.
+    strong, auxiliary: [u, k] logits of the strong view by the two heads.
+    threshold: tau in [0, 1].
+    certain: f32[], the running share of certain examples, a weight of the shrunk loss.
+    unlabeled_weight: of both, >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'shrunk', 'use_ratio', 'shrunk_ratio'}.
+  """
+  same_shape('shrinkmatch', probabilities=probabilities.shape, strong=strong.shape, auxiliary=auxiliary.shape)
+  p = jax.lax.stop_gradient(probabilities)
+  use = p.max(-1) >= threshold
+  kept, reached = shrunk_space(p, threshold)
+  reached &= ~use
+  each = cross_entropy(jnp.where(kept, auxiliary.astype(f32), -jnp.inf), p.argmax(-1))
+  shrunk = certain * jnp.mean(jnp.where(reached, p.max(-1) * each, 0.))
+  value, metrics = softly_weighted(labeled, label, strong, p, use, unlabeled_weight)
+  return value + unlabeled_weight * shrunk, metrics | {'shrunk': shrunk, 'shrunk_ratio': jnp.mean(reached.astype(f32))}
+
+
+def fst(labeled, label, teacher, strong, threshold, unlabeled_weight):
+  """Cross-entropy of all strong views with the teacher's classes, times the share that the teacher is confident of.
+
+  The loss of the student in arXiv:2209.06993v2, section 3, with the weight of the authors' code, of images instead of
+  pixels.
+
+  Args:
+    labeled, label: [b, k] logits of the student, int[b].
+    teacher, strong: [u, k] logits of the weak view by the teacher, of the strong one by the student.
+    threshold: in [0, 1].
+    unlabeled_weight: >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'use_ratio'}.
+  """
+  same_shape('fst', teacher=teacher.shape, strong=strong.shape)
+  pseudo, use = confident(teacher, threshold)
+  share = jnp.mean(use.astype(f32))
+  return total(labeled, label, share * jnp.mean(cross_entropy(strong, pseudo)), unlabeled_weight, use_ratio=share)

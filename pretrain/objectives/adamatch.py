@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from pretrain import losses
 from pretrain.objective import Objective, cosine, ema
 from pretrain.queue import enqueue
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
 
 
 def adamatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_weight: float, labeled_momentum: float,
@@ -28,7 +28,10 @@ def adamatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_we
     window: over how many batches the unlabeled predictions are averaged; 128 in the authors' code.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
     steps: of the run.
+  Raises:
+    ValueError: a threshold outside [0, 1].
   """
+  check_threshold('adamatch', threshold=threshold)
   net = classifier(backbone, classes)
   weight = cosine(0., unlabeled_weight, max(1, steps // 2))
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 from pretrain import losses
 from pretrain.objective import Objective
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
 
 
 def fixmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_weight: float,
@@ -18,7 +18,10 @@ def fixmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_we
     threshold: tau in [0, 1]; 0.95 in the paper.
     unlabeled_weight: lambda_u; 1 in the paper.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+  Raises:
+    ValueError: a threshold outside [0, 1].
   """
+  check_threshold('fixmatch', threshold=threshold)
   net = classifier(backbone, classes)
 
   def loss(params, memory, batch, key, step):

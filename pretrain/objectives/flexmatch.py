@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.objective import Objective
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
 
 
 def flexmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_weight: float, ema_momentum: float,
@@ -23,7 +23,10 @@ def flexmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_w
     unlabeled_weight: lambda; 1 in the paper.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the paper.
     examples: in the unlabeled source.
+  Raises:
+    ValueError: a threshold outside [0, 1].
   """
+  check_threshold('flexmatch', threshold=threshold)
   net = classifier(backbone, classes)
   shared = averaged(net, lambda _: ema_momentum, couples_batch=True,
                     own=lambda: {'selected': jnp.full(examples, -1, jnp.int32)})

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.objective import Objective
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.semi_supervised import averaged, classifier, classify, sigmoid_ramp
 
 
 def mean_teacher(backbone: Callable, *, classes: int, unlabeled_weight: float, ramp_steps: int, momentum_start: float,
@@ -25,11 +25,12 @@ def mean_teacher(backbone: Callable, *, classes: int, unlabeled_weight: float, r
     momentum_start, momentum: alpha during and after the ramp; 0.99 and 0.999 in the paper.
   """
   net = classifier(backbone, classes)
+  ramp = sigmoid_ramp(unlabeled_weight, ramp_steps)
 
   def loss(params, memory, batch, key, step):
     (labeled, student), statistics = classify(net, params, memory['statistics'], [batch['image'], batch['strong']], key)
     (_, teacher), _ = classify(net, memory['ema'], memory['ema_statistics'], [batch['image'], batch['weak']])
-    weight = unlabeled_weight * jnp.exp(-5 * jnp.square(1 - jnp.clip(step / max(1, ramp_steps), 0., 1.)))
+    weight = ramp(step)
     value, metrics = losses.mean_teacher(labeled, batch['label'], student, teacher, weight)
     return value, ({'statistics': statistics}, metrics | {'unlabeled_weight': weight})
 

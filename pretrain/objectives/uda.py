@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 from pretrain import losses
 from pretrain.objective import Objective
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
 
 
 def uda(backbone: Callable, *, classes: int, threshold: float, temperature: float, unlabeled_weight: float,
@@ -20,7 +20,10 @@ def uda(backbone: Callable, *, classes: int, threshold: float, temperature: floa
     temperature: tau > 0 of the targets; 0.4 for CIFAR-10.
     unlabeled_weight: lambda; 1 in the authors' code.
     ema_momentum: of the parameters and batch statistics that encode and predict use.
+  Raises:
+    ValueError: a threshold outside [0, 1].
   """
+  check_threshold('uda', threshold=threshold)
   net = classifier(backbone, classes)
 
   def loss(params, memory, batch, key, step):

@@ -8,7 +8,7 @@ from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout
 
 
 def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2, cutout_share: float = 0.5,
-             labeled_strong: bool = False):
+             labeled_strong: bool = False, strongs: int = 0):
   """Weak: flip and shift.  Strong: another weak one, RandAugment, Cutout (arXiv:2001.07685v2 section 2.3, table 12).
 
   Args:
@@ -17,6 +17,8 @@ def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2
     operations: how many operations of RandAugment, drawn with replacement; ranges in `ops.randaugment`.
     cutout_share: side of the grey square as a fraction of the image's (the authors' code: 16 of 32 pixels).
     labeled_strong: whether the labeled images get a strong view too (AdaMatch).
+    strongs: if not 0, as many strong views of the unlabeled as 'strongs' f32[u, strongs, h, w, c], and no 'strong'
+      (CoMatch; MixMatch, with operations=0 and cutout_share=0).
 
   Returns `views(batch, key) -> batch`.  From {'labeled': {'image' u8[b, h, w, c], 'label', 'index', 'epoch'},
   'unlabeled': {'image' u8[u, h, w, c], 'index', 'epoch'}} come 'image' f32[b, h, w, c] (weak), 'label' i32[b], 'weak'
@@ -33,24 +35,26 @@ def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2
     pad = tuple(round(translate * side) for side in size)
     return random_shift(images, u[..., :2], u[..., 2] < flip, size=size, pad=pad, reflect=True)
 
-  def pair(images, keys):  # two weak views, the second of which becomes strong: f32[n, c, h, w] each
-    shift, chain, hole = uniforms(keys, 1, (6, operations * OPERATION_DRAWS, CUTOUT_DRAWS))
-    both = weak(to_planes(images), shift.reshape(-1, 2, 3))  # [n, 2, c, h, w]
-    strong = jnp.round(255 * both[:, 1])
+  def weak_and_strong(images, keys, n=1):  # n + 1 weak views, all but the first of which become strong
+    shift, chain, hole = uniforms(keys, 1, (3 * (n + 1), n * operations * OPERATION_DRAWS, n * CUTOUT_DRAWS))
+    both = weak(to_planes(images), shift.reshape(-1, n + 1, 3))  # [b, n + 1, c, h, w]
+    strong = jnp.round(255 * both[:, 1:]).reshape(-1, *both.shape[2:])  # [b * n, c, h, w]
     strong = rand_augment(strong, chain.reshape(len(strong), operations, OPERATION_DRAWS))
-    return both[:, 0], cutout(strong, hole[:, 0], share=cutout_share) / 255
+    strong = cutout(strong, hole.reshape(-1, CUTOUT_DRAWS), share=cutout_share) / 255
+    return both[:, 0], strong.reshape(both[:, 1:].shape)
 
   def views(batch, key):
     labeled, unlabeled = batch['labeled'], batch['unlabeled']
     keys = example_keys(jax.random.fold_in(key, 0), labeled['index'], labeled['epoch'])
     if labeled_strong:
-      image, image_strong = pair(labeled['image'], keys)
-      images = {'image': image, 'image_strong': image_strong}
+      image, image_strong = weak_and_strong(labeled['image'], keys)
+      images = {'image': image, 'image_strong': image_strong[:, 0]}
     else:
       u, = uniforms(keys, 1, (3,))
       images = {'image': weak(to_planes(labeled['image']), u)[:, 0]}
     keys = example_keys(jax.random.fold_in(key, 1), unlabeled['index'], unlabeled['epoch'])
-    images['weak'], images['strong'] = pair(unlabeled['image'], keys)
+    images['weak'], strong = weak_and_strong(unlabeled['image'], keys, strongs or 1)
+    images |= {'strongs': strong} if strongs else {'strong': strong[:, 0]}
     return {name: channels_last(x) for name, x in images.items()} | {
       'label': labeled['label'], 'index': unlabeled['index']}
 

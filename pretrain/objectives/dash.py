@@ -1,0 +1,51 @@
+"""Dash: Semi-Supervised Learning with Dynamic Thresholding (pseudo-label)."""
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from pretrain import losses
+from pretrain.objective import Objective
+from pretrain.semi_supervised import averaged, classifier, classify
+
+
+def dash(backbone: Callable, *, classes: int, constant: float, base: float, lowest: float, every_steps: int,
+         warmup_steps: int, estimate_steps: int, temperature: float, unlabeled_weight: float,
+         ema_momentum: float) -> Objective:
+  """FixMatch that uses the examples whose loss is below a threshold, which falls from the labeled loss after a warm-up.
+
+  arXiv:2109.00650v1, algorithm 1. Until `warmup_steps` the unlabeled examples are not used. Deviation: the loss there
+  is the mean over the last steps of the warm-up (the paper: over the labeled set after it; the authors' code: of the
+  unlabeled examples).
+
+  Args:
+    backbone: build(rngs) -> module with `width`.
+    classes: number of classes, k.
+    constant, base: C > 1 and gamma > 1 of the threshold; 1.0001 and 1.27 in the paper.
+    lowest: threshold below which it does not fall, and from which on targets are hard; 0.05 in the authors' code.
+    every_steps: after how many steps the threshold falls again; 9 epochs in the authors' script.
+    warmup_steps: before the selection; 10 epochs in the authors' script.
+    estimate_steps: at the end of the warm-up, over which the labeled loss is averaged.
+    temperature: of the soft targets; 0.5 in the authors' script.
+    unlabeled_weight: 1 in the authors' code.
+    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+  Raises:
+    ValueError: a constant or base below 1, or a warm-up shorter than what is averaged.
+  """
+  if constant < 1 or base < 1:
+    raise ValueError(f'dash wants constant and base >= 1, so that the threshold falls, got {constant} and {base}')
+  if not 1 <= estimate_steps <= warmup_steps:
+    raise ValueError(f'dash wants 1 <= estimate_steps <= warmup_steps, got {estimate_steps} and {warmup_steps}')
+  net = classifier(backbone, classes)
+
+  def loss(params, memory, batch, key, step):
+    (labeled, weak, strong), statistics = classify(net, params, memory['statistics'],
+                                                   [batch['image'], batch['weak'], batch['strong']], key)
+    threshold = losses.dash_threshold(memory['start'], step - warmup_steps, constant, base, lowest, every_steps)
+    value, metrics = losses.dash(labeled, batch['label'], weak, strong, threshold, temperature, threshold <= lowest,
+                                 jnp.where(step < warmup_steps, 0., unlabeled_weight))
+    estimating = (step >= warmup_steps - estimate_steps) & (step < warmup_steps)
+    start = memory['start'] + jnp.where(estimating, metrics['supervised'] / estimate_steps, 0.)
+    return value, ({'statistics': statistics, 'start': start}, metrics | {'threshold': threshold})
+
+  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
+                   **averaged(net, lambda _: ema_momentum, own=lambda: {'start': jnp.float32(0)}))

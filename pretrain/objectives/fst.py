@@ -1,0 +1,82 @@
+"""FST: Learning from Future, A Novel Self-Training Framework for Semantic Segmentation (pseudo-label)."""
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from pretrain import losses
+from pretrain.objective import Objective, ema
+from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
+
+
+def fst(backbone: Callable, *, classes: int, variant: Literal['deep', 'wide'], virtual: int, rate: float,
+        threshold: float, unlabeled_weight: float, momentum: float) -> Objective:
+  """The student takes virtual steps, the teacher follows them, and only then labels the images of the real step.
+
+  arXiv:2209.06993v2, section 3: FST-D looks several steps ahead, FST-W averages students that take one step on
+  different images. Here for images with one class; the paper's are of segmentation. The virtual steps are of plain
+  gradient descent (the authors' code: of the run's optimizer) and leave no trace but in the teacher; wide students
+  share the batch (theirs: get batches of their own).
+
+  Args:
+    backbone: build(rngs) -> module with `width`.
+    classes: number of classes, k.
+    variant: 'deep' (FST-D) or 'wide' (FST-W).
+    virtual: K steps ahead, or N students, of which N divides the batches; 3 in the authors' configs.
+    rate: learning rate of the virtual steps.
+    threshold: in [0, 1], of the confidence that weights the pseudo-labels; 0.968 in the authors' configs.
+    unlabeled_weight: 1 in the authors' code.
+    momentum: mu of the teacher, which encode and predict use; 0.999 in the authors' configs.
+  Raises:
+    ValueError: a threshold outside [0, 1], less than one virtual step; when traced, students that do not divide the
+      batch.
+  """
+  check_threshold('fst', threshold=threshold)
+  if virtual < 1:
+    raise ValueError(f'fst wants virtual >= 1, got {virtual}')
+  net = classifier(backbone, classes)
+  shared = averaged(net, lambda _: momentum, couples_batch=True)
+
+  def learn(params, teacher, memory, batch, key):
+    (weak,), _ = classify(net, jax.lax.stop_gradient(teacher), memory['ema_statistics'], [batch['weak']])
+    (labeled, strong), statistics = classify(net, params, memory['statistics'], [batch['image'], batch['strong']], key)
+    value, metrics = losses.fst(labeled, batch['label'], weak, strong, threshold, unlabeled_weight)
+    return value, (statistics, metrics)
+
+  def future(params, memory, batch, key):
+    """The teacher, after the virtual students."""
+    def step(student, teacher, batch):
+      grads, _ = jax.grad(learn, has_aux=True)(student, teacher, memory, batch, key)
+      return jax.tree.map(lambda p, g: p - rate * g, student, grads)
+
+    def deeper(carry, _):
+      student, teacher = carry
+      student = step(student, teacher, batch)
+      return (student, ema(teacher, student, momentum)), None
+
+    if variant == 'deep':
+      return jax.lax.scan(deeper, (params, memory['ema']), length=virtual)[0][1]
+    students = jax.lax.map(lambda part: step(params, memory['ema'], part), shares(batch, virtual))
+    return ema(memory['ema'], jax.tree.map(lambda x: jnp.mean(x, 0), students), momentum)
+
+  def loss(params, memory, batch, key, step):
+    del step
+    teacher = future(jax.lax.stop_gradient(params), memory, batch, key)
+    value, (statistics, metrics) = learn(params, teacher, memory, batch, key)
+    return value, ({'statistics': statistics, 'teacher': teacher}, metrics)
+
+  def update(params, memory, carry, step):
+    _, new = shared['update'](params, memory, {'statistics': carry['statistics']}, step)
+    return params, new | {'ema': carry['teacher']}
+
+  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
+                   **shared | {'update': update})
+
+
+def shares(batch, n: int):
+  """Every n-th row of each array: [b, ...] -> [n, b / n, ...]; raises ValueError unless n divides each b."""
+  for name, x in batch.items():
+    if len(x) % n:
+      raise ValueError(f"fst wants virtual={n} to divide the batch, got {len(x)} of {name!r}")
+  return {name: jnp.moveaxis(x.reshape(-1, n, *x.shape[1:]), 1, 0) for name, x in batch.items()}

@@ -1,0 +1,49 @@
+"""S4L: Self-Supervised Semi-Supervised Learning, with rotations (pretext task)."""
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import Classifier
+from pretrain.objective import Objective, flat
+from pretrain.semi_supervised import averaged, divided, rotations
+
+
+def s4l(backbone: Callable, *, classes: int, rotation_weight: float, ema_momentum: float) -> Objective:
+  """All images are turned four ways; the labeled ones predict class and rotation, the others the rotation.
+
+  arXiv:1905.03670v2, section 3.1, S4L-Rotation, as in the authors' code: the class is learned in all four turns.
+  Deviation: evaluation by a moving average (0 turns it off).
+
+  Args:
+    backbone: build(rngs) -> module with `width`, of square images.
+    classes: number of classes, k.
+    rotation_weight: w; 1 in the paper.
+    ema_momentum: of the parameters and batch statistics that encode and predict use.
+  Raises:
+    ValueError: when traced, images that are not square.
+  """
+  def parts(rngs):
+    f = backbone(rngs)
+    return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs),
+                    rotation=Classifier(f.width, 4, zero=False, rngs=rngs))
+
+  net = functional(parts)
+
+  def loss(params, memory, batch, key, step):
+    del step
+    images = [batch['image'], batch['weak']]
+
+    def forward(m):
+      h = m.backbone(flat(rotations(jnp.concatenate(images))), train=True, key=key)
+      labeled, unlabeled = divided(h.reshape(-1, 4, h.shape[-1]), images)
+      return m.head(labeled), m.rotation(labeled), m.rotation(unlabeled)
+
+    (labeled, turned_labeled, turned), statistics = net.apply(params, memory['statistics'], forward)
+    value, metrics = losses.s4l(labeled, batch['label'], turned_labeled, turned, rotation_weight)
+    return value, ({'statistics': statistics}, metrics)
+
+  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c'}, loss=loss,
+                   **averaged(net, lambda _: ema_momentum))

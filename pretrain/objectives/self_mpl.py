@@ -1,0 +1,75 @@
+"""Self Meta Pseudo Labels: Meta Pseudo Labels Without The Teacher (pseudo-label, two updates a step)."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from pretrain import losses
+from pretrain.objective import Objective
+from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
+from pretrain.teacher import linear
+
+
+def self_mpl(backbone: Callable, *, classes: int, rate: float, second_order: bool, threshold: float,
+             unlabeled_weight: float, ramp_steps: int, ema_momentum: float) -> Objective:
+  """One network labels images, takes a step on these labels, and then learns from how it does on the labeled ones.
+
+  arXiv:2212.13420v1, algorithm 1: theta' = theta - rate * gradient of L_1, then the optimizer's step from theta' along
+  the gradient of L_2. L_1 is the cross-entropy of the strong views with the pseudo-labels; L_2 the labeled loss at
+  theta', UDA's consistency there, and the feedback.
+
+  - second_order=False: the published approximation, hard pseudo-labels, whose cross-entropy at theta' is weighted with
+    how much the labeled loss fell (arXiv:2003.10580v4, section 3, where the first-order Taylor expansion of the
+    gradient's dot product gives this; the authors' code of that paper has the other sign).
+  - second_order=True: exact. Pseudo-labels are soft, and the labeled loss at theta' is differentiated through the step,
+    in the labels and in where it starts.
+
+  Deviations: the first step is plain gradient descent; no label smoothing and no fine-tuning. With rate=0 the labeled
+  loss and UDA's are left.
+
+  Args:
+    backbone: build(rngs) -> module with `width`.
+    classes: number of classes, k.
+    rate: eta_1, learning rate of the first step.
+    second_order: see above.
+    threshold: in [0, 1], of UDA's consistency.
+    unlabeled_weight: of UDA's consistency after the ramp.
+    ramp_steps: over which it grows linearly from 0.
+    ema_momentum: of the parameters and batch statistics that encode and predict use.
+  Raises:
+    ValueError: a threshold outside [0, 1].
+  """
+  check_threshold('self_mpl', threshold=threshold)
+  net = classifier(backbone, classes)
+  weight = linear(0., unlabeled_weight, ramp_steps)
+  shared = averaged(net, lambda _: ema_momentum, couples_batch=True)
+
+  def loss(params, memory, batch, key, step):
+    old = memory['statistics']
+    keys = jax.random.split(key, 3)
+    (before, weak), _ = classify(net, params, old, [batch['image'], batch['weak']], keys[0])
+    soft = jax.nn.softmax(weak)
+    hard = jax.nn.one_hot(weak.argmax(-1), classes)
+
+    def first(params):
+      (strong,), _ = classify(net, params, old, [batch['strong']], keys[1])
+      return jnp.mean(losses.soft_cross_entropy(soft if second_order else hard, strong))
+
+    change = jax.tree.map(lambda g: -rate * g, jax.grad(first)(params))
+    if not second_order:
+      change = jax.lax.stop_gradient(change)
+    stepped = jax.tree.map(jnp.add, params, change)
+    (labeled, weak, strong), statistics = classify(net, stepped, old, [batch['image'], batch['weak'], batch['strong']],
+                                                   keys[2])
+    value, metrics = losses.uda(labeled, batch['label'], weak, strong, threshold, 1., weight(step))
+    fell = jnp.mean(losses.cross_entropy(before, batch['label'])) - metrics['supervised']
+    if not second_order:
+      value += jax.lax.stop_gradient(fell) * jnp.mean(losses.soft_cross_entropy(hard, weak))
+    return value, ({'statistics': statistics, 'change': change}, metrics | {'fell': fell})
+
+  def update(params, memory, carry, step):
+    params = jax.tree.map(jnp.add, params, carry['change'])
+    return shared['update'](params, memory, {'statistics': carry['statistics']}, step)
+
+  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
+                   **shared | {'update': update})
