@@ -64,10 +64,10 @@ def jobset(job: Job, number: int, image: str, queue: str | None, volume: str | N
     env += [{'name': 'JAX_COORDINATOR_ADDRESS', 'value': f'{name}-slice-0-0.{name}:{PORT}'},
             {'name': 'JAX_NUM_PROCESSES', 'value': str(job.nodes)},
             {'name': 'JAX_PROCESS_ID', 'valueFrom': {'fieldRef': {'fieldPath': index}}}]
-  container = {'name': 'train', 'image': image, 'command': list(job.commands[number])}
+  container: dict[str, Any] = {'name': 'train', 'image': image, 'command': list(job.commands[number])}
   container |= {'env': env} if env else {}
   container |= {'resources': {'limits': limits}} if limits else {}
-  spec = {'restartPolicy': 'Never', 'terminationGracePeriodSeconds': GRACE}
+  spec: dict[str, Any] = {'restartPolicy': 'Never', 'terminationGracePeriodSeconds': GRACE}
   spec |= {'nodeSelector': selector} if selector else {}
   if volume:
     claim, _, path = volume.partition(':')

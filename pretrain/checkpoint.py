@@ -15,23 +15,29 @@ from pretrain.config import ConfigError
 from pretrain.processes import on_host
 
 
+class Damaged(RuntimeError):
+  """A checkpoint is not what was saved."""
+
+
 class Checkpoints:
   """The checkpoints of one directory, newest last.
 
   Args:
     directory: created when absent.
     keep: how many of the newest to keep, >= 1.
+    reading: nothing is saved: what another process may be writing there is left alone.
   """
 
-  def __init__(self, directory: str | Path, keep: int = 2):
+  def __init__(self, directory: str | Path, keep: int = 2, reading: bool = False):
     self._directory = Path(directory).absolute()
     context = ocp.Context()
+    context.pytree.loading.partial_load = True  # `restore` compares the lists of arrays
     context.array.saving.use_replica_parallel = False  # True compiles programs per array shape at the first save
     registry = ocp.handlers.local_registry()
     registry.add(ocp.handlers.JsonHandler, checkpointable_name='meta')
     context.checkpointables.registry = registry
     self._checkpointer = ocp.training.Checkpointer(
-        str(Path(directory).absolute()), context=context, cleanup_tmp_directories=True,
+        str(Path(directory).absolute()), context=context, cleanup_tmp_directories=not reading,
         # Orbax's own policies do not match the protocols that it annotates.
         # pyrefly: ignore[bad-argument-type]
         save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
@@ -70,25 +76,47 @@ class Checkpoints:
   def meta(self, step: int | None = None) -> dict:
     return self._load(step, {'meta': None})['meta']
 
-  def restore(self, abstract: Any, step: int | None = None) -> tuple[Any, dict]:
+  def restore(self, abstract: Any, step: int | None = None, part: bool = False) -> tuple[Any, dict]:
     """Reads a checkpoint into the shapes, dtypes and shardings of `abstract`, on any mesh.
 
+    Args:
+      part: `abstract` is a part of the state, as nested dicts; the rest is not read.
     Returns:
       state, meta.
     Raises:
       ConfigError: the checkpoint's arrays are not those of `abstract`; names those that differ.
-      RuntimeError: the arrays read are not those that were saved.
+      Damaged: something of it cannot be read, or the arrays read are not those that were saved.
     """
     meta = self.meta(step)
-    stored, wanted = meta['arrays'], manifest(abstract)
-    if stored != wanted:
-      lines = [f'{path}: checkpoint {stored.get(path, "lacks it")}, model {wanted.get(path, "lacks it")}'
-               for path in sorted(stored.keys() | wanted.keys()) if stored.get(path) != wanted.get(path)]
-      raise ConfigError(f'the checkpoint has another architecture; {len(lines)} arrays differ: ' + '; '.join(lines[:8]))
+    wanted = manifest(abstract)
+    compare({path: found for path, found in meta['arrays'].items() if not part or path in wanted}, wanted)
     state = self._load(step, {'state': abstract})['state']
-    if on_host(self._fingerprint(state)).tolist() != meta['fingerprint']:
-      raise RuntimeError(f'checkpoint {step or self.latest} is damaged: its arrays are not those that were saved')
+    saved = dict(zip(meta['arrays'], meta['fingerprint'], strict=True))
+    if on_host(self._fingerprint(state)).tolist() != [saved[path] for path in wanted]:
+      raise Damaged(f'checkpoint {step or self.latest} in {self._directory} is damaged: its arrays are not those that '
+                    'were saved')
     return state, meta
+
+  def restore_newest(self, abstract: Any) -> tuple[int, Any, dict, list[str]]:
+    """`restore` of the newest checkpoint that is whole; damaged ones are kept under another name.
+
+    Returns:
+      its step, state, meta, what was found damaged.
+    Raises:
+      Damaged: there is no earlier one, or there are several processes, of which perhaps not all see the damage.
+    """
+    found = []
+    while True:
+      step, *earlier = sorted((each.step for each in self._checkpointer.checkpoints), reverse=True)
+      try:
+        return step, *self.restore(abstract, step), found
+      except Damaged as error:
+        if not earlier or jax.process_count() > 1:
+          raise Damaged(f'{error}; ' + ('to go on from an earlier one, remove its directory' if earlier else
+                                        'there is no earlier one')) from error
+        (self._directory / str(step)).rename(self._directory / f'damaged-{step}')
+        self._checkpointer.reload()
+        found.append(f'{error}; it is kept as damaged-{step}')
 
   def close(self) -> None:
     self._checkpointer.close()
@@ -96,8 +124,19 @@ class Checkpoints:
   def _load(self, step, wanted):
     try:
       return self._checkpointer.load_checkpointables(step, wanted)
-    except ValueError as error:  # Orbax wraps the message that helps
-      raise error.__cause__ or error from None
+    except PermissionError:
+      raise
+    except (ValueError, KeyError, OSError) as error:
+      reason = ' '.join(str(error.__cause__ or error).split())[:300]  # Orbax wraps the message that helps
+      raise Damaged(f'checkpoint {step or self.latest} in {self._directory} is damaged: {reason}') from error
+
+
+def compare(stored: dict, wanted: dict) -> None:
+  """Raises ConfigError, which names arrays, unless two manifests are equal."""
+  if stored != wanted:
+    lines = [f'{path}: checkpoint {stored.get(path, "lacks it")}, model {wanted.get(path, "lacks it")}'
+             for path in sorted(stored.keys() | wanted.keys()) if stored.get(path) != wanted.get(path)]
+    raise ConfigError(f'the checkpoint has another architecture; {len(lines)} arrays differ: ' + '; '.join(lines[:8]))
 
 
 def manifest(tree: Any) -> dict[str, list]:

@@ -43,21 +43,30 @@ def load(path: str, overrides: list[str]) -> dict:
     ConfigError: no such file, a file that does not parse or has no get_config, an override that is not 'key=value'.
   """
   file, _, argument = path.partition(':')
+  config = from_file(file, 'get_config', *([argument] if argument else []))
+  if not isinstance(config, ml_collections.ConfigDict | dict):
+    raise ConfigError(f'--config: get_config() in {file} returns {type(config).__name__}, wanted a ConfigDict')
+  tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
+  override(tree, overrides)
+  return tree
+
+
+def from_file(file: str, function: str, *args: str) -> Any:
+  """What `function(*args)` of a Python file returns.
+
+  Raises:
+    ConfigError: no such file, or one that does not give it.
+  """
   if not Path(file).is_file():
     found = sorted(str(p) for p in Path(file).parent.glob('*.py')) if Path(file).parent.is_dir() else []
     raise ConfigError(f'--config: no file {file}' + (nearest(file, found) if found else ''))
   namespace: dict[str, Any] = {}
   try:
     exec(compile(Path(file).read_text(), file, 'exec'), namespace)
-    config = namespace['get_config'](*([argument] if argument else []))
+    return namespace[function](*args)
   except Exception as error:
     where = f', line {error.lineno}' if isinstance(error, SyntaxError) else ''
     raise ConfigError(f'--config: {file} does not give a config: {type(error).__name__}: {error}{where}') from error
-  if not isinstance(config, ml_collections.ConfigDict | dict):
-    raise ConfigError(f'--config: get_config() in {file} returns {type(config).__name__}, wanted a ConfigDict')
-  tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
-  override(tree, overrides)
-  return tree
 
 
 def override(tree: dict, overrides: list[str]) -> None:

@@ -18,7 +18,8 @@ class TrainState(NamedTuple):
   params:    what the optimizer trains.
   memory:    what else the objective keeps.
   opt_state: the optimizer's.
-  nonfinite: i32[], the first step whose loss or gradient was not finite, -1 while there is none.
+  nonfinite: i32[], the first step whose loss or gradient was not finite, -1 while there is none; steps that were left
+             out because of that are counted from there downwards.
   """
   step: Any
   params: Any
@@ -51,16 +52,18 @@ def init_state(objective: Objective, views: Callable, tx: optax.GradientTransfor
 
 
 def train_step(state: TrainState, batch, *, objective: Objective, views: Callable, tx: optax.GradientTransformation,
-               schedule: Callable, seed: int, accumulate: int = 1, grad_cache: int = 1) -> tuple[TrainState, dict]:
+               schedule: Callable, seed: int, accumulate: int = 1, grad_cache: int = 1,
+               skip: int = 0) -> tuple[TrainState, dict]:
   """One step. Randomness is a function of (seed, step) and, in the views, of each example's index and epoch.
 
   Args:
     batch: raw global batch, {'image': u8[b, h, w, c], 'index': i32[b], 'epoch': i32[b], ...} or a dict of such.
     accumulate: into how many parts to split the batch, one after the other; gradients and carries are averaged.
     grad_cache: the same for objectives that compare examples: embeddings part by part, compared all together.
+    skip: so many steps whose loss or gradient is not finite change nothing but the count of steps.
   Returns:
-    the next state, and f32 scalars: loss (the number minimised), lr, grad_norm and the objective's own; and i32
-    nonfinite, as in the state.
+    the next state, and f32 scalars: loss (the number minimised), lr, grad_norm, skipped (steps so far, if they may be)
+    and the objective's own; and i32 nonfinite, as in the state.
   """
   key = jax.random.fold_in(jax.random.split(jax.random.key(seed))[1], state.step)
   views_key, loss_key = jax.random.split(key)
@@ -87,6 +90,12 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   bad = ~jnp.isfinite(loss) | ~jnp.isfinite(norm)
   nonfinite = jnp.where(bad & (state.nonfinite < 0), state.step, state.nonfinite)
   metrics = {'loss': loss, 'lr': schedule(state.step), 'grad_norm': norm, **metrics}
+  if skip:
+    params, memory, opt_state = jax.tree.map(lambda new, old: jnp.where(bad, old, new), (params, memory, opt_state),
+                                             (state.params, state.memory, state.opt_state))
+    skipped = -1 - state.nonfinite
+    nonfinite = jnp.where(bad & (skipped >= 0) & (skipped < skip), state.nonfinite - 1, nonfinite)
+    metrics['skipped'] = -1 - nonfinite
   metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()} | {'nonfinite': nonfinite}
   return TrainState(state.step + 1, params, memory, opt_state, nonfinite), metrics
 
@@ -130,7 +139,7 @@ def cached_gradient(objective: Objective, state: TrainState, batch, views: Calla
 
 
 def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransformation, schedule: Callable, *,
-                 seed: int, batch, mesh, accumulate: int = 1, grad_cache: int = 1,
+                 seed: int, batch, mesh, accumulate: int = 1, grad_cache: int = 1, skip: int = 0,
                  rules: sharding.Rules = ()) -> Training:
   """Lays the state out on the mesh and jits init and step; nothing is computed or compiled yet.
 
@@ -164,7 +173,7 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
   def step(state, batch):
     with sharding.laid_on(mesh):
       return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, seed=seed,
-                        accumulate=accumulate, grad_cache=grad_cache)
+                        accumulate=accumulate, grad_cache=grad_cache, skip=skip)
 
   shapes = jax.eval_shape(init)
   layout = sharding.shardings(shapes, mesh, rules)

@@ -27,7 +27,8 @@ import pretrain.views
 from data.loader import loader, two_streams
 from data.wrap import few_labels
 from pretrain import config as configs
-from pretrain import optim, processes, sharding
+from pretrain import initialize as beginning
+from pretrain import optim, processes, rundir, sharding
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import Evaluation, Sets, online, open_sets, table
@@ -62,6 +63,17 @@ class Reading(NamedTuple):
   workers: int = 0
 
 
+class NonFinite(NamedTuple):
+  """config.nonfinite: what to do about a loss or gradient that is NaN or infinite, before giving up.
+
+  skip:      leave out so many steps in all; their batches are not seen again in that epoch.
+  rollbacks: go back so many times to the last checkpoint, with `factor` times the learning rate from there on.
+  """
+  skip: int = 0
+  rollbacks: int = 0
+  factor: float = 0.5
+
+
 class Run(NamedTuple):
   """A config made real; nothing is computed yet."""
   objective: Objective
@@ -76,7 +88,9 @@ class Run(NamedTuple):
   seed: int
   log_every_steps: int
   saving: Saving
+  nonfinite: NonFinite
   evaluation: Sets | None
+  initialize: beginning.Initialize | None
 
 
 def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
@@ -84,7 +98,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
             seed: int = 0, log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1,
             labels: dict | None = None,
             unlabeled: dict | None = None, mesh: dict | None = None, rules: tuple = (), evaluate: dict | None = None,
-            reading: dict | None = None, max_bad_share: float = 0.01) -> Run:
+            reading: dict | None = None, initialize: dict | None = None, max_bad_share: float = 0.01,
+            nonfinite: dict | None = None, rollbacks: int = 0) -> Run:
   """The keys of every config are the arguments of this function.
 
   Args:
@@ -99,7 +114,9 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
     rules: how arrays are split over the mesh where the default is not wanted, see `sharding.shardings`.
     checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
+    initialize: `pretrain.initialize.Initialize`, parts of another run to start from.
     max_bad_share: of images that cannot be decoded; above it the run stops.
+    nonfinite: `NonFinite`; `rollbacks` says how many there were, and is no key of a config.
   Raises:
     ConfigError, ValueError, OSError: what is wrong with the config or the data, before anything is compiled.
   """
@@ -107,6 +124,9 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   if saving.every_steps < 1 or saving.keep < 1 or log_every_steps < 1:
     raise ConfigError('config: wanted checkpoint.every_steps, checkpoint.keep and log_every_steps of at least 1, got '
                       f'{saving.every_steps}, {saving.keep} and {log_every_steps}')
+  bad = configs.call(NonFinite, nonfinite or {}, 'config.nonfinite')
+  if min(bad.skip, bad.rollbacks) < 0 or not 0 < bad.factor <= 1:
+    raise ConfigError(f'config.nonfinite: wanted skip and rollbacks of at least 0 and a factor in (0, 1], got {bad}')
   devices = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
   sharding.check_divisible(batch, devices, 'config.batch')
 
@@ -131,10 +151,13 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
                       f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
   check_vocabulary(labeled, backbone, objective)
+  if labeled.labels is not None and labeled.labels.min() < 0:
+    raise ConfigError(f'config.source: {(labeled.labels < 0).sum()} of its examples are of no class (label -1); wanted '
+                      'config.labels, which choose among the others')
   evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'), labeled)
   total = configs.total_steps(steps, epochs, count, batch)
   parts = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total, examples=indexed,
-               seed=seed)
+               seed=seed, skip=bad.skip, scale=bad.factor ** rollbacks)
   method, augment, training = assemble(raw, devices, backbone=backbone, accumulate=accumulate, grad_cache=grad_cache,
                                        rules=rules, **parts)
   once = {**backbone, 'remat': 'none'} if 'remat' in backbone else backbone
@@ -143,13 +166,14 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   plainly = once == backbone and parts['objective'] == objective and grad_cache == 1
   counted = training if plainly else assemble(raw, devices, backbone=once, **parts)[2]
   flops = functools.partial(operations.of_step, counted.step, counted.abstract, raw)
+  begin = None if initialize is None else configs.call(beginning.Initialize, initialize, 'config.initialize')
   return Run(method, training, devices, batches, raw, augment, total, examples, flops, seed, log_every_steps, saving,
-             evaluation)
+             bad, evaluation, begin)
 
 
 def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict,
-             steps: int, examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1,
-             rules: tuple = ()) -> tuple[Objective, Callable, Training]:
+             steps: int, examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1, rules: tuple = (),
+             skip: int = 0, scale: float = 1.) -> tuple[Objective, Callable, Training]:
   """The part of `prepare` that needs no data: the objective, the views and the step of a config, on any mesh.
 
   Args:
@@ -157,6 +181,8 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
     mesh: of the devices here, or of others that are only compiled for.
     steps: of the whole run.
     examples: in the source (the unlabeled one, where there are two) whose places the batch's 'index' are.
+    skip: steps that are not finite to leave out.
+    scale: of the learning rate.
     others: as in `prepare`.
   """
   augment = configs.build(pretrain.views, views, 'config.views') if views else unchanged
@@ -165,10 +191,11 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
     objective = {**objective, 'text': configs.build(pretrain.models, objective['text'], 'config.objective.text')}
   method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=steps,
                          examples=examples)
-  rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
+  planned = configs.build(optim, schedule, 'config.schedule', steps=steps)
+  rate = planned if scale == 1 else lambda step: scale * planned(step)
   tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
   return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
-                                       accumulate=accumulate, grad_cache=grad_cache, rules=rules)
+                                       accumulate=accumulate, grad_cache=grad_cache, rules=rules, skip=skip)
 
 
 def unchanged(batch, key):
@@ -206,22 +233,41 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
   Raises:
     ConfigError: the directory belongs to another config; and what `prepare` raises.
   """
-  workdir, began = Path(workdir), time.time()
+  rollbacks = rundir.rollbacks(workdir)
+  while (code := attempt(config, Path(workdir), quiet, rollbacks)) is None:
+    rollbacks += 1
+  return code
+
+
+def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int) -> int | None:
+  """`train` until it is over, or (None) until it has to go on from the last checkpoint with a smaller rate."""
+  began = time.time()
   main = jax.process_index() == 0  # what writes and prints
   say = print if main else (lambda _: None)
-  processes.agree(config=config, versions=dict(jax=jax.__version__, python=platform.python_version()))
+  processes.agree(config=config, versions=dict(jax=jax.__version__, python=platform.python_version()),
+                  rollbacks=rollbacks)
   if complete(workdir, config):
     say(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
-  run = configs.call(prepare, config, 'config')
+  run = configs.call(prepare, config, 'config', rollbacks=rollbacks)
+  if run.initialize and not (workdir / 'checkpoints').exists():
+    beginning.check(run.initialize, run.training.abstract)
   workdir.mkdir(parents=True, exist_ok=True)
   with stop_signals() as stop, contextlib.ExitStack() as stack:
     if main:
+      stack.enter_context(rundir.alone(workdir))
       write_json(workdir / 'config.json', config)
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)))
     start = checkpoints.latest or 0
     processes.agree(checkpoint=start)  # another one: the directory is not shared
     note = functools.partial(event, workdir) if main else (lambda *_, **__: None)
+    stack.enter_context(rundir.noted(note))
+    state, meta = None, {}
+    if start:
+      start, state, meta, damaged = checkpoints.restore_newest(run.training.abstract)
+      for text in damaged:
+        note('damaged', reason=text)
+        say(text)
     device = run.mesh.devices.flat[0].device_kind
     chip = by_kind(device)
     peak, flops = chip.flops * run.mesh.size if chip else 0., run.flops().total
@@ -230,10 +276,10 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
          device=device, mesh=dict(run.mesh.shape),
          parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)), flops_per_step=flops)
     if start:
-      state, meta = checkpoints.restore(run.training.abstract)
       position = meta['data']['next_index']
     else:
-      state, position = run.training.init(), 0
+      state = beginning.start(run.initialize, run.training) if run.initialize else run.training.init()
+      position = 0
     bad_records = 'bad_records.jsonl' if main else f'bad_records-{jax.process_index()}.jsonl'
     batches = run.batches(start=position, bad_records=str(workdir / bad_records))
     stack.enter_context(contextlib.closing(batches))
@@ -304,7 +350,12 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
       recorder.close()
       say(f'error: the loss or its gradient is not finite at step {error}; that state was not saved. ' +
           (f'The last good checkpoint is that of step {saved}.' if saved else 'There was no checkpoint before it.'))
-      return FAILED
+      if rollbacks >= run.nonfinite.rollbacks:
+        return FAILED
+      if main:
+        rundir.roll_back(workdir, rollbacks + 1)
+      say(f'going on from there with {run.nonfinite.factor ** (rollbacks + 1):g} times the learning rate')
+      return None
     recorder.close()
     if step < run.steps:
       reason = stop.signal or 'SIGTERM'
@@ -312,13 +363,19 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
       say(f'stopped by {reason} after saving step {step} of {run.steps}; the same command goes on from there')
       return STOPPED
     note('stop', step=step, reason='done')
-    rows = table(run, state, workdir) if run.evaluation else []
+    try:
+      rows = table(run, state, workdir) if run.evaluation and stop.raises() else []
+    except Stopping as error:
+      note('stop', step=step, reason=str(error))
+      say(f'stopped by {error} while evaluating; the same command goes on from there')
+      return STOPPED
     if main:
       logged = [row for row in read_rows(workdir / 'metrics.jsonl') if 'loss' in row]
       report(workdir)
       write_json(workdir / 'result.json', {
           'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config),
-          'metrics': logged[-1], 'evaluation': rows, 'goodput': goodput(read_rows(workdir / 'events.jsonl'))})
+          'metrics': logged[-1], 'evaluation': rows, 'goodput': goodput(read_rows(workdir / 'events.jsonl')),
+          'made': rundir.made()})
       print(f'done: {workdir / "report.html"}')
     return DONE
 
@@ -359,9 +416,21 @@ def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
   return table(run, state, workdir)
 
 
+class Stopping(Exception):
+  """A signal asked to stop at once."""
+
+
 class Stop:
   """`signal` is the name of the signal that asked to stop, None while none did."""
   signal: str | None = None
+  at_once = False
+
+  def raises(self) -> bool:
+    """From here on a signal, also one that has come already, raises `Stopping`; True if none has come."""
+    if self.signal:
+      raise Stopping(self.signal)
+    self.at_once = True
+    return True
 
 
 @contextlib.contextmanager
@@ -381,6 +450,8 @@ def stop_signals() -> Iterator[Stop]:
     stop.signal = signal.Signals(number).name
     for each, handler in before.items():
       signal.signal(each, handler)
+    if stop.at_once:
+      raise Stopping(stop.signal)
 
   before = {each: signal.signal(each, ask) for each in asking[jax.process_count() > 1:]}
   try:

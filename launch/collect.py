@@ -1,0 +1,152 @@
+"""A table's runs as Markdown, CSV and a plot, with what is missing said and the paper's numbers beside."""
+import csv
+import io
+import math
+import statistics
+from collections import Counter
+from typing import NamedTuple
+
+import matplotlib
+
+from launch.spec import DONE, Cell, Spec, counts, made_with, refuse_others, state, value
+from pretrain.config import ConfigError
+from pretrain.train import fingerprint
+
+matplotlib.use('Agg')
+from matplotlib import pyplot  # noqa: E402
+
+
+class Entry(NamedTuple):
+  """A row, a column and a metric of the finished table."""
+  row: str
+  column: str
+  metric: str
+  values: list[float]
+  states: list[str]  # of those without a value
+  paper: float | None
+
+  @property
+  def ours(self) -> str:
+    """'81.0 ± 0.4', with what is missing said."""
+    lacking = [f'{count} {word}' for word, count in Counter(self.states).items()]
+    if not self.values:
+      return ', '.join(lacking)
+    text = f'{statistics.mean(self.values):.1f}'
+    if len(self.values) > 1:
+      text += f' ± {statistics.stdev(self.values):.1f}'
+    return text + (f' (n={len(self.values)}; {", ".join(lacking)})' if lacking else '')
+
+
+def entries(spec: Spec, cells: list[Cell]) -> list[Entry]:
+  """All entries, in the order of the spec.
+
+  Raises:
+    ConfigError: nothing is done; a directory of another config.
+  """
+  states = [state(cell) for cell in cells]
+  refuse_others(cells, states)
+  if not any(word == DONE for word, _ in states):
+    raise ConfigError(f'nothing to collect: of {len(cells)} cells {counts(states)}; `run` first')
+  groups: dict[tuple[str, str], list[int]] = {}
+  for n, cell in enumerate(cells):
+    groups.setdefault((cell.row, cell.column), []).append(n)
+  return [Entry(row, column, metric,
+                [value(cells[n], metric, path) for n in members if states[n][0] == DONE],
+                [states[n][0] for n in members if states[n][0] != DONE],
+                spec.paper.get(row, {}).get(column, {}).get(metric))
+          for (row, column), members in groups.items() for metric, path in spec.metrics.items()]
+
+
+def markdown(spec: Spec, path: str, cells: list[Cell], rows: list[Entry], flags: list[str]) -> str:
+  """The table, the comparison with the paper's numbers if there are any, and how it was made."""
+  columns = list(dict.fromkeys((entry.column, entry.metric) for entry in rows))
+  found = {(entry.row, entry.column, entry.metric): entry for entry in rows}
+  line = lambda words: f'| {" | ".join(words)} |'
+  header = line(['', *(f'{column} {metric}'.strip() for column, metric in columns)])
+  text = [f'# {spec.title}', '', spec.differs, '', header, line(['---'] * (len(columns) + 1))]
+  for row in dict.fromkeys(entry.row for entry in rows):
+    text.append(line([row, *(found[row, *key].ours for key in columns)]))
+  n = len(spec.seeds)
+  text += ['', f'Mean ± standard deviation (ddof 1) of n={n} seeds{" " + str(spec.seeds) if n < 6 else ""}.']
+  if spec.paper:
+    text += ['', '## Beside the paper', '', f'Source: {spec.source}', '',
+             line(['', 'paper', 'ours', 'deviation', f'within {spec.tolerance}' if spec.tolerance else 'within']),
+             line(['---'] * 5)]
+    for entry in rows:
+      if entry.paper is not None:
+        off = statistics.mean(entry.values) - entry.paper if entry.values else math.nan
+        within = '' if spec.tolerance is None or not entry.values else 'yes' if abs(off) <= spec.tolerance else 'no'
+        text.append(line([f'{entry.row} {entry.column} {entry.metric}', f'{entry.paper:g}', entry.ours,
+                          f'{off:+.1f}' if entry.values else '', within]))
+  text += ['', '## How it was made', '', '```sh', f'python -m launch.table {path} run {" ".join(flags)}'.strip(),
+           '```', '']
+  made = Counter(tuple(made_with(cell).items()) for cell in cells if state(cell)[0] == DONE)
+  text += [f'{count} runs: {", ".join(f"{key} {word}" for key, word in about)}.' for about, count in made.most_common()]
+  return '\n'.join(text) + '\n'
+
+
+def rows_of_csv(spec: Spec, cells: list[Cell]) -> str:
+  """A line for each run and metric; empty where there is no value."""
+  file = io.StringIO()
+  out = csv.writer(file, lineterminator='\n')
+  out.writerow(['row', 'column', 'seed', 'metric', 'value', 'state', 'paper', 'config', 'commit', 'workdir'])
+  for cell in cells:
+    word, _ = state(cell)
+    for metric, path in spec.metrics.items():
+      out.writerow([cell.row, cell.column, cell.seed, metric,
+                    f'{value(cell, metric, path):.4f}' if word == DONE else '', word,
+                    spec.paper.get(cell.row, {}).get(cell.column, {}).get(metric, ''), fingerprint(cell.config),
+                    made_with(cell).get('commit', '') if word == DONE else '', cell.workdir])
+  return file.getvalue()
+
+
+def plot(spec: Spec, rows: list[Entry]) -> bytes:
+  """PNG: a panel for each metric; lines where columns are numbers, bars otherwise; the paper's numbers are rings."""
+  try:
+    places = {column: float(column) for column in spec.columns}
+  except ValueError:
+    places = {}
+  names = list(dict.fromkeys(entry.row for entry in rows))
+  lines = len(places) > 1
+  height = 3.6 if lines else 0.9 + 0.28 * len(names) * len(spec.columns)
+  figure, axes = pyplot.subplots(1, len(spec.metrics), squeeze=False, layout='constrained', sharey=not lines,
+                                 figsize=(1 + 4.2 * len(spec.metrics), height))
+  for axis, metric in zip(axes[0], spec.metrics, strict=True):
+    mine = [entry for entry in rows if entry.metric == metric and entry.values]
+    spread = lambda entry: statistics.stdev(entry.values) if len(entry.values) > 1 else 0.
+    if lines:
+      for n, name in enumerate(names):
+        line = sorted((places[entry.column], statistics.mean(entry.values), spread(entry)) for entry in mine
+                      if entry.row == name)
+        if line:
+          x, y, error = zip(*line, strict=True)
+          axis.errorbar(x, y, error, label=name, marker='o', markersize=4, capsize=3, color=f'C{n}')
+        rings = [(places[entry.column], entry.paper) for entry in mine if entry.row == name and entry.paper is not None]
+        if rings:
+          axis.plot(*zip(*rings, strict=True), 'o', markerfacecolor='none', color=f'C{n}', label=f'{name}, paper')
+      if max(places.values()) > 8 * min(places.values()) > 0:
+        axis.set_xscale('log')
+        axis.minorticks_off()
+      axis.set_xticks(list(places.values()), list(places))
+      axis.set_ylabel(metric)
+      axis.legend(fontsize=8)
+    else:
+      labels = [f'{name} {column}'.strip() for name in names for column in spec.columns]
+      for entry in mine:
+        y = labels.index(f'{entry.row} {entry.column}'.strip())
+        axis.barh(y, statistics.mean(entry.values), xerr=spread(entry), height=0.7, capsize=2,
+                  color=f'C{list(spec.columns).index(entry.column)}')
+        if entry.paper is not None:
+          axis.plot(entry.paper, y, 'ko', markerfacecolor='none')
+      axis.set_yticks(range(len(labels)), labels, fontsize=8)
+      axis.invert_yaxis()
+      low = min((min(entry.values) for entry in mine), default=0.)
+      axis.set_xlim(left=max(0., low - 0.25 * (max((max(e.values) for e in mine), default=1.) - low) - 2))
+      axis.set_xlabel(metric)
+    axis.grid(alpha=0.3)
+    axis.spines[['top', 'right']].set_visible(False)
+  figure.suptitle(spec.title, fontsize=11)
+  out = io.BytesIO()
+  figure.savefig(out, dpi=130)
+  pyplot.close(figure)
+  return out.getvalue()

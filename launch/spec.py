@@ -1,0 +1,166 @@
+"""A table's spec, its cells, and what their run directories say: nothing else is kept of a table."""
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pretrain import config as configs
+from pretrain.config import ConfigError, nearest
+from pretrain.metrics import read_rows
+from pretrain.rundir import running
+from pretrain.train import fingerprint
+
+DONE, FAILED, RUNNING, STOPPED, MISSING, OTHER = 'done', 'failed', 'running', 'stopped', 'missing', 'another config'
+
+
+class Spec(NamedTuple):
+  """What `get_table()` of a spec's file returns, as a dict.
+
+  title, differs: what the table is, and how its setting differs from the paper's.
+  rows:      {name: {'config': file, 'overrides': {key: value}, 'command': 'train' or 'program'}}.
+  metrics:   {name: path in result.json}, such as 'evaluation/pretrained backbone/knn' (a share: shown in percent).
+  columns:   {name: {key: value}}, overrides; one without a name when absent.
+  seeds:     of each cell.
+  seed_keys: keys of the config that the seed is written to.
+  shared:    overrides of all cells.
+  paper:     {row: {column: {metric: number}}}; `source` says where from, `tolerance` how far off is no deviation.
+  """
+  title: str
+  differs: str
+  rows: dict
+  metrics: dict
+  columns: dict = {'': {}}  # noqa: RUF012
+  seeds: tuple[int, ...] = (0, 1, 2)
+  seed_keys: tuple[str, ...] = ('seed',)
+  shared: dict = {}  # noqa: RUF012
+  paper: dict = {}  # noqa: RUF012
+  source: str = ''
+  tolerance: float | None = None
+
+
+class Cell(NamedTuple):
+  """One run of a table."""
+  row: str
+  column: str
+  seed: int
+  argv: tuple[str, ...]  # after `python`
+  workdir: Path
+  config: dict
+
+
+def read(path: str, runs: Path, python: str = sys.executable, overrides: tuple[str, ...] = (),
+         only: tuple[str, ...] = ()) -> tuple[Spec, list[Cell]]:
+  """A spec and its cells.
+
+  Raises:
+    ConfigError: the file is no spec; a config that does not exist; a key that no spec has; two cells that are the same
+      run; a paper's number for a cell or metric that is not there; no seeds, no rows.
+  """
+  given = configs.from_file(path, 'get_table')
+  for key in given:
+    if key not in Spec._fields:
+      raise ConfigError(f'{path}: no {key!r} in a table{nearest(key, Spec._fields)}')
+  if lacking := {'title', 'differs', 'rows', 'metrics'} - given.keys():
+    raise ConfigError(f'{path}: a table needs {", ".join(sorted(lacking))}')
+  spec = Spec(**given)
+  for key in ('rows', 'metrics', 'columns', 'seeds'):
+    if not getattr(spec, key):
+      raise ConfigError(f'{path}: {key} is empty')
+  for name in only:
+    if name not in spec.rows:
+      raise ConfigError(f'--only: no row {name!r}{nearest(name, spec.rows)}')
+  for row, columns in spec.paper.items():
+    for column, numbers in columns.items():
+      for word, known in ((row, spec.rows), (column, spec.columns), *((metric, spec.metrics) for metric in numbers)):
+        if word not in known:
+          raise ConfigError(f'{path}: paper has a number for {word!r}, which the table has not'
+                            f'{nearest(word, known)}')
+  cells = [cell_of(spec, row, column, seed, runs, python, overrides)
+           for row in (only or spec.rows) for column in spec.columns for seed in spec.seeds]
+  seen: dict[Any, Cell] = {}
+  for cell in cells:
+    for same in (str(cell.workdir), fingerprint(cell.config)):
+      if same in seen:
+        twin = seen[same]
+        raise ConfigError(f'{path}: {twin.row} {twin.column} seed {twin.seed} and {cell.row} {cell.column} seed '
+                          f'{cell.seed} are one cell: {"the same directory" if "/" in same else "the same config"}')
+      seen[same] = cell
+  return spec, cells
+
+
+def cell_of(spec: Spec, row: str, column: str, seed: int, runs: Path, python: str, overrides: tuple[str, ...]) -> Cell:
+  about = spec.rows[row]
+  if 'config' not in about or about.keys() - {'config', 'overrides', 'command'}:
+    raise ConfigError(f'row {row!r}: wanted config, and perhaps overrides and command; got {sorted(about)}')
+  merged = spec.shared | about.get('overrides', {}) | spec.columns[column] | dict.fromkeys(spec.seed_keys, seed)
+  keys = [f'{key}={value!r}' for key, value in merged.items()] + list(overrides)
+  workdir = runs.joinpath(*(slug(name) for name in (row, column) if name), f'seed{seed}')
+  argv = (python, '-m', 'pretrain', about.get('command', 'train'), f'--config={about["config"]}',
+          f'--workdir={workdir}', '--quiet', *(f'--config.{key}' for key in keys))
+  return Cell(row, column, seed, argv, workdir, configs.load(about['config'], keys))
+
+
+def slug(name: str) -> str:
+  return re.sub(r'[^a-z0-9.]+', '_', name.lower()).strip('_')
+
+
+def state(cell: Cell) -> tuple[str, str]:
+  """DONE, FAILED, ... of a cell, and a word about it: its step, or why it failed."""
+  path = cell.workdir / 'config.json'
+  if not path.exists():
+    return MISSING, ''
+  mine, theirs = fingerprint(cell.config), fingerprint(json.loads(path.read_text()))
+  if mine != theirs:
+    return OTHER, f'{theirs}, wanted {mine}'
+  if (cell.workdir / 'result.json').exists():
+    return DONE, ''
+  rows = read_rows(cell.workdir / 'metrics.jsonl')
+  step = f'step {rows[-1]["step"]}' if rows else 'starting'
+  if running(cell.workdir):
+    return RUNNING, step
+  last = (read_rows(cell.workdir / 'events.jsonl') or [{}])[-1]
+  if last.get('event') == 'error' or 'not finite' in str(last.get('reason')):
+    return FAILED, str(last['reason'])
+  return STOPPED, step
+
+
+def result(cell: Cell) -> dict:
+  return json.loads((cell.workdir / 'result.json').read_text())
+
+
+def made_with(cell: Cell) -> dict[str, str]:
+  """What a cell that is done was made with; see `pretrain.rundir.made`."""
+  return result(cell).get('made', {})
+
+
+def value(cell: Cell, name: str, path: str) -> float:
+  """A metric of a cell that is done.
+
+  Raises:
+    ConfigError: its result has no such number; names those that it has.
+  """
+  node: Any = result(cell)
+  for part in path.split('/'):
+    if isinstance(node, list):
+      node = {str(row.get('features', n)): row for n, row in enumerate(node)}
+    if not isinstance(node, dict) or part not in node:
+      known = sorted(node) if isinstance(node, dict) else []
+      raise ConfigError(f'metric {name!r}: no {part!r} of {path!r} in {cell.workdir}/result.json{nearest(part, known)}')
+    node = node[part]
+  if not isinstance(node, int | float):
+    raise ConfigError(f'metric {name!r}: {path!r} is no number in {cell.workdir}/result.json')
+  return 100. * node if path.startswith('evaluation/') else float(node)
+
+
+def refuse_others(cells: list[Cell], states: list[tuple[str, str]]) -> None:
+  others = [f'{cell.workdir} ({about})' for cell, (word, about) in zip(cells, states, strict=True) if word == OTHER]
+  if others:
+    raise ConfigError(f'{len(others)} run directories belong to another config than the table asks for, and are not '
+                      f'mixed with it: {"; ".join(others[:5])}. Choose another --runs, or remove them')
+
+
+def counts(states: list[tuple[str, str]]) -> str:
+  found = Counter(word for word, _ in states)
+  return ', '.join(f'{found[word]} {word}' for word in (DONE, RUNNING, STOPPED, FAILED, MISSING, OTHER) if found[word])

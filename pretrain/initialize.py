@@ -1,0 +1,114 @@
+"""The start of a run from parts of another: `config.initialize`."""
+import contextlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from pretrain.checkpoint import Checkpoints, compare, manifest
+from pretrain.config import ConfigError, nearest
+from pretrain.step import Training, TrainState
+
+AVERAGES = ('ema', 'teacher')  # entries of memory that are moving averages of the parameters
+
+
+class Initialize(NamedTuple):
+  """config.initialize: the parameters and batch statistics of some parts, from the newest checkpoint of another run.
+
+  Read once, at step 0; a run that was started goes on without that directory.
+
+  workdir:  of the other run; a relative path is one from the folder of the command.
+  parts:    paths below the parameters, alike in both runs: ('backbone',), or ('backbone', 'projector/layers/0').
+  averaged: False takes what the optimizer trained, even where the objective evaluates by a moving average of it; True
+            takes that average ('ema' or 'teacher') and its batch statistics.
+
+  An average that this run keeps starts as a copy of its parameters, as always.
+  """
+  workdir: str
+  parts: tuple[str, ...]
+  averaged: bool = False
+
+
+def check(spec: Initialize, abstract: TrainState) -> None:
+  """Raises ConfigError, before anything is compiled, unless `start` can read all that it wants."""
+  with opened(spec) as checkpoints:
+    stored = checkpoints.meta()['arrays']
+    wanted = manifest(tree_of(sources(spec, abstract, stored)))
+    compare({path: found for path, found in stored.items() if path in wanted}, wanted)
+
+
+def start(spec: Initialize, training: Training) -> TrainState:
+  """The state at step 0 with the parts from the other run, on this run's mesh.
+
+  Raises:
+    ConfigError: no checkpoint there, a part that either run lacks, arrays of other shapes; named.
+  """
+  with opened(spec) as checkpoints:
+    wanted = sources(spec, training.abstract, checkpoints.meta()['arrays'])
+    found, _ = checkpoints.restore(tree_of(wanted), part=True)
+  state = training.init()
+
+  def choose(path, fresh):
+    keys = keys_of(path)
+    if keys not in wanted:
+      return fresh
+    value: Any = found
+    for key in wanted[keys][0]:
+      value = value[key]
+    # a copy: the step gives each buffer of the state away, once
+    return jax.device_put(value.copy(), fresh.sharding)
+
+  return state._replace(**jax.tree_util.tree_map_with_path(choose, {'params': state.params, 'memory': state.memory}))
+
+
+@contextlib.contextmanager
+def opened(spec: Initialize):
+  directory = Path(spec.workdir) / 'checkpoints'
+  if not directory.is_dir():
+    raise ConfigError(f'config.initialize.workdir: {spec.workdir} is not the directory of a run: it has no checkpoints')
+  with contextlib.closing(Checkpoints(directory, reading=True)) as checkpoints:
+    if checkpoints.latest is None:
+      raise ConfigError(f'config.initialize.workdir: {spec.workdir} holds no checkpoint yet')
+    yield checkpoints
+
+
+def sources(spec: Initialize, abstract: TrainState, stored: dict) -> dict[tuple, tuple[tuple, Any]]:
+  """{keys of an array here: (its keys in the other run's state, shape, dtype and sharding)}."""
+  params, statistics = ('params',), ('memory', 'statistics')
+  if spec.averaged:
+    kept = [name for name in AVERAGES if any(path.startswith(f'memory/{name}/') for path in stored)]
+    if not kept:
+      raise ConfigError(f'config.initialize.averaged: the run in {spec.workdir} keeps no moving average '
+                        f'({" or ".join(AVERAGES)}) of its parameters; wanted averaged=False')
+    params, statistics = ('memory', kept[0]), ('memory', f'{kept[0]}_statistics')
+  chosen, unseen = {}, set(spec.parts)
+  for path, leaf in jax.tree_util.tree_leaves_with_path({'params': abstract.params, 'memory': abstract.memory}):
+    keys = keys_of(path)
+    place = 1 if keys[0] == 'params' else 2
+    name, below = keys[place - 1], '/'.join(map(str, keys[place:])) + '/'
+    parts = [part for part in spec.parts if below.startswith(part + '/')]
+    if parts and (name == 'params' or name in AVERAGES):
+      chosen[keys] = (*params, *keys[place:]), leaf
+      unseen -= set(parts)
+    elif parts and (name == 'statistics' or name in [f'{average}_statistics' for average in AVERAGES]):
+      chosen[keys] = (*statistics, *keys[place:]), leaf
+  if unseen:
+    here = {str(keys_of(path)[0]) for path, _ in jax.tree_util.tree_leaves_with_path(abstract.params)}
+    part = min(unseen)
+    raise ConfigError(f'config.initialize.parts: {part!r} is no part of this model{nearest(part, here)}')
+  return chosen
+
+
+def tree_of(wanted: dict[tuple, tuple[tuple, Any]]) -> dict:
+  """The arrays as nested dicts by their keys in the other run's state."""
+  tree: dict = {}
+  for keys, leaf in wanted.values():
+    node = tree
+    for key in keys[:-1]:
+      node = node.setdefault(key, {})
+    node[keys[-1]] = leaf
+  return tree
+
+
+def keys_of(path) -> tuple:
+  return tuple(entry.key for entry in path)
