@@ -110,7 +110,7 @@ CASES = {
                             anchor_weight=0.5, rotation_weight=0.5, ramp_steps=2, ema_momentum=0.9),
                        either(fixmatch_views(operations=0, labeled_strong=True, strongs=1)), streams),
     'self_mpl': Case(dict(classes=CLASSES, rate=0.1, second_order=True, threshold=0.26, unlabeled_weight=1.,
-                          ramp_steps=2, ema_momentum=0.9), either(fixmatch_views(operations=0)), streams),
+                          ramp_steps=2), either(fixmatch_views(operations=0)), streams),
     'fst': Case(dict(classes=CLASSES, variant='wide', virtual=2, rate=0.1, threshold=0.26, unlabeled_weight=1.,
                      momentum=0.9), either(fixmatch_views(operations=0)), streams),
     's4l': Case(dict(classes=CLASSES, rotation_weight=1., ema_momentum=0.9), fixmatch_views(operations=0,

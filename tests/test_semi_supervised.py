@@ -241,7 +241,7 @@ class Tanh(nnx.Module):
 def self_mpl_point(second_order: bool, **changes):
   """The objective, parameters, memory, a batch, and parameters and images as the twin has them."""
   made = self_mpl(Tanh, **dict(classes=K, rate=0.7, second_order=second_order, threshold=0., unlabeled_weight=0.,
-                               ramp_steps=1, ema_momentum=0.9) | changes)
+                               ramp_steps=1) | changes)
   params, memory = made.init(KEY)
   leaves, tree = jax.tree.flatten(params)
   params = jax.tree.unflatten(tree, [normal(40 + i, *x.shape) for i, x in enumerate(leaves)])
@@ -290,8 +290,7 @@ def test_self_mpl_published_approximation_and_its_two_updates():
   moved, new = made.update(jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), memory, carry, 0)
   for got, name, g in zip(flatly(moved), self_mpl_twin.NAMES, flatly(grads), strict=True):
     assert_close(got, after[name] - 0.1 * g, atol=1e-5)
-  jax.tree.map(lambda a, p, m: assert_close(a, 0.9 * np.asarray(p) + 0.1 * m, atol=1e-6), new['ema'], memory['ema'],
-               moved)
+  assert not jax.tree.leaves((memory, new)), 'more is kept than the parameters'
   # what the labeled loss falls by is, to first order, the rate times the product of the two gradients
   made, *point = self_mpl_point(False, rate=1e-3)
   fell = made.loss(params, memory, images, KEY, 0)[1][1]['fell']
@@ -320,7 +319,6 @@ def test_self_mpl_without_a_first_step_is_the_supervised_update(second_order):
   (shrinkmatch, dict(hidden=(8,), momentum=0.9, window=2)),
   (comatch, dict(hidden=(8,), dim=4, edge_threshold=0.8, temperature=0.2, smoothing=0.9, queue=24, window=2,
                  contrast_weight=1.)),
-  (self_mpl, dict(rate=0.1, second_order=False, ramp_steps=1)),
 ], ids=lambda x: getattr(x, '__name__', ''))
 @pytest.mark.parametrize(('threshold', 'near'), [(-0.1, 0), (95., 1), (float('nan'), 0)])
 def test_thresholds_that_are_no_probability_are_refused(build, changes, threshold, near):
@@ -334,6 +332,8 @@ def test_other_thresholds_and_settings_that_are_refused():
             queue=24, window=2, unlabeled_weight=1., contrast_weight=1., ema_momentum=0.9)
   with pytest.raises(ValueError, match=r'fst wants threshold in \[0, 1\]'):
     fst_of(threshold=2.)
+  with pytest.raises(ValueError, match=r'self_mpl wants threshold in \[0, 1\]'):
+    self_mpl_point(False, threshold=2.)
   with pytest.raises(ValueError, match='fst wants virtual >= 1, got 0'):
     fst_of(virtual=0)
   settings = dict(classes=K, constant=1.0001, base=1.27, lowest=0.05, every_steps=2, warmup_steps=4, estimate_steps=2,

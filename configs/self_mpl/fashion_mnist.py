@@ -20,7 +20,7 @@ def get_config():
   c.backbone = dict(name='resnet', depth=18, blocks=(1, 1, 1), width=16, stem='cifar', channels=1, mean=(0.286,),
                     std=(0.353,))
   c.objective = dict(name='self_mpl', classes=10, rate=0.03, second_order=False, threshold=0.95, unlabeled_weight=1.0,
-                     ramp_steps=300, ema_momentum=0.99)
+                     ramp_steps=300)
   c.schedule = dict(name='cosine', peak=0.03, end=0.00585)
   c.optimizer = dict(name='sgd', momentum=0.9, nesterov=True, weight_decay=5e-4)
   c.log_every_steps = 20

@@ -17,7 +17,8 @@ def fst(backbone: Callable, *, classes: int, variant: Literal['deep', 'wide'], v
   arXiv:2209.06993v2, section 3: FST-D looks several steps ahead, FST-W averages students that take one step on
   different images. Here for images with one class; the paper's are of segmentation. The virtual steps are of plain
   gradient descent (the authors' code: of the run's optimizer) and leave no trace but in the teacher; wide students
-  share the batch (theirs: get batches of their own).
+  share the batch (theirs: get batches of their own); the momentum is the same from the start (theirs grows as
+  1 - 1 / (step + 1) up to it).
 
   Args:
     backbone: build(rngs) -> module with `width`.

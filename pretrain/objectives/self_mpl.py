@@ -5,13 +5,13 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
+from pretrain.objective import Objective, keep, plain
+from pretrain.semi_supervised import check_threshold, classifier, classify
 from pretrain.teacher import linear
 
 
 def self_mpl(backbone: Callable, *, classes: int, rate: float, second_order: bool, threshold: float,
-             unlabeled_weight: float, ramp_steps: int, ema_momentum: float) -> Objective:
+             unlabeled_weight: float, ramp_steps: int) -> Objective:
   """One network labels images, takes a step on these labels, and then learns from how it does on the labeled ones.
 
   arXiv:2212.13420v1, algorithm 1: theta' = theta - rate * gradient of L_1, then the optimizer's step from theta' along
@@ -25,7 +25,7 @@ def self_mpl(backbone: Callable, *, classes: int, rate: float, second_order: boo
     in the labels and in where it starts.
 
   Deviations: the first step is plain gradient descent; no label smoothing and no fine-tuning. With rate=0 the labeled
-  loss and UDA's are left.
+  loss and UDA's are left. One set of parameters is kept, without a moving average.
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -35,14 +35,12 @@ def self_mpl(backbone: Callable, *, classes: int, rate: float, second_order: boo
     threshold: in [0, 1], of UDA's consistency.
     unlabeled_weight: of UDA's consistency after the ramp.
     ramp_steps: over which it grows linearly from 0.
-    ema_momentum: of the parameters and batch statistics that encode and predict use.
   Raises:
     ValueError: a threshold outside [0, 1].
   """
   check_threshold('self_mpl', threshold=threshold)
   net = classifier(backbone, classes)
   weight = linear(0., unlabeled_weight, ramp_steps)
-  shared = averaged(net, lambda _: ema_momentum, couples_batch=True)
 
   def loss(params, memory, batch, key, step):
     old = memory['statistics']
@@ -68,8 +66,10 @@ def self_mpl(backbone: Callable, *, classes: int, rate: float, second_order: boo
     return value, ({'statistics': statistics, 'change': change}, metrics | {'fell': fell})
 
   def update(params, memory, carry, step):
-    params = jax.tree.map(jnp.add, params, carry['change'])
-    return shared['update'](params, memory, {'statistics': carry['statistics']}, step)
+    return keep(jax.tree.map(jnp.add, params, carry['change']), memory, {'statistics': carry['statistics']}, step)
+
+  def predict(params, memory, images):
+    return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: m.head(m.backbone(images)))[0])
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **shared | {'update': update})
+                   predict=predict, **plain(net, couples_batch=True) | {'update': update})
