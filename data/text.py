@@ -71,11 +71,14 @@ def train(files: Sequence[Path], vocabulary: int, out: str) -> int:
   Returns:
     The size of the vocabulary, at most the one wanted: a short text has no more pairs.
   Raises:
+    FileNotFoundError: no folder for `out`, no such file.
     ValueError: nothing but whitespace in the files, or a vocabulary below that of the bytes.
   """
   if vocabulary < SPECIAL + 256:
     raise ValueError(f'wanted a vocabulary of at least {SPECIAL + 256}, the bytes and four special tokens, got '
                      f'{vocabulary}')
+  if not Path(out).parent.is_dir():
+    raise FileNotFoundError(f'no folder {Path(out).parent} to write {out} into')
   texts = documents(files)
   _library()
   from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -18,6 +18,7 @@ RUNS = {
     'dino': ('dino/fashion_mnist', 150, 'knn', 0.03),
     'mae': ('mae/fashion_mnist', 250, 'knn', 0.01),
     'fixmatch': ('fixmatch/fashion_mnist', 150, 'knn', 0.02),
+    'clip': ('clip/fashion_mnist', 80, 'knn', 0.05),
 }
 
 

@@ -35,7 +35,7 @@ from pretrain.models.vit import vit
 from pretrain.objectives.bert import bert
 from pretrain.objectives.clip import clip
 from pretrain.objectives.siglip import siglip
-from pretrain.train import prepare
+from pretrain.train import prepare, train
 from tests.checks import assert_close, assert_finite, assert_gradient_in, assert_half_precision, normal
 from tests.reference import bert as bert_twin
 
@@ -406,3 +406,18 @@ def test_zero_shot_takes_the_nearest_mean_of_templates():
   embed = jax.tree_util.Partial(lambda table, tokens: table[tokens[:, 0]], jnp.asarray(vectors))
   features = np.array([[5, 1, 0], [0, 1, 0.3], [0.1, 0, 9], [0, 0, 1]], np.float32)
   assert zero_shot(features, np.array([0, 0, 1, 0]), embed, prompts) == 0.75
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['clip', 'siglip'])
+def test_digits_are_classified_by_their_names(name, tmp_path):
+  digits = lambda split: dict(name='digits', split=split)
+  spec = config.load(str(ROOT / f'configs/{name}/fashion_mnist.py'), ['steps=200', 'objective.text.length=16'])
+  spec['source'] = dict(name='captions', source=digits('train'), templates=('the digit {}', 'a {}'), tokenizer='bytes',
+                        length=16)
+  spec['views'] = dict(name='supervised', size=8, scale=(0.8, 1.0), flip=0.0)
+  spec['backbone'] |= dict(blocks=(1, 1), stem='cifar')
+  spec['evaluate'] = dict(train=digits('train'), test=digits('test'), templates=('the digit {}', 'a {}'))
+  assert train(spec, tmp_path, quiet=True) == 0
+  found = json.loads((tmp_path / 'evaluation.json').read_text())
+  assert (found | found['rows'][-1])['zero_shot'] > 0.9

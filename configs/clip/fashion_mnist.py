@@ -1,4 +1,4 @@
-"""CLIP on the embedded 10,000 images of Fashion-MNIST, captioned with their classes' names: about a minute, two cores.
+"""CLIP on the embedded 10,000 images of Fashion-MNIST, captioned with their classes' names: three minutes, two cores.
 
 A small-scale run of arXiv:2103.00020v1 with the residual network of configs/demo.py and bytes as tokens. The captions
 say the class, so it is not self-supervised; many pairs of a batch share a class, which keeps the loss high.

@@ -1,4 +1,4 @@
-"""SigLIP on the embedded 10,000 images of Fashion-MNIST, captioned with their classes' names: a minute, two cores.
+"""SigLIP on the embedded 10,000 images of Fashion-MNIST, captioned with their classes' names: 3 minutes, two cores.
 
 A small-scale run of arXiv:2303.15343v4 with the residual network of configs/demo.py and bytes as tokens. The captions
 say the class, so it is not self-supervised; many pairs of a batch share a class, which keeps the loss high.

@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pretrain import processes
 from pretrain.losses import normalize
 
 
@@ -20,7 +21,7 @@ def zero_shot(features, labels, embed_text, prompts) -> float:
     accuracy in [0, 1].
   """
   k, t, length = prompts.shape
-  texts = np.asarray(_run(embed_text, prompts.reshape(k * t, length))).reshape(k, t, -1)
+  texts = processes.on_host(_run(embed_text, prompts.reshape(k * t, length))).reshape(k, t, -1)
   classes = np.asarray(normalize(jnp.asarray(texts.mean(1))))  # [k, d]
   return float(np.mean(np.argmax(features @ classes.T, 1) == labels))
 
