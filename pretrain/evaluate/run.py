@@ -14,6 +14,7 @@ from pretrain.evaluate import measure, print_table
 from pretrain.evaluate.features import extract, pixels
 from pretrain.evaluate.health import health
 from pretrain.evaluate.knn import knn
+from pretrain.evaluate.predictions import accuracy
 from pretrain.evaluate.zero_shot import zero_shot
 from pretrain.metrics import write_json
 from pretrain.report import save_report_data
@@ -30,13 +31,15 @@ PER_CLASS = 10  # labels of each class in the few-label probe
 class Evaluation(NamedTuple):
   """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of the images.
 
-  templates, such as ('a photo of a {}',): classify by the classes' names too, with the source's tokeniser.
+  templates: such as ('a photo of a {}',): classify by the classes' names too, with the source's tokeniser.
+  baselines: measure raw pixels and the backbone with random parameters too.
   """
   train: dict
   test: dict
   every_steps: int = 0
   size: int | None = None
   templates: tuple[str, ...] | None = None
+  baselines: bool = True
 
 
 class Sets(NamedTuple):
@@ -47,6 +50,7 @@ class Sets(NamedTuple):
   every_steps: int
   size: int
   prompts: np.ndarray | None
+  baselines: bool
 
 
 def open_sets(spec: Evaluation, trained_on) -> Sets:
@@ -72,7 +76,8 @@ def open_sets(spec: Evaluation, trained_on) -> Sets:
       raise configs.ConfigError('config.evaluate.templates: classifying by names wants a source of images with texts, '
                                 'and config.source has none')
     prompts = captions.prompts(classes, spec.templates)
-  return Sets(train, test, classes, spec.every_steps, spec.size or min(train.shape[:2]), prompts)
+  return Sets(train, test, classes, spec.every_steps, spec.size or min(train.shape[:2]), prompts,
+              spec.baselines)
 
 
 def online(run, state) -> dict[str, float]:
@@ -83,36 +88,47 @@ def online(run, state) -> dict[str, float]:
   z, truth = features(run, encoder(run, state), test)
   # One k gives one number, which the type of `knn` does not say.
   return {'eval/knn': knn(x, y, z, truth, k=min(K, len(x)), classes=len(classes)),  # pyrefly: ignore[bad-assignment]
-          'eval/effective_rank': health(z)['effective_rank'], **by_names(run, state, 'eval/')}
+          'eval/effective_rank': health(z)['effective_rank'],
+          **{f'eval/{name}': value for name, value in of_its_own(run, state).items()}}
 
 
 def table(run, state, workdir: Path) -> list[dict]:
-  """Measures pixels, random and pretrained backbone; prints rows, writes evaluation.json and the report's arrays."""
+  """Measures pixels, random and pretrained backbone; prints rows, writes evaluation.json and the report's arrays.
+
+  Returns:
+    The rows; `of_its_own` is in the last.
+  """
   train, test, classes = run.evaluation[:3]
-  encoders = {'raw pixels': Partial(pixels), 'random backbone': encoder(run, run.training.init()),
-              'pretrained backbone': encoder(run, state)}
+  encoders = {'raw pixels': Partial(pixels), 'random backbone': encoder(run, run.training.init())} \
+      if run.evaluation.baselines else {}
+  encoders['pretrained backbone'] = encoder(run, state)
   measured = {name: (*features(run, encode, train), *features(run, encode, test)) for name, encode in encoders.items()}
-  named = by_names(run, state)
+  own = of_its_own(run, state)
   if jax.process_index():  # the features were a common work; process 0 writes what they are worth
     return []
   rows = [measure(name, *found, classes=len(classes), k=min(K, len(train)), per_class=PER_CLASS,
                   seed=run.seed) for name, found in measured.items()]
   print_table(rows)
-  for value in named.values():
-    print(f'classified by the names of the classes: {value:.1%}')
-  write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows, **named})
+  for name, value in own.items():
+    print(f'{HOW[name]}: {value:.1%}')
+  write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows, **own})
   pictures(run, train, test, measured, classes, workdir)
-  return rows
+  return [*rows[:-1], rows[-1] | own]
 
 
-def by_names(run, state, prefix: str = '') -> dict[str, float]:
-  """{'zero_shot': accuracy} on the test set, where there are templates and the objective matches texts."""
-  prompts = run.evaluation.prompts
-  if prompts is None or run.objective.towers is None:
-    return {}
-  image, text = (Partial(tower, state.params, state.memory) for tower in run.objective.towers)
-  z, truth = features(run, image, run.evaluation.test)
-  return {f'{prefix}zero_shot': zero_shot(z, truth, text, prompts)}
+HOW = {'accuracy': 'classified by its own head', 'zero_shot': 'classified by the names of the classes'}
+
+
+def of_its_own(run, state) -> dict[str, float]:
+  """Accuracies on the test set without a probe, of objectives that have classes or match texts: some of `HOW`."""
+  found = {}
+  if run.objective.predict:
+    found['accuracy'] = accuracy(run, state, run.evaluation.test)
+  if run.evaluation.prompts is not None and run.objective.towers:
+    image, text = (Partial(tower, state.params, state.memory) for tower in run.objective.towers)
+    z, truth = features(run, image, run.evaluation.test)
+    found['zero_shot'] = zero_shot(z, truth, text, run.evaluation.prompts)
+  return found
 
 
 def pictures(run, train, test, measured, classes, workdir: Path) -> None:
