@@ -20,9 +20,35 @@ def random_mask(key, index, patches: int, mask_ratio: float):
   if not 0 < count < patches:
     raise ValueError(f'mask_ratio wants to hide some of {patches} patches and leave some visible; {mask_ratio} leaves '
                      f'{count}')
+  return _subset(key, index, patches, count)
+
+
+def _subset(key, index, patches: int, count: int):
+  """Which `count` patches are visible, in random order, and the mask of the others."""
   noise = _noise(key, index, (patches,))  # [b, n]
   rank = jnp.argsort(jnp.argsort(noise, -1), -1)
   return jnp.argsort(noise, -1)[:, :count], rank >= count
+
+
+def tube_mask(key, index, grid: tuple[int, int, int], mask_ratio: float):
+  """The same random patches hidden at all times (arXiv:2203.12602v3, section 3.3), for each example on its own.
+
+  Args:
+    index: i32[b]; with the key it determines the mask of an example.
+    grid: (times, rows, columns) of cubes.
+    mask_ratio: int(n * mask_ratio) of the n places are hidden, as in the authors' code.
+  Returns:
+    visible i32[b, times * k], by time, and mask bool[b, times * n], True where hidden.
+  Raises:
+    ValueError: nothing would be hidden, or all.
+  """
+  times, n = grid[0], grid[1] * grid[2]
+  count = n - int(n * mask_ratio)
+  if not 0 < count < n:
+    raise ValueError(f'mask_ratio wants to hide some of {n} places and leave some visible; {mask_ratio} leaves {count}')
+  visible, mask = _subset(key, index, n, count)
+  visible = visible[:, None] + n * jnp.arange(times)[:, None]  # [b, times, k]
+  return visible.reshape(len(index), -1), jnp.tile(mask, (1, times))
 
 
 def token_mask(key, index, tokens, mask_ratio: float, vocabulary: int):

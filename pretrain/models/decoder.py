@@ -1,8 +1,10 @@
 """Light Transformers that predict patches from the tokens of others."""
+import math
+
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.patches import sincos
+from pretrain.models.patches import fixed_positions, sincos
 from pretrain.models.vit import Transformer
 
 
@@ -12,12 +14,12 @@ class PatchDecoder(nnx.Module):
   Args:
     in_: width of the encoder's tokens.
     out: numbers predicted a patch, p.
-    grid: (rows, columns) of patches.
+    grid: (rows, columns) of patches, or (times, rows, columns).
     width, depth, heads: of the decoder's Transformer; its MLP is 4 * width wide.
     levers: more of the Transformer's arguments, such as dtype.
   """
 
-  def __init__(self, in_: int, out: int, grid: tuple[int, int], *, width: int, depth: int, heads: int, rngs: nnx.Rngs,
+  def __init__(self, in_: int, out: int, grid: tuple[int, ...], *, width: int, depth: int, heads: int, rngs: nnx.Rngs,
                **levers):
     xavier = nnx.initializers.xavier_uniform()
     self.grid, self.width = grid, width
@@ -29,10 +31,10 @@ class PatchDecoder(nnx.Module):
   def __call__(self, tokens, visible):
     """tokens [b, e + k, in_] (e extra tokens, then k patches), visible int[b, k] their places -> f32[b, n, out]."""
     tokens = self.embed(tokens)
-    b, n, extra = len(tokens), self.grid[0] * self.grid[1], tokens.shape[1] - visible.shape[1]
+    b, n, extra = len(tokens), math.prod(self.grid), tokens.shape[1] - visible.shape[1]
     full = jnp.broadcast_to(self.mask_token[...], (b, n, self.width))
     full = full.at[jnp.arange(b)[:, None], visible].set(tokens[:, extra:])  # [b, n, width]
-    full = full + jnp.asarray(sincos(self.grid, self.width))[None]
+    full = full + jnp.asarray(fixed_positions(self.grid, self.width))[None]
     return self.predict(self.trunk(jnp.concatenate([tokens[:, :extra], full], 1))[:, extra:])
 
 

@@ -1,4 +1,6 @@
-"""The image front end: normalisation, patches and their positions."""
+"""The front end of images and clips: normalisation, patches and their positions."""
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,11 +29,11 @@ def check_statistics(channels: int, **statistics: tuple[float, ...]):
 
 
 def grid_of(shape: tuple[int, ...], size: int) -> tuple[int, int]:
-  """(rows, columns) of patches of an image batch of shape [b, h, w, c].
+  """(rows, columns) of patches of an image batch of shape [b, h, w, c], or of clips [b, t, h, w, c].
 
   Raises ValueError if a side is not divisible by the patch size.
   """
-  _, h, w, _ = shape
+  h, w = shape[-3:-1]
   if h % size or w % size:
     near = tuple(max(size, round(side / size) * size) for side in (h, w))
     raise ValueError(f'wanted image sides divisible by the patch size {size}, got {h}x{w}; '
@@ -50,6 +52,22 @@ def patchify(images, size: int):
   rows, columns = grid_of(images.shape, size)
   x = images.reshape(b, rows, size, columns, size, c).transpose(0, 1, 3, 2, 4, 5)  # [b, rows, columns, size, size, c]
   return x.reshape(b, rows * columns, size * size * c)
+
+
+def tubelets(clips, size: int, length: int):
+  """Cut clips [b, t, h, w, c] into cubes of `length` frames: [b, t / length * n, length * size * size * c].
+
+  Cubes come by time, then row by row (2203.12602v3, section 3.1); inside one the order is frame, row, column, channel.
+
+  Raises ValueError if `length` does not divide the frames, or `size` the sides.
+  """
+  b, t = clips.shape[:2]
+  if t % length:
+    raise ValueError(f'wanted a number of frames that cubes of {length} divide, got {t}; the nearest is '
+                     f'{max(length, round(t / length) * length)}')
+  x = patchify(clips.reshape(b * t, *clips.shape[2:]), size)  # [b * t, n, p]
+  x = x.reshape(b, t // length, length, *x.shape[1:]).swapaxes(2, 3)  # [b, t / length, n, length, p]
+  return x.reshape(b, x.shape[1] * x.shape[2], -1)
 
 
 def unpatchify(patches, size: int, grid: tuple[int, int]):
@@ -83,7 +101,18 @@ def sincos(grid: tuple[int, int], width: int, *, temperature: float = 10_000.0) 
   return np.concatenate([f(a) for a in angles for f in (np.sin, np.cos)], axis=1).astype(np.float32)
 
 
-def interpolate(positions, grid: tuple[int, int], target: tuple[int, int]):
+def fixed_positions(grid: tuple[int, ...], width: int) -> np.ndarray:
+  """Positions f32[n, width] of a grid: `sincos` of (rows, columns); of (times, rows, columns) sines and cosines of the
+  place in their sequence, as in the code of 2203.12602v3 (there they alternate), and for one time those of its image.
+  """
+  if len(grid) == 2 or grid[0] == 1:
+    return sincos((grid[-2], grid[-1]), width)
+  frequencies = 10_000.0 ** (-np.arange(width // 2) / (width / 2))
+  angles = np.outer(np.arange(math.prod(grid)), frequencies)
+  return np.concatenate([np.sin(angles), np.cos(angles)], 1).astype(np.float32)
+
+
+def interpolate(positions, grid: tuple[int, ...], target: tuple[int, ...]):
   """Resample positions [rows * columns, d] of one grid to another grid, bicubically; the identity for the same grid.
 
   `jax.image.resize` with Keys' kernel (a = -0.5), half-pixel centres and no antialiasing. Deviation: PyTorch's, used

@@ -1,5 +1,6 @@
 """Vision Transformer (2010.11929v2): patches to tokens to features, in pieces that masked objectives can take apart."""
 import difflib
+import math
 from collections.abc import Callable
 
 import jax
@@ -9,7 +10,15 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from pretrain.models.layers import gelu, layer_norm
-from pretrain.models.patches import check_statistics, grid_of, interpolate, normalize, patchify, sincos
+from pretrain.models.patches import (
+  check_statistics,
+  fixed_positions,
+  grid_of,
+  interpolate,
+  normalize,
+  patchify,
+  tubelets,
+)
 from pretrain.sharding import rows_stay
 
 # (width, depth, heads, mlp): Ti and S are DeiT's (2012.12877v2 table 1), B, L and H those of 2010.11929v2 table 1,
@@ -198,24 +207,26 @@ class ViT(nnx.Module):
   Attributes:
     width: features of a token, and of the pooled features.
     patch: side of a patch in pixels.
-    grid: (rows, columns) of patches of an image of the native size.
+    grid: (rows, columns) of patches of an image of the native size; (times, rows, columns) of cubes of a clip.
+    tubelet: frames of a cube; 1 for images.
   """
 
-  def __init__(self, *, image: int, channels: int, patch: int, width: int, depth: int, heads: int, mlp: int,
-               registers: int, positions: str, pool: str, mean: tuple[float, ...], std: tuple[float, ...],
-               rngs: nnx.Rngs, dtype: str, **trunk):
+  def __init__(self, *, image: int, frames: int | None, tubelet: int, channels: int, patch: int, width: int,
+               depth: int, heads: int, mlp: int, registers: int, positions: str, pool: str, mean: tuple[float, ...],
+               std: tuple[float, ...], rngs: nnx.Rngs, dtype: str, **trunk):
     self.channels, self.patch, self.width, self.registers = channels, patch, width, registers
     self.mean, self.std, self.pooling = mean, std, pool
-    self.grid = (image // patch, image // patch)
+    self.tubelet, side = tubelet, image // patch
+    self.grid: tuple[int, ...] = (side, side) if frames is None else (frames // tubelet, side, side)
     small = nnx.initializers.truncated_normal(0.02)
-    self.project = nnx.Linear(patch * patch * channels, width, kernel_init=nnx.initializers.xavier_uniform(),
+    self.project = nnx.Linear(tubelet * patch * patch * channels, width, kernel_init=nnx.initializers.xavier_uniform(),
                               dtype=jnp.dtype(dtype), rngs=rngs)
     self.cls = nnx.Param(small(rngs.params(), (width,), jnp.float32))
     if registers:
       self.register_tokens = nnx.Param(small(rngs.params(), (registers, width), jnp.float32))
     self.learned = positions == 'learned'
     if self.learned:  # the first row is that of the class token
-      self.position_table = nnx.Param(small(rngs.params(), (1 + self.grid[0] * self.grid[1], width), jnp.float32))
+      self.position_table = nnx.Param(small(rngs.params(), (1 + math.prod(self.grid), width), jnp.float32))
     self.levers = dict(dtype=dtype, remat=trunk['remat'], scan=trunk['scan'])  # for heads that are trunks too
     self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)
 
@@ -223,12 +234,19 @@ class ViT(nnx.Module):
     """Pooled features f32[b, width] of images float[b, h, w, c] in [0, 1]; the key is for drop_path alone."""
     return self.pool(self.encode(self.embed(images), train=train, key=key))
 
-  def positions(self, grid: tuple[int, int] | None = None):
-    """Positions f32[n, width] of the patches of a (rows, columns) grid, the native one if None; no class token."""
+  def positions(self, grid: tuple[int, ...] | None = None):
+    """Positions f32[n, width] of the patches of a grid, the native one if None; no class token.
+
+    Raises ValueError for learned positions of a clip of another size: only those of images are interpolated.
+    """
     grid = self.grid if grid is None else grid
-    if self.learned:
-      return interpolate(self.position_table[1:], self.grid, grid)
-    return jnp.asarray(sincos(grid, self.width))
+    if not self.learned:
+      return jnp.asarray(fixed_positions(grid, self.width))
+    if len(self.grid) == 3:
+      if grid != self.grid:
+        raise ValueError(f"wanted clips with a grid of {self.grid}, got {grid}; positions='sincos' takes any")
+      return self.position_table[1:]
+    return interpolate(self.position_table[1:], self.grid, grid)
 
   def embed(self, images, mask=None, mask_token=0.0):
     """Tokens f32[b, n, width] of the patches, positions added, without class token and registers.
@@ -239,12 +257,24 @@ class ViT(nnx.Module):
 
     Raises ValueError for other channels, integer pixels, or sides that the patch size does not divide.
     """
-    grid = grid_of(images.shape, self.patch) if images.ndim == 4 else None  # `normalize` reports another rank
-    x = normalize(images, channels=self.channels, mean=self.mean, std=self.std)
-    tokens = self.project(patchify(x, self.patch))
+    if len(self.grid) == 3:
+      x, grid = self._clips(images)
+    else:
+      grid = grid_of(images.shape, self.patch) if images.ndim == 4 else None  # `normalize` reports another rank
+      x = patchify(normalize(images, channels=self.channels, mean=self.mean, std=self.std), self.patch)
+    tokens = self.project(x)
     if mask is not None:
       tokens = jnp.where(mask[..., None], mask_token, tokens)
     return tokens + self.positions(grid)
+
+  def _clips(self, clips):
+    """Cubes and their grid of clips float[b, t, h, w, c]; an image [b, h, w, c] is a clip in which nothing moves."""
+    if clips.ndim == 4:
+      clips = jnp.broadcast_to(clips[:, None], (len(clips), self.grid[0] * self.tubelet, *clips.shape[1:]))
+    b, t = clips.shape[:2]
+    x = normalize(clips.reshape(b * t, *clips.shape[2:]), channels=self.channels, mean=self.mean, std=self.std)
+    grid = (t // self.tubelet, *grid_of(clips.shape, self.patch))
+    return tubelets(x.reshape(clips.shape), self.patch, self.tubelet), grid
 
   def encode(self, tokens, *, train: bool = False, key=None):
     """Run the trunk over [class token, registers, tokens]: [b, n, width] -> f32[b, 1 + registers + n, width].
@@ -275,11 +305,12 @@ class ViT(nnx.Module):
     return tokens[:, 1 + self.registers:]
 
 
-def vit(*, variant: str | None = None, image: int, channels: int, patch: int | None = None, width: int | None = None,
-        depth: int | None = None, heads: int | None = None, mlp: int | None = None, registers: int = 0,
-        layer_scale: float | None = None, drop_path: float = 0.0, drop_group: int = 1, positions: str = 'learned',
-        pool: str = 'cls', mean: tuple[float, ...] = (0.5,), std: tuple[float, ...] = (0.5,), remat: str = 'none',
-        scan: bool = False, dtype: str = 'float32') -> Callable[[nnx.Rngs], ViT]:
+def vit(*, variant: str | None = None, image: int, channels: int, frames: int | None = None, tubelet: int = 1,
+        patch: int | None = None, width: int | None = None, depth: int | None = None, heads: int | None = None,
+        mlp: int | None = None, registers: int = 0, layer_scale: float | None = None, drop_path: float = 0.0,
+        drop_group: int = 1, positions: str = 'learned', pool: str = 'cls', mean: tuple[float, ...] = (0.5,),
+        std: tuple[float, ...] = (0.5,), remat: str = 'none', scan: bool = False,
+        dtype: str = 'float32') -> Callable[[nnx.Rngs], ViT]:
   """Vision Transformer (2010.11929v2) without a head: images in [0, 1] to features f32[b, width].
 
   Kernels are Xavier-uniform (2111.06377v3 appendix A.1; q, k and v apart), biases zero; positions, the class token
@@ -289,6 +320,8 @@ def vit(*, variant: str | None = None, image: int, channels: int, patch: int | N
     variant: 'S/16' is size/patch, with the sizes of `VARIANTS`: Ti S B L H g G; None if all sizes are given.
     image: native side in pixels; it sets the grid of learned positions. Other sizes work, see `ViT.embed`.
     channels: channels of the images.
+    frames, tubelet: for clips [b, t, h, w, c]: their frames, and how many of them a token spans (2203.12602v3, section
+      3.1: 16 and 2). An image is then a clip in which nothing moves.
     patch, width, depth, heads, mlp: override the variant.
     registers: number of additional tokens without position, dropped by pooling (2309.16588v2).
     layer_scale, drop_path, drop_group, remat, scan: as in `Transformer`.
@@ -309,14 +342,17 @@ def vit(*, variant: str | None = None, image: int, channels: int, patch: int | N
                      f'got variant={variant!r}')
   grid_of((1, image, image, channels), sizes['patch'])
   check_statistics(channels, mean=mean, std=std)
+  if tubelet < 1 or (frames or 1) % tubelet:
+    raise ValueError(f'wanted frames that a tubelet divides, or tubelet=1 for images; got frames={frames}, '
+                     f'tubelet={tubelet}')
   for name, value, valid in (('positions', positions, ('learned', 'sincos')), ('pool', pool, ('cls', 'mean'))):
     if value not in valid:
       raise ValueError(f'wanted {name} to be one of {valid}, got {value!r}')
 
   def build(rngs: nnx.Rngs) -> ViT:
-    return ViT(image=image, channels=channels, registers=registers, layer_scale=layer_scale, drop_path=drop_path,
-               drop_group=drop_group, remat=remat, scan=scan, positions=positions, pool=pool, mean=tuple(mean),
-               std=tuple(std), dtype=dtype, rngs=rngs, **sizes)
+    return ViT(image=image, frames=frames, tubelet=tubelet, channels=channels, registers=registers,
+               layer_scale=layer_scale, drop_path=drop_path, drop_group=drop_group, remat=remat, scan=scan,
+               positions=positions, pool=pool, mean=tuple(mean), std=tuple(std), dtype=dtype, rngs=rngs, **sizes)
 
   return build
 

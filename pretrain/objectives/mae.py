@@ -1,15 +1,12 @@
 """MAE: Masked Autoencoders Are Scalable Vision Learners (masked modelling)."""
+import math
 from collections.abc import Callable
 
-import jax.numpy as jnp
-from flax import nnx
-
 from pretrain import losses
+from pretrain.masked_autoencoder import masked_autoencoder
 from pretrain.masks import random_mask
-from pretrain.models.decoder import PatchDecoder
-from pretrain.models.functional import functional
 from pretrain.models.patches import patchify
-from pretrain.objective import Objective, plain
+from pretrain.objective import Objective
 
 
 def mae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_depth: int, decoder_heads: int,
@@ -26,26 +23,12 @@ def mae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_de
   Raises:
     ValueError: the mask ratio leaves no patch visible, or hides none.
   """
-  def parts(rngs):
-    f = backbone(rngs)
-    return nnx.Dict(backbone=f, decoder=PatchDecoder(f.width, f.channels * f.patch ** 2, f.grid, width=decoder_width,
-                                                     depth=decoder_depth, heads=decoder_heads, rngs=rngs, **f.levers))
+  def hide(key, index, grid):
+    return random_mask(key, index, math.prod(grid), mask_ratio)
 
-  net = functional(parts)
+  def targets(images, f):
+    target = patchify(images, f.patch)  # [b, n, p]
+    return losses.standardize_patches(target) if standardize else target
 
-  def loss(params, memory, batch, key, step):
-    del step
-
-    def reconstruct(m):
-      tokens = m.backbone.embed(batch['image'])  # [b, n, d]
-      visible, mask = random_mask(key, batch['index'], tokens.shape[1], mask_ratio)
-      tokens = jnp.take_along_axis(tokens, visible[..., None], 1)  # [b, n - hidden, d]
-      tokens = m.backbone.encode(tokens, train=True, key=key)
-      target = patchify(batch['image'], m.backbone.patch)  # [b, n, p]
-      return m.decoder(tokens, visible), target, mask
-
-    (predicted, target, mask), statistics = net.apply(params, memory['statistics'], reconstruct)
-    target = losses.standardize_patches(target) if standardize else target
-    return losses.masked_mse(predicted, target, mask), ({'statistics': statistics}, {})
-
-  return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss, **plain(net))
+  return masked_autoencoder(backbone, {'image': 'b h w c', 'index': 'b'}, hide, targets, decoder_width=decoder_width,
+                            decoder_depth=decoder_depth, decoder_heads=decoder_heads)

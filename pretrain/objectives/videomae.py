@@ -1,0 +1,37 @@
+"""VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training (masked)."""
+from collections.abc import Callable
+
+from pretrain import losses
+from pretrain.masked_autoencoder import masked_autoencoder
+from pretrain.masks import tube_mask
+from pretrain.models.patches import tubelets
+from pretrain.objective import Objective
+
+
+def videomae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_depth: int, decoder_heads: int,
+             standardize: bool) -> Objective:
+  """Reconstructs the pixels of hidden cubes of a clip; a place is hidden at all times, or at none.
+
+  arXiv:2203.12602v3, section 3. The mask of a clip depends on the step and its index. Deviations from the authors'
+  code: there is a class token; the decoder's projection of the tokens has a bias.
+
+  Args:
+    backbone: a ViT with `frames` and `tubelet`, as for `mae`.
+    mask_ratio: share of hidden places, in (0, 1); the paper's is 0.9. int(n * mask_ratio) of n places are hidden.
+    decoder_width, decoder_depth, decoder_heads: 384, 4, 6 for ViT-B in the authors' code.
+    standardize: whether targets are normalised cube by cube, each channel on its own, as in the authors' code.
+  Raises:
+    ValueError: the mask ratio leaves no place visible, or hides none.
+  """
+  def hide(key, index, grid):
+    return tube_mask(key, index, grid, mask_ratio)
+
+  def targets(clips, f):
+    target = tubelets(clips, f.patch, f.tubelet)  # [b, n, p * c]
+    if not standardize:
+      return target
+    channels = target.reshape(*target.shape[:2], -1, f.channels).swapaxes(2, 3)  # [b, n, c, p]
+    return losses.standardize_patches(channels).swapaxes(2, 3).reshape(target.shape)
+
+  return masked_autoencoder(backbone, {'video': 'b t h w c', 'index': 'b'}, hide, targets, decoder_width=decoder_width,
+                            decoder_depth=decoder_depth, decoder_heads=decoder_heads)
