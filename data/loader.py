@@ -206,6 +206,8 @@ def _until_end(batches):
 def _watched(source, path: str | None, max_bad_share: float):
   if not len(source):
     raise ValueError(f'{getattr(source, "origin", "the source")} is empty')
+  if hasattr(source, 'sources'):
+    return dataclasses.replace(source, sources=tuple(_watched(s, path, max_bad_share) for s in source.sources))
   if not isinstance(source, Encoded):
     return source
   return dataclasses.replace(source, bad=BadRecords(path, max_bad_share, min(1000, len(source))))
@@ -214,7 +216,11 @@ def _watched(source, path: str | None, max_bad_share: float):
 def _threads(threads: int | None, *sources) -> int:
   if threads is not None:
     return threads
-  return min(16, _cores()) if any(isinstance(s, Encoded) for s in sources) else 2
+  return min(16, _cores()) if any(map(_decodes, sources)) else 2
+
+
+def _decodes(source) -> bool:
+  return isinstance(source, Encoded) or any(map(_decodes, getattr(source, 'sources', ())))
 
 
 def _cores() -> int:

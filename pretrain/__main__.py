@@ -1,4 +1,4 @@
-"""`python -m pretrain train|evaluate|report|plan`: flags in, one call, an exit code out."""
+"""`python -m pretrain train|evaluate|report|plan|label|program`: flags in, one call, an exit code out."""
 import argparse
 import json
 import logging
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from pretrain.config import ConfigError, load, nearest, override
+from pretrain.config import ConfigError, call, load, nearest, override
 
 USAGE = """\
   pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
@@ -18,11 +18,15 @@ USAGE = """\
   pretrain plan     --config=configs/FILE.py[:ARG] --topology=v5e:16x16 [--config.KEY=VALUE ...] [--slices=N] [--free]
                     [--examples=N] [--price=X] [--json] [--check=FILE]
                     memory, communication and time on machines that are not here
+  pretrain label    --workdir=DIR --out=DIR [--config.KEY=VALUE ...]
+                    labels of a whole source by the newest checkpoint; keys are arguments of pretrain.label.label
+  pretrain program  --config=configs/FILE.py --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
+                    runs one after the other, each from the one before: pretrain/programs
 
 exit codes: 0 done, 75 stopped on request after saving (run it again), 1 bad input or a bug"""
-COMMANDS = ('train', 'evaluate', 'report', 'plan')
+COMMANDS = ('train', 'evaluate', 'report', 'plan', 'label', 'program')
 FLAGS = ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed', '--topology', '--slices', '--free',
-         '--examples', '--price', '--json', '--check')
+         '--examples', '--price', '--json', '--check', '--out')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--examples', type=int)
   parser.add_argument('--price', type=float)
   parser.add_argument('--check')
+  parser.add_argument('--out')
   parser.add_argument('--free', action='store_true')
   parser.add_argument('--json', action='store_true')
   try:
@@ -73,12 +78,22 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
   if args.distributed:
     from pretrain import processes
     processes.start()
-  if args.command == 'train':
+  if args.command == 'label':
+    if args.config or not args.out:
+      raise ConfigError('label needs --out=DIR, the label store, and takes the config of --workdir')
+    options: dict = {}
+    override(options, overrides)
+    from pretrain.label import label
+    return call(label, {'quiet': args.quiet} | options, 'config', workdir=args.workdir, out=args.out)
+  if args.command in ('train', 'program'):
     if not args.config:
-      raise ConfigError('train needs --config=configs/FILE.py')
+      raise ConfigError(f'{args.command} needs --config=configs/FILE.py')
     config = load(args.config, overrides)
     if not args.traceback:  # Orbax logs the same traceback from each of its threads; the error itself is raised to us
       logging.getLogger('absl').setLevel(logging.CRITICAL)
+    if args.command == 'program':
+      from pretrain.programs.stages import program
+      return program(config, args.workdir, quiet=args.quiet)
     from pretrain.train import train  # jax is imported here, so that a mistyped flag is told at once
     return train(config, args.workdir, quiet=args.quiet)
   changed = {text.split('=')[0].split('.')[0] for text in overrides}

@@ -52,6 +52,12 @@ def unchanged(batch, key):
   return batch
 
 
+def with_probabilities(seed: int) -> dict[str, np.ndarray]:
+  """A raw batch with a teacher's probabilities instead of labels."""
+  probabilities = np.random.default_rng(seed).dirichlet(np.ones(CLASSES), B).astype(np.float32)
+  return raw(seed, labels=False) | {'probabilities': probabilities}
+
+
 def either(views):
   """Views of two streams that take a single one for both."""
   return lambda batch, key: views(batch if 'unlabeled' in batch else {'labeled': batch, 'unlabeled': batch}, key)
@@ -68,6 +74,8 @@ class Case(NamedTuple):
 CASES = {
     'supervised': Case(dict(classes=CLASSES, label_smoothing=0.1),
                        supervised_views(size=SIZE, scale=(0.5, 1.), flip=0.5)),
+    'distill': Case(dict(classes=CLASSES, temperature=0.5),
+                    supervised_views(size=SIZE, scale=(0.5, 1.), flip=0.5), with_probabilities),
     'simclr': Case(dict(hidden=(64,), dim=16, temperature=0.2),
                    simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
     'mae': Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),

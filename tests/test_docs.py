@@ -54,8 +54,8 @@ def test_what_pages_name_exists(page):
   targets = re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.M)
   code = '\n'.join([*re.findall(r'`([^`\n]+)`', text(page)), *blocks(page, 'sh')])
   assert set(re.findall(r'\bmake ([a-z]+)', code)) <= set(targets)
-  assert set(re.findall(r'-m pretrain ([a-z]+)', code)) <= {'train', 'evaluate', 'report', 'plan'}
-  assert set(re.findall(r'-m data ([a-z]+)', code)) <= {'prepare', 'describe', 'tokenizer'}
+  assert set(re.findall(r'-m pretrain ([a-z]+)', code)) <= {'train', 'evaluate', 'report', 'plan', 'label', 'program'}
+  assert set(re.findall(r'-m data ([a-z]+)', code)) <= {'prepare', 'describe', 'tokenizer', 'labels'}
   for name in set(re.findall(r'`(pretrain(?:\.\w+)+)`', text(page))):
     module, _, attribute = name.rpartition('.')
     assert hasattr(__import__(module, fromlist=[attribute]), attribute), name

@@ -29,6 +29,26 @@ def dino(student, teacher, center, student_temperature, teacher_temperature):
   return other_views(student, target, student_temperature)
 
 
+def distill(probabilities, logits, temperature):
+  """Cross-entropy of the student's probabilities with a teacher's, both at a temperature.
+
+  arXiv:2006.10029v2, eq. 2 (there summed over the data set), P(y|x; tau) = exp(f[y] / tau) / sum exp(f[y'] / tau). The
+  teacher's logits are not needed: its probabilities to the power 1 / tau are proportional to exp(f / tau).
+
+  Args:
+    probabilities: [..., k], the teacher's at temperature 1; no gradient.
+    logits: [..., k], the student's.
+    temperature: tau > 0, of both.
+  Returns:
+    f32[...], nats.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  tiny = jnp.finfo(f32).tiny
+  teacher = jnp.log(jnp.maximum(jax.lax.stop_gradient(probabilities).astype(f32), tiny))
+  return soft_cross_entropy(jax.nn.softmax(teacher / temperature), logits.astype(f32) / temperature)
+
+
 def byol(prediction, target):
   """Squared distance of unit vectors, 2 - 2 cos, mean over the examples; no gradient to the target.
 

@@ -3,31 +3,49 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
 from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import MLP, Classifier
 from pretrain.objective import Objective, plain
 from pretrain.semi_supervised import classifier
 
 
-def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.) -> Objective:
+def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0., projector: tuple[int, ...] = (),
+               weighted: bool = False) -> Objective:
   """Cross-entropy of a linear classifier on the backbone's features.
 
   Args:
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
     label_smoothing: in [0, 1): targets are (1 - s) one-hot + s / k (arXiv:1512.00567v3, section 7).
+    projector: widths of layers (linear, BatchNorm, ReLU) between backbone and classifier: the first ones of a SimCLR
+      projector, from a middle layer of which the network is fine-tuned (arXiv:2006.10029v2, section 2).
+    weighted: batches hold the examples' weights; the loss is the mean of weight times cross-entropy.
   """
-  net = classifier(backbone, classes)
+  def parts(rngs):
+    f = backbone(rngs)
+    g = MLP(f.width, tuple(projector[:-1]), projector[-1], batch_norm=True, last_batch_norm=True, last_affine=True,
+            rngs=rngs)
+    return nnx.Dict(backbone=f, projector=g, head=Classifier(projector[-1], classes, zero=False, rngs=rngs))
+
+  net = functional(parts) if projector else classifier(backbone, classes)
+
+  def classify(m, images, train=False, key=None):
+    h = m.backbone(images, train=train, key=key)
+    return m.head(jax.nn.relu(m.projector(h, train=train)) if projector else h)
 
   def loss(params, memory, batch, key, step):
     del step
-    logits, statistics = net.apply(params, memory['statistics'], lambda m: m.head(
-        m.backbone(batch['image'], train=True, key=key)))
+    logits, statistics = net.apply(params, memory['statistics'],
+                                   lambda m: classify(m, batch['image'], train=True, key=key))
     targets = (1 - label_smoothing) * jax.nn.one_hot(batch['label'], classes) + label_smoothing / classes  # [b, k]
-    value = jnp.mean(losses.soft_cross_entropy(targets, logits))
+    value = jnp.mean((batch['weight'] if weighted else 1.) * losses.soft_cross_entropy(targets, logits))
     return value, ({'statistics': statistics}, {'accuracy': jnp.mean(logits.argmax(-1) == batch['label'])})
 
   def predict(params, memory, images):
-    return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: m.head(m.backbone(images)))[0])
+    return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: classify(m, images))[0])
 
-  return Objective({'image': 'b h w c', 'label': 'b'}, loss=loss, predict=predict, **plain(net))
+  wanted = {'image': 'b h w c', 'label': 'b'} | ({'weight': 'b'} if weighted else {})
+  return Objective(wanted, loss=loss, predict=predict, **plain(net))

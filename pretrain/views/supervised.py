@@ -1,4 +1,6 @@
 """Views for training with labels."""
+import jax.numpy as jnp
+
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop, random_shift
 from pretrain.views.ops.keys import (
   channels_last,
@@ -8,10 +10,12 @@ from pretrain.views.ops.keys import (
   to_planes,
   uniforms,
 )
+from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout, rand_augment
 
 
 def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int | None = None,
-               ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5):
+               ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5, operations: int = 0,
+               cutout_share: float = 0.0):
   """One crop of each image, perhaps mirrored, in one of two ways: give `scale` or `pad`, not both.
 
   Args:
@@ -20,6 +24,8 @@ def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int 
     pad: random crop of `size` pixels out of the image with `pad` pixels of zeros on each side (arXiv:1512.03385v1
       section 4.2); pad=0 with the image's own size only flips.
     flip: probability.
+    operations: of RandAugment on the crop (arXiv:1909.13719v2), drawn with replacement; ranges in `ops.randaugment`.
+    cutout_share: side of a grey square in the crop, as a fraction of the crop's.
 
   Returns `views(batch, key) -> batch`: raw 'image' u8[b, h, w, c] becomes f32[b, size, size, c] in [0, 1];
   'label' stays.
@@ -27,16 +33,22 @@ def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int 
   """
   if (scale is None) == (pad is None):
     raise ValueError(f'give scale=(low, high) for resized crops or pad=pixels for padded ones, got {scale=}, {pad=}')
-  check_unit(flip=flip)
+  check_unit(flip=flip, cutout_share=cutout_share)
 
   def views(batch, key):
     keys = example_keys(key, batch['index'], batch['epoch'])
-    box, mirror = uniforms(keys, 1, (BOX_DRAWS, 1))
+    draws = (operations * OPERATION_DRAWS, CUTOUT_DRAWS) if operations or cutout_share else ()
+    box, mirror, *strong = uniforms(keys, 1, (BOX_DRAWS, 1, *draws))
     images, mirror = to_planes(batch['image']), mirror[..., 0] < flip
     if scale is not None:
       crops = random_resized_crop(images, box, mirror, size=size, scale=scale, ratio=ratio)
     else:
       crops = random_shift(images, box[..., :2], mirror, size=(size, size), pad=(pad or 0, pad or 0), reflect=False)
-    return replace_image(batch, image=channels_last(crops[:, 0]))
+    crops = crops[:, 0]
+    if strong:
+      chain, hole = strong
+      crops = rand_augment(jnp.round(255 * crops), chain.reshape(len(crops), operations, OPERATION_DRAWS))
+      crops = cutout(crops, hole[:, 0], share=cutout_share) / 255
+    return replace_image(batch, image=channels_last(crops))
 
   return views

@@ -1,0 +1,72 @@
+"""A source with the labels of a label store."""
+import numpy as np
+
+from data import labels as store_of
+from data.opened import opened
+from data.wrap import Relabeled, few_labels, indices
+
+
+def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, threshold: float | None = None,
+                   percentile: float | None = None, margin: float | None = None, per_class: int | None = None,
+                   repeat: bool = False, soft: bool = False, weighted: bool = False) -> Relabeled:
+  """The examples of `source` whose label in the store is admitted, with these labels.
+
+  `source` may be labeled: but for those that `labels` chooses, no label of it is looked at.
+
+  Args:
+    source: of data/sources; the one that was labeled.
+    store: folder of a label store, made by `python -m pretrain label`.
+    labels: arguments of `data.wrap.few_labels`; what it chooses is in any case there, once, with its own label, and
+      is not counted in the criteria.
+    threshold, percentile, margin, per_class, repeat: which labels are admitted, see `data.labels.admitted`.
+    soft: batches hold 'probabilities' f32[b, k] too: the store's, or 1 for the class of an example with its own label.
+    weighted: batches hold 'weight' f32[b] too: the store's confidence, or 1.
+  Raises:
+    FileNotFoundError, ValueError: no store, one of another source, or that lacks examples of this one (counted);
+      criteria out of their range, that admit nothing, or no example of some class.
+  """
+  images = opened(source, 'source.source')
+  stored = store_of.read(store)
+  about, origin = stored.about, getattr(images, 'origin', 'the source')
+  if (about.source, about.examples) != (origin, len(images)):
+    raise ValueError(f'{store} holds labels of {about.examples} examples, {about.source!r}; the source is {origin!r} '
+                     f'with {len(images)}')
+  order = np.argsort(stored.index, kind='stable')
+  wanted = indices(images)
+  place = np.minimum(np.searchsorted(stored.index[order], wanted), len(order) - 1)
+  rows = order[place]  # of the store, by position
+  if len(missing := wanted[stored.index[rows] != wanted]):
+    raise ValueError(f'{store} lacks {len(missing)} of the {len(wanted)} examples of {origin}, such as those of index '
+                     f'{missing[:5].tolist()}')
+  own = np.zeros(len(images), bool)
+  label, confidence = stored.label[rows].copy(), stored.confidence[rows].copy()
+  if labels is not None:
+    chosen = few_labels(images, **labels)
+    own = np.isin(wanted, indices(chosen))
+    label[own], confidence[own] = images.labels[own], 1
+  position = np.full(len(stored.index), -1)
+  position[rows] = np.arange(len(rows))
+  taken = position[store_of.admitted(stored, rows[~own], threshold=threshold, percentile=percentile, margin=margin,
+                                     per_class=per_class, repeat=repeat)]
+  criteria = {name: value for name, value in dict(threshold=threshold, percentile=percentile, margin=margin).items()
+              if value is not None}
+  if not len(taken):
+    raise ValueError(f'no label of {store} is admitted by {criteria}; the highest confidence is '
+                     f'{stored.confidence.max(initial=0):.4g}')
+  taken = np.sort(np.concatenate([taken, np.flatnonzero(own)]))
+  counts = np.bincount(label[taken], minlength=about.classes)
+  if (counts == 0).any():
+    raise ValueError(f'of the classes {np.flatnonzero(counts == 0).tolist()} no label of {store} is admitted by '
+                     f'{criteria}; admitted of each class: {counts.tolist()}')
+  columns = {'label': label}
+  if soft:
+    if stored.probabilities is None:
+      raise ValueError(f'{store} holds no probabilities; label again with --config.probabilities=True')
+    columns['probabilities'] = stored.probabilities[rows]
+    columns['probabilities'][own] = np.eye(about.classes, dtype=np.float32)[label[own]]
+  if weighted:
+    columns['weight'] = confidence
+  by_index = np.argsort(wanted, kind='stable')
+  classes = images.classes if images.classes and len(images.classes) == about.classes else None
+  return Relabeled((images.unlabeled(),), wanted[by_index], {name: c[by_index] for name, c in columns.items()}, classes,
+                   f'{origin} with labels of {store}').take(taken)

@@ -1,0 +1,172 @@
+"""The labels that a run's model gives to a whole source, as a label store (`data/labels.py`)."""
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+import data.sources
+from data import labels as stores
+from data.wrap import indices
+from pretrain import config as configs
+from pretrain import processes
+from pretrain.checkpoint import Checkpoints
+from pretrain.config import ConfigError
+from pretrain.evaluate.predictions import predictions, side
+from pretrain.step import TrainState
+from pretrain.train import DONE, STOPPED, Run, fingerprint, prepare, stop_signals
+
+READ = 32  # images that a thread decodes at a time
+
+
+class Model(NamedTuple):
+  """The newest checkpoint of a run directory.
+
+  config:   of the run.
+  run:      of `prepare`.
+  identity: what two models share exactly if config, step and all arrays are the same.
+  state:    () -> its TrainState, parameters and memory alone, on the run's mesh.
+  """
+  config: dict
+  run: Run
+  identity: str
+  state: Callable[[], TrainState]
+
+
+def open_model(workdir: str | os.PathLike, mesh: dict | None = None) -> Model:
+  """Opens a run directory; reads no array yet.
+
+  Args:
+    mesh: as in a config, instead of the run's.
+  Raises:
+    ConfigError: no run, or no checkpoint yet.
+  """
+  workdir = Path(workdir)
+  if not (workdir / 'config.json').is_file():
+    raise ConfigError(f'{workdir} is not the directory of a run: it has no config.json')
+  config = json.loads((workdir / 'config.json').read_text())
+  run = configs.call(prepare, config | ({'mesh': mesh} if mesh else {}), 'config')
+
+  def checkpoints():
+    return contextlib.closing(Checkpoints(workdir / 'checkpoints', reading=True))
+
+  with checkpoints() as found:
+    if (step := found.latest) is None:
+      raise ConfigError(f'{workdir} holds no checkpoint yet')
+    arrays = json.dumps([step, found.meta(step)['fingerprint']])
+
+  def state() -> TrainState:
+    wanted = {'params': run.training.abstract.params, 'memory': run.training.abstract.memory}
+    with checkpoints() as found:
+      read, _ = found.restore(wanted, step, part=True)
+    return TrainState(step, **read, opt_state=None, nonfinite=None)
+
+  return Model(config, run, f'{fingerprint(config)}-{hashlib.sha256(arrays.encode()).hexdigest()[:12]}', state)
+
+
+def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | None = None, size: int | None = None,
+          probabilities: bool = True, generation: int = 0, examples_per_part: int = 65536, batch: int = 256,
+          mesh: dict | None = None, quiet: bool = False) -> int:
+  """Labels a source with the newest checkpoint of a run directory, or goes on with it; unaugmented images, in order.
+
+  Killed at any moment, the same command goes on behind the last whole part. Every process computes its rows of a
+  batch; the parts are written in turns.
+
+  Args:
+    out: folder of the label store.
+    source: of data/sources; None: the run's unlabeled one, or config.source. Its labels are not looked at.
+    size: side of the images that the model sees; None: that of the run's evaluation, else the images' shorter side.
+    probabilities: whether to keep those of all classes, besides the highest.
+    generation: a number to tell stores of one source by.
+    examples_per_part: examples of a file.
+    batch: examples at a time, of all devices.
+    mesh: as in a config, instead of the run's.
+  Returns:
+    DONE, or STOPPED: a signal asked for it, and the part under way, perhaps the last one, was finished.
+  Raises:
+    ConfigError, ValueError, OSError: no checkpoint, no classes, a store of another model or source.
+  """
+  if examples_per_part < 1 or batch < 1:
+    raise ConfigError(f'config: wanted examples_per_part and batch of at least 1, got {examples_per_part} and {batch}')
+  model, out = open_model(workdir, mesh), Path(out)
+  run, main = model.run, jax.process_index() == 0
+  spec = source or (model.config.get('unlabeled') or {}).get('source') or model.config['source']
+  images = configs.build(data.sources, spec, 'config.source').unlabeled()
+  n = len(images)
+  about = stores.About(model.identity, images.origin, n, classes_of(run, images, size), generation)
+  parts = -(-n // examples_per_part)
+  there = stores.parts_there(out, parts, about)
+  processes.agree(store=about._asdict(), parts=there)
+  say = print if main and not quiet else (lambda _: None)
+  if len(there) == parts and (out / 'labels.json').is_file():
+    say(f'{out} is complete: it holds labels.json; nothing to do')
+    return DONE
+  index, broken = indices(images), np.zeros(n, bool)
+  with stop_signals() as stop, concurrent.futures.ThreadPoolExecutor() as pool:
+    state = model.state()
+    for part in sorted(set(range(parts)) - set(there)):
+      if stop.signal or processes.stopping(part):
+        say(f'stopped by {stop.signal or "SIGTERM"} before part {part} of {parts}; the same command goes on from there')
+        return STOPPED
+      clock = time.perf_counter()
+      rows = np.arange(part * examples_per_part, min(n, (part + 1) * examples_per_part))
+      p = predictions(run, state, Watched(images, rows, broken, pool), size=side(run, images, size), batch=batch)
+      bad = broken[rows]
+      if jax.process_count() > 1:
+        bad = multihost_utils.process_allgather(bad).any(0)
+      if part % jax.process_count() == jax.process_index():
+        stores.write_part(out, part, parts, stores.Labels(
+            about, index[rows], np.where(bad, -1, p.argmax(1)).astype(np.int32),
+            np.where(bad, 0, p.max(1)).astype(np.float32), p if probabilities else None))
+      say(f'part {part + 1}/{parts}: {len(rows)} examples, {len(rows) / (time.perf_counter() - clock):.0f} a second')
+  processes.agree(written=parts)  # all are there
+  if main:
+    summary = stores.finish(out, parts, about)
+    say(f'done: {out}: {n} examples, of each class {summary["labels"]}'
+        + (f', {summary["broken"]} broken' if summary['broken'] else ''))
+  processes.agree(finished=parts)
+  return STOPPED if stop.signal else DONE
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Watched:
+  """Images of a source at some positions, read by threads, in which broken ones are noticed.
+
+  Args:
+    source: without labels.
+    rows: i64[m] positions.
+    broken: bool[n] by position in the source: of those read, which did not decode.
+    pool: of the threads.
+  """
+  source: Any
+  rows: np.ndarray
+  broken: np.ndarray
+  pool: concurrent.futures.Executor
+  labels = None
+
+  def __len__(self):
+    return len(self.rows)
+
+  def batch(self, positions: np.ndarray) -> dict[str, Any]:
+    rows = self.rows[positions]
+    pieces = list(self.pool.map(self.source.batch, np.array_split(rows, -(-len(rows) // READ))))
+    self.broken[rows] = np.concatenate([piece['index'] for piece in pieces]) != indices(self.source)[rows]
+    return {'image': np.concatenate([piece['image'] for piece in pieces])}
+
+
+def classes_of(run: Run, images, size: int | None) -> int:
+  """The width of what the run's `predict` gives."""
+  if run.objective.predict is None:
+    raise ConfigError('config.objective: it has no classes (no `predict`); wanted a supervised or semi-supervised one')
+  pixels, state = side(run, images, size), run.training.abstract
+  image = jax.ShapeDtypeStruct((1, pixels, pixels, images.shape[2]), np.float32)
+  return jax.eval_shape(run.objective.predict, state.params, state.memory, image).shape[1]

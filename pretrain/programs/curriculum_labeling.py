@@ -1,0 +1,38 @@
+"""Curriculum Labeling: Revisiting Pseudo-Labeling for Semi-Supervised Learning (pseudo-label)."""
+from pathlib import Path
+
+from pretrain.config import ConfigError
+from pretrain.programs.stages import check, fit, label, relabeled, row
+
+
+def curriculum_labeling(*, workdir: Path, train: dict, stepping: float = 20., test: dict | None = None) -> list[dict]:
+  """Pseudo labels are admitted by percentiles of their confidence, more of them each cycle, which starts from scratch.
+
+  arXiv:2001.06001v2, algorithm 1. The threshold of a cycle is the percentile T_r of the highest probabilities of all
+  unlabeled examples; T_r falls from 100 - stepping to 0 by `stepping`, so the last cycle uses every one of them.
+  Deviations from the authors' code: ties at the threshold are not all admitted but ceil((1 - T_r / 100) n) examples;
+  the newest model labels, not the one of the best validation accuracy; no weights of classes, mixup or averaged
+  weights, unless the config has them.
+
+  Args:
+    train: config of every run; its `labels` choose the labeled examples of its `source`.
+    stepping: Delta in (0, 100], per cent; the authors' 20.
+    test: of data/sources, for the accuracies of the result.
+  Returns:
+    A row for each cycle, see `stages.row`.
+  Raises:
+    ConfigError: a stepping out of range.
+  """
+  check('train', train)
+  if not 0 < stepping <= 100:
+    raise ConfigError(f'config.program.stepping: wanted above 0 and at most 100, got {stepping}')
+  source, labels = train['source'], train.get('labels')
+  model, run = fit(train, workdir / 'cycle0'), train
+  rows, cycle, percentile = [row(model, run, test)], 0, 100.
+  while percentile > 0:
+    cycle, percentile = cycle + 1, max(0., percentile - stepping)
+    store = label(model, workdir / f'labels{cycle}', source=source, generation=cycle)
+    run = relabeled(train, source, store, labels=labels, percentile=percentile)
+    model = fit(run, workdir / f'cycle{cycle}')
+    rows.append(row(model, run, test))
+  return rows

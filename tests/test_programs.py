@@ -1,0 +1,407 @@
+"""Programs of several runs: the stages, what goes from one to the next, stops and kills; the start from another run."""
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+import data.sources
+from data import labels as stores
+from data.sources.digits import digits
+from pretrain import config, initialize, losses, train
+from pretrain.__main__ import main
+from pretrain.config import ConfigError
+from pretrain.models.vit import vit
+from pretrain.objectives.distill import distill
+from pretrain.objectives.supervised import supervised
+from pretrain.programs import stages
+from pretrain.programs.stages import program
+from pretrain.train import DONE, STOPPED, prepare
+from pretrain.views.supervised import supervised as supervised_views
+from tests.checks import assert_close, assert_gradient, normal
+from tests.reference import distill as twin
+from tests.test_train import StopAfter, assert_same, final, tiny
+from tests.test_train import losses as losses_of
+
+ROOT = Path(__file__).parents[1]
+TEST = dict(name='digits', split='test')
+HARD = ["views={'name': 'supervised', 'size': 8, 'pad': 1, 'flip': 0.}",
+        "objective={'name': 'supervised', 'classes': 10}", 'steps=4', 'checkpoint.every_steps=2']
+LABELS = "labels={'per_class': 8, 'seed': 0}"
+SOFT = [HARD[0], "objective={'name': 'distill', 'classes': 10, 'temperature': 1.}", *HARD[2:]]
+
+
+def student(*overrides: str) -> dict:
+  return {key: value for key, value in tiny(*overrides).items() if key != 'source'}
+
+
+def curriculum(**options) -> dict:
+  return dict(program=dict(name='curriculum_labeling', test=TEST, **options), train=tiny(*HARD, LABELS))
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """Curriculum Labeling that admits everything at once."""
+  workdir = tmp_path_factory.mktemp('whole')
+  assert program(curriculum(stepping=100.), workdir, quiet=True) == DONE
+  return workdir
+
+
+def result(workdir: Path) -> list[dict]:
+  return json.loads((workdir / 'result.json').read_text())['stages']
+
+
+# Programs -------------------------------------------------------------------------------------------------------------
+
+def test_curriculum_labeling_at_100_per_cent_is_plain_self_training(whole, tmp_path):
+  tree = tiny(*HARD, LABELS)
+  config_ = dict(program=dict(name='self_training', admission=dict(percentile=0.), test=TEST), teacher=tree,
+                 student={key: value for key, value in tree.items() if key not in ('source', 'labels')})
+  assert program(config_, tmp_path, quiet=True) == DONE
+  for one, other in [('cycle0', 'generation0'), ('cycle1', 'generation1')]:
+    assert losses_of(whole / one) == losses_of(tmp_path / other) and len(losses_of(whole / one)) == 4
+  rows = result(tmp_path)
+  assert [{**row, 'stage': ''} for row in rows] == [{**row, 'stage': ''} for row in result(whole)]
+  assert [row['examples'] for row in rows] == [80, 1437] and 0 < rows[1]['label_accuracy'] < 1
+  assert rows[0]['accuracy'] == json.loads((tmp_path / 'generation0' / 'accuracy.json').read_text())['accuracy']
+
+
+def test_a_program_s_directory(whole, capsys):
+  assert {path.name for path in whole.iterdir()} == {'config.json', 'cycle0', 'labels1', 'cycle1', 'result.json'}
+  assert program(curriculum(stepping=100.), whole) == DONE and 'is complete' in capsys.readouterr().out
+  free = curriculum(stepping=100.)
+  free['train']['mesh'] = dict(fsdp=8, data=1)
+  assert program(free, whole) == DONE
+  changed = curriculum(stepping=100.)
+  changed['train']['seed'] = 1
+  for other, words in [(curriculum(stepping=50.), r'program.stepping: 100.0 -> 50.0'),
+                       (changed, r'train.seed: \(absent\) -> 1')]:
+    with pytest.raises(ConfigError, match=words):
+      program(other, whole)
+
+
+def test_cycles_admit_more_and_start_from_scratch(tmp_path, monkeypatch):
+  """The stages themselves are left out but for the first; what they are given is what is looked at."""
+  runs, stored = [], np.random.default_rng(0).dirichlet(np.ones(10), 1437).astype(np.float32)
+
+  def fit(run, workdir):
+    runs.append((workdir.name, run))
+    return workdir
+
+  def label(model, out, *, source, generation):
+    assert source == dict(name='digits', split='train') and model == tmp_path / f'cycle{generation - 1}'
+    about = stores.About('m', 'train of digits', 1437, 10, generation)
+    rows = stores.Labels(about, np.arange(1437), stored.argmax(1).astype(np.int32), stored.max(1), stored)
+    stores.write_part(out, 0, 1, rows)
+    stores.finish(out, 1, about)
+    return out
+
+  from pretrain.programs import curriculum_labeling as file
+  monkeypatch.setattr(file, 'fit', fit)
+  monkeypatch.setattr(file, 'label', label)
+  rows = file.curriculum_labeling(workdir=tmp_path, train=tiny(*HARD, LABELS), stepping=20.)
+  counts = [row['examples'] for row in rows]
+  assert counts == [80] + [80 + math.ceil(round(share * (1437 - 80), 6)) for share in (0.2, 0.4, 0.6, 0.8, 1.)]
+  assert [name for name, _ in runs] == [f'cycle{i}' for i in range(6)]
+  for _, run in runs:
+    assert {k: v for k, v in run.items() if k not in ('source', 'labels')} == {
+        k: v for k, v in tiny(*HARD).items() if k != 'source'} and 'initialize' not in run
+  sets = [set(config.call(prepare, run, 'config').batches.args[0].rows) for _, run in runs[1:]]
+  assert all(a < b for a, b in zip(sets, sets[1:], strict=False))
+
+
+def test_noisy_student_balances_and_learns_soft_labels(tmp_path):
+  tree = dict(program=dict(name='noisy_student', threshold=0.05, per_class=40, test=TEST),
+              teacher=tiny(*HARD, LABELS, 'steps=40', 'checkpoint.every_steps=40', 'schedule.peak=1e-2'),
+              student=student(*SOFT, 'views.operations=2', 'views.cutout_share=0.25', 'backbone.depth=2',
+                              'backbone.drop_path=0.2'))
+  assert program(tree, tmp_path, quiet=True) == DONE
+  saved = json.loads((tmp_path / 'student1' / 'config.json').read_text())['source']
+  assert saved['soft'] and saved['repeat'] and saved['labels'] == dict(per_class=8, seed=0)
+  rows = result(tmp_path)
+  seen = np.unique(stores.read(tmp_path / 'labels1').label)
+  assert rows[1]['examples'] == 80 + 40 * len(seen) and [row['stage'] for row in rows] == ['teacher', 'student1']
+
+
+def test_simclr2_fine_tunes_from_the_projector_and_distils_without_labels(tmp_path):
+  tree = dict(program=dict(name='simclr2', test=TEST),
+              pretrain=tiny('steps=2', 'schedule.warmup_steps=0', 'objective.hidden=(48, 40)'),
+              finetune=tiny(*HARD, LABELS, 'objective.projector=(48,)'), distill=student(*SOFT))
+  assert program(tree, tmp_path, quiet=True) == DONE
+  before = final(tmp_path / 'pretrain', tree['pretrain'])[0]
+  run = json.loads((tmp_path / 'finetune' / 'config.json').read_text())
+  assert run['initialize'] == dict(workdir=str(tmp_path / 'pretrain'), parts=[
+      'backbone', 'projector/layers/0', 'projector/norms/0'])
+  made = config.call(prepare, run, 'config')
+  first = initialize.start(made.initialize, made.training)
+  assert_same(first.params['backbone'], before.params['backbone'])
+  assert_same(first.params['projector']['layers'][0], before.params['projector']['layers'][0])
+  assert_same(first.params['projector']['norms'][0], before.params['projector']['norms'][0])
+  assert_same(first.memory['statistics']['projector']['norms'][0], before.memory['statistics']['projector']['norms'][0])
+  assert 'labels' not in json.loads((tmp_path / 'distill' / 'config.json').read_text())['source']
+  assert [row['examples'] for row in result(tmp_path)] == [80, 1437]
+
+
+@pytest.mark.parametrize(('at', 'within'), [(2, 'cycle0'), (5, 'cycle0'), (8, 'labels1'), (14, 'cycle1')])
+def test_a_stopped_program_goes_on_inside_its_stage(at, within, whole, tmp_path, monkeypatch, capsys):
+  """While a run trains, its accuracy is measured, the source is labeled, the next run trains."""
+  with monkeypatch.context() as patch:
+    StopAfter(patch, at)
+    assert program(curriculum(stepping=100.), tmp_path, quiet=True) == STOPPED
+  assert 'stopped' in capsys.readouterr().out and not (tmp_path / 'result.json').exists()
+  assert (tmp_path / within).exists() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+  assert program(curriculum(stepping=100.), tmp_path, quiet=True) == DONE
+  assert result(tmp_path) == result(whole)
+  assert losses_of(tmp_path / 'cycle1') == losses_of(whole / 'cycle1')
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    (dict(program=None), 'config.program'), (dict(program=dict(name='curriculum')), "nearest: 'curriculum_labeling'"),
+    (dict(program=dict(name='curriculum_labeling', step=1)), "nearest: 'stepping'"),
+    (dict(program=dict(name='curriculum_labeling', stepping=0.)), 'above 0 and at most 100'),
+    (dict(trai={}), "config.program.trai"), (dict(train=3), 'config.train'),
+    (dict(train=tiny(*HARD, 'stepz=3')), "config.train.stepz.*nearest: 'steps'"),
+    (dict(train=tiny(*HARD, 'objective.clases=3')), "config.train.objective.clases.*nearest: 'classes'"),
+    (dict(train=tiny(*HARD, 'views.name=supervise')), "config.train.views.name.*nearest: 'supervised'"),
+])
+def test_what_a_program_refuses_before_its_first_stage(change, words, tmp_path):
+  with pytest.raises(ConfigError, match=words):
+    program(curriculum(stepping=100.) | change, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_what_a_program_sets_a_config_must_not(tmp_path):
+  both = dict(program=dict(name='self_training', admission=dict(percentile=0.)), teacher=tiny(*HARD, LABELS))
+  for change, words in [(dict(student=tiny(*HARD)), 'config.student.source.*set by the program'),
+                        (dict(student=student(*HARD), program=dict(name='self_training', admission=dict(perc=1))),
+                         "config.program.admission.perc.*nearest: 'per")]:
+    with pytest.raises(ConfigError, match=words):
+      program(both | change, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('path', sorted(path for path in (ROOT / 'configs').rglob('*.py')
+                                        if 'c.program' in path.read_text()), ids=lambda path: path.parent.name)
+def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, tmp_path, monkeypatch):
+  """Nothing is trained: runs are prepared, stores are drawn."""
+  tree, runs = config.load(str(path), []), []
+
+  def trained(run, workdir, **_):
+    made = config.call(prepare, json.loads(json.dumps(run)), 'config')
+    _, metrics = jax.eval_shape(made.training.step, made.training.abstract, made.abstract_batch)
+    assert metrics['loss'].shape == ()
+    workdir.mkdir(parents=True)
+    runs.append(made)
+    return DONE
+
+  def labeled(_, out, *, source, generation, **__):
+    images = config.build(data.sources, source, 'source')
+    p = np.random.default_rng(generation).dirichlet(np.full(10, 0.1), len(images)).astype(np.float32)
+    about = stores.About('m', images.origin, len(images), 10, generation)
+    stores.write_part(out, 0, 1, stores.Labels(about, np.arange(len(p)), p.argmax(1).astype(np.int32), p.max(1), p))
+    stores.finish(out, 1, about)
+    return DONE
+
+  monkeypatch.setattr(stages, 'train', trained)
+  monkeypatch.setattr(stages.labeling, 'label', labeled)
+  monkeypatch.setattr(stages.labeling, 'open_model', lambda _: SimpleNamespace(run=None, state=str))
+  monkeypatch.setattr(stages, 'accuracy', lambda *_: 0.5)
+  assert program(tree, tmp_path / 'run', quiet=True) == DONE
+  assert len(runs) == {'curriculum_labeling': 6}.get(path.parent.name, 3)
+
+
+CONFIG = """
+from tests.test_programs import curriculum
+def get_config():
+  tree = curriculum(stepping=50.)
+  tree['train'] |= dict(steps={steps}, log_every_steps=1)
+  return tree
+"""
+
+
+def killed_until_done(folder: Path, steps: int, kills: int, rng) -> tuple[int, list[dict]]:
+  """(kills that hit, the rows of the result) of a program that SIGKILL meets at random moments."""
+  (folder / 'c.py').write_text(CONFIG.format(steps=steps))
+  command = [sys.executable, '-m', 'pretrain', 'program', f'--config={folder / "c.py"}', f'--workdir={folder / "run"}']
+  environment = os.environ | {'XLA_FLAGS': '', 'PYTHONPATH': str(ROOT)}
+  hit = 0
+  for trial in range(kills + 1):
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if trial < kills:
+      stages_ = ['cycle0/metrics.jsonl', 'labels1', 'cycle1/metrics.jsonl', 'cycle2/config.json']
+      wanted = folder / 'run' / stages_[min(trial, 3)]
+      deadline = time.time() + 300
+      while not wanted.exists() and process.poll() is None and time.time() < deadline:
+        time.sleep(0.01)
+      time.sleep(rng.uniform(0, 0.3))
+      process.kill()
+      hit += process.wait() == -signal.SIGKILL
+    assert process.wait(300) in (DONE, -signal.SIGKILL), process.stdout.read().decode()
+  return hit, result(folder / 'run')
+
+
+def test_a_killed_program_goes_on(tmp_path):
+  hit, rows = killed_until_done(tmp_path, 4, 1, np.random.default_rng(0))
+  assert hit and [row['stage'] for row in rows] == ['cycle0', 'cycle1', 'cycle2'] and rows[2]['examples'] == 1437
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('trial', range(3))
+def test_a_program_killed_in_every_stage_gives_the_numbers_of_one_that_was_not(trial, tmp_path):
+  for name in ('one', 'other'):
+    (tmp_path / name).mkdir()
+  _, wanted = killed_until_done(tmp_path / 'one', 60, 0, np.random.default_rng(0))
+  hit, rows = killed_until_done(tmp_path / 'other', 60, 4, np.random.default_rng(trial))
+  assert hit >= 3 and rows == wanted
+
+
+def test_the_command_line(tmp_path, capsys):
+  (tmp_path / 'c.py').write_text(CONFIG.format(steps=2))
+  argv = ['program', f'--config={tmp_path / "c.py"}', f'--workdir={tmp_path / "run"}']
+  assert main([*argv, '--config.program.stepping=0']) == 1 and 'stepping' in capsys.readouterr().err
+  assert main(['program', f'--workdir={tmp_path}']) == 1 and '--config' in capsys.readouterr().err
+
+
+# The start from another run -------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+  """A run with a teacher, an average of its parameters, and batch statistics."""
+  workdir = tmp_path_factory.mktemp('source')
+  assert train.train(tiny(*BYOL), workdir, quiet=True) == DONE
+  return workdir
+
+
+BYOL = ["objective={'name': 'byol', 'hidden': 32, 'dim': 16, 'predictor_hidden': 32, 'momentum': 0.5}", 'steps=3',
+        'schedule.warmup_steps=0', "backbone={'name': 'resnet', 'depth': 18, 'blocks': (1, 1), 'width': 8, "
+        "'stem': 'cifar', 'channels': 1}"]
+
+
+def after(source: Path, *overrides: str, **options) -> dict:
+  return tiny(*BYOL, 'seed=5', *overrides) | {'initialize': dict(workdir=str(source), **options)}
+
+
+def start(tree: dict):
+  run = config.call(prepare, tree, 'config')
+  assert run.initialize is not None
+  return jax.device_get(initialize.start(run.initialize, run.training)), jax.device_get(run.training.init())
+
+
+@pytest.mark.parametrize('averaged', [False, True])
+def test_a_run_starts_from_parts_of_another(source, averaged):
+  there, _ = final(source, tiny(*BYOL))
+  here, fresh = start(after(source, 'mesh=dict(data=2, fsdp=4)', parts=('backbone',), averaged=averaged))
+  params, statistics = (there.memory['teacher'], there.memory['teacher_statistics']) if averaged else (
+      there.params, there.memory['statistics'])
+  assert_same(here.params['backbone'], params['backbone'])
+  assert_same(here.params['projector'], fresh.params['projector'])
+  assert_same(here.memory['teacher'], here.params)  # as at every start
+  assert_same(here.memory['statistics']['backbone'], statistics['backbone'])
+  assert_same(here.memory['teacher_statistics']['backbone'], statistics['backbone'])
+  assert_same(here.opt_state, fresh.opt_state)
+  assert int(here.step) == 0
+
+
+def test_it_is_read_at_step_0_alone(source, tmp_path, monkeypatch):
+  import shutil
+  lent = tmp_path / 'lent'
+  shutil.copytree(source, lent)
+  tree = after(lent, 'checkpoint.every_steps=1', parts=('backbone',))
+  with monkeypatch.context() as patch:
+    StopAfter(patch, 2)
+    assert train.train(tree, tmp_path / 'run', quiet=True) == STOPPED
+  shutil.rmtree(lent)
+  assert train.train(tree, tmp_path / 'run', quiet=True) == DONE
+  shutil.copytree(source, lent)
+  assert train.train(tree, tmp_path / 'again', quiet=True) == DONE
+  assert losses_of(tmp_path / 'run') == losses_of(tmp_path / 'again') != losses_of(source)
+  assert train.fingerprint(tree) != train.fingerprint(tiny(*BYOL, 'seed=5'))
+
+
+@pytest.mark.parametrize(('options', 'overrides', 'words'), [
+    (dict(parts=('backbon',)), [], r"'backbon' is no part.*nearest: 'backbone'"),
+    (dict(parts=('backbone',)), ['backbone.width=16'], r'backbone/.*checkpoint \[\[8\].*model \[\[16\]'),
+    (dict(parts=('head',)), ["objective={'name': 'supervised', 'classes': 10}", HARD[0]],
+     'params/head/linear/bias: checkpoint lacks it'),
+    (dict(parts=('backbone',), workdir='nowhere'), [], 'nowhere is not the directory of a run'),
+    (dict(part=1), [], "nearest: 'parts'"),
+])
+def test_what_cannot_be_started_from(options, overrides, words, source, tmp_path):
+  tree = after(source, *overrides, **{k: v for k, v in options.items() if k != 'workdir'})
+  tree['initialize'] |= {k: v for k, v in options.items() if k == 'workdir'}
+  with pytest.raises(ConfigError, match=words):
+    train.train(tree, tmp_path / 'run', quiet=True)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_run_without_an_average_or_a_checkpoint(tmp_path):
+  plain = tmp_path / 'plain'
+  assert train.train(tiny('steps=1', 'schedule.warmup_steps=0'), plain, quiet=True) == DONE
+  tree = tiny('seed=1') | {'initialize': dict(workdir=str(plain), parts=('backbone',), averaged=True)}
+  with pytest.raises(ConfigError, match='keeps no moving average'):
+    train.train(tree, tmp_path / 'run', quiet=True)
+  (tmp_path / 'empty' / 'checkpoints').mkdir(parents=True)
+  tree['initialize']['workdir'] = str(tmp_path / 'empty')
+  with pytest.raises(ConfigError, match='holds no checkpoint yet'):
+    train.train(tree, tmp_path / 'run', quiet=True)
+  assert not (tmp_path / 'run').exists()
+
+
+# Soft labels and weights ----------------------------------------------------------------------------------------------
+
+def softmax(z):
+  return np.exp(z - z.max(-1, keepdims=True)) / np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True)
+
+
+def test_distillation_is_its_twin():
+  value = jax.jit(lambda p, z, tau: losses.distill(p, z, tau).mean())
+  for seed, tau in [(0, 1.0), (1, 0.5), (2, 3.0)]:
+    teacher, logits = normal(seed, 5, 4, scale=2), normal(seed + 9, 5, 4, scale=2)
+    p = softmax(teacher.astype(np.float64)).astype(np.float32)
+    assert_close(value(p, logits, tau), twin.distill(teacher, logits, tau))
+    assert_gradient(lambda z, p=p, tau=tau: value(p, z, tau),
+                    lambda z, teacher=teacher, tau=tau: twin.distill(teacher, z, tau), logits)
+    assert np.all(np.asarray(jax.grad(value)(p, logits, tau)) == 0)
+  # two classes, even student: log 2 whatever the teacher; a certain teacher: cross-entropy of its class
+  assert_close(value(np.float32([[0.3, 0.7]]), np.zeros((1, 2), np.float32), 0.5), math.log(2))
+  assert_close(value(np.float32([[0., 1.]]), np.float32([[0., math.log(3)]]), 1.), math.log(4 / 3))
+  assert np.isfinite(value(np.float32([[0., 1.]]), np.float32([[1e4, -1e4]]), 0.1))
+  with pytest.raises(ValueError, match='equal shapes'):
+    losses.distill(np.zeros((2, 3)), np.zeros((2, 4)), 1.)
+
+
+def test_weights_and_limits_of_the_objectives():
+  backbone = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
+  label, key = np.arange(6) % 3, jax.random.key(0)
+  batch = {'image': normal(0, 6, 8, 8, 1), 'label': label, 'probabilities': np.eye(3, dtype=np.float32)[label],
+           'weight': np.float32([1, 0, 0.5, 1, 0, 2])}
+  hard, soft = supervised(backbone, classes=3), distill(backbone, classes=3, temperature=1.)
+  params, memory = hard.init(key)
+  value = lambda objective, batch: float(objective.loss(params, memory, batch, key, 0)[0])
+  assert_close(value(soft, batch), value(hard, batch))  # certain teachers
+  each = [value(hard, {name: x[i:i + 1] for name, x in batch.items()}) for i in range(6)]
+  wanted = np.mean(batch['weight'] * each)
+  assert_close(value(supervised(backbone, classes=3, weighted=True), batch), wanted)
+  assert_close(value(distill(backbone, classes=3, temperature=1., weighted=True), batch), wanted)
+  assert value(supervised(backbone, classes=3, weighted=True), batch | {'weight': np.ones(6, np.float32)}) == \
+      value(hard, batch)
+
+
+def test_noised_views_are_strong_and_keep_the_rest():
+  images = digits(split='train').image[:16]
+  batch = {'image': images, 'index': np.arange(16, dtype=np.int32), 'epoch': np.zeros(16, np.int32),
+           'weight': np.ones(16, np.float32)}
+  plain = supervised_views(size=8, pad=0, flip=0.)(batch, jax.random.key(0))
+  strong = supervised_views(size=8, pad=0, flip=0., operations=2, cutout_share=0.5)(batch, jax.random.key(0))
+  np.testing.assert_allclose(plain['image'], images / 255, atol=1e-6)
+  assert strong['image'].shape == plain['image'].shape and 'weight' in strong and 'epoch' not in strong
+  changed = np.abs(strong['image'] - plain['image']).mean((1, 2, 3)) > 0.02
+  assert changed.mean() > 0.8 and strong['image'].min() >= 0 and strong['image'].max() <= 1
