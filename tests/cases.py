@@ -12,6 +12,7 @@ from pretrain.views.fixmatch import fixmatch as fixmatch_views
 from pretrain.views.mae import mae as mae_views
 from pretrain.views.simclr import simclr as simclr_views
 from pretrain.views.supervised import supervised as supervised_views
+from pretrain.views.videomae import videomae as videomae_views
 
 B, SIZE, CLASSES = 16, 8, 4
 BACKBONE = vit(image=SIZE, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128)  # kernels large enough for fsdp
@@ -119,7 +120,7 @@ CASES = {
                        either(fixmatch_views(operations=0, labeled_strong=True, strongs=1)), streams),
     'self_mpl': Case(dict(classes=CLASSES, rate=0.1, second_order=True, threshold=0.26, unlabeled_weight=1.,
                           ramp_steps=2), either(fixmatch_views(operations=0)), streams),
-    'fst': Case(dict(classes=CLASSES, variant='wide', virtual=2, rate=0.1, threshold=0.26, unlabeled_weight=1.,
+    'fst': Case(dict(classes=CLASSES, variant='wide', virtual=2, rate=0.1, threshold=0.32, unlabeled_weight=1.,
                      momentum=0.9), either(fixmatch_views(operations=0)), streams),
     's4l': Case(dict(classes=CLASSES, rotation_weight=1., ema_momentum=0.9), fixmatch_views(operations=0,
                 cutout_share=0.), streams),
@@ -164,6 +165,9 @@ CASES = {
     'i_jepa': Case(dict(targets=1, target_scale=(0.25, 0.25), target_aspect=(1., 1.), context_scale=(1., 1.),
                         context_patches=2, predictor_width=32, predictor_depth=1, predictor_heads=2, momentum=0.9),
                    mae_views(size=SIZE, scale=(0.2, 1.))),
+    'videomae': Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
+                     videomae_views(size=SIZE, scale=(0.5, 1.), frames=4), raw,
+                     vit(image=SIZE, channels=1, frames=4, tubelet=2, patch=4, width=64, depth=1, heads=2, mlp=128)),
     'clip': Case(dict(text=TEXT, dim=16, temperature=0.2), supervised_views(size=SIZE, pad=0), pairs),
     'siglip': Case(dict(text=TEXT, dim=16, temperature=0.2, bias=-1.), supervised_views(size=SIZE, pad=0), pairs),
     'bert': Case(dict(mask_ratio=0.25), unchanged, words,
