@@ -106,11 +106,13 @@ def batches(config: dict, mesh, examples: int | None):
   def shapes(source, spec, n, labeled=True):
     if source is not None:
       return train.abstract(source, n)
-    texts = {'tokens': jax.ShapeDtypeStruct((n, spec['length']), np.int32)} if 'length' in spec else {}
-    rows = ('index', 'epoch', 'label') if labeled and not texts else ('index', 'epoch')
+    arrays = {'tokens': jax.ShapeDtypeStruct((n, spec['length']), np.int32)} if 'length' in spec else {}
+    rows = ('index', 'epoch', 'label') if labeled and not arrays else ('index', 'epoch')
     if 'size' in spec:
-      texts['image'] = jax.ShapeDtypeStruct((n, spec['size'], spec['size'], spec.get('channels', 3)), np.uint8)
-    return texts | {k: jax.ShapeDtypeStruct((n,), np.int32) for k in rows}
+      frames = (spec['frames'],) if 'frames' in spec else ()
+      image = (n, *frames, spec['size'], spec['size'], spec.get('channels', 3))
+      arrays['image'] = jax.ShapeDtypeStruct(image, np.uint8)
+    return arrays | {k: jax.ShapeDtypeStruct((n,), np.int32) for k in rows}
 
   original = opened(config['source'], 'config.source')
   indexed = len(original) if original is not None else examples or size
