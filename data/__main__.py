@@ -1,17 +1,20 @@
-"""Image sets and tokenisers from the command line.
+"""Image sets, tokenisers and label stores from the command line.
 
   python -m data prepare --folder=DIR --out=DIR [--size=256] [--shards=8] [--split-fraction=0.1]
   python -m data prepare --tfds=NAME --data-dir=DIR --out=DIR
   python -m data prepare --huggingface=DIR --out=DIR
   python -m data describe --path=DIR
   python -m data tokenizer --text=FILE_OR_DIR --vocabulary=8192 --out=tokenizer.json
+  python -m data labels describe STORE [STORE] [--truth="dict(name='fashion_mnist', split='train')"] [--out=FILE.png]
 """
 import argparse
+import ast
 import json
 import sys
 from pathlib import Path
 
 from data import prepare as preparation
+from data.describe_labels import describe, plot, words
 from data.sources.array_record import array_record
 from data.sources.text import text_files
 from data.text import train as train_tokenizer
@@ -35,16 +38,23 @@ def main(argv: list[str] | None = None) -> int:
                     help="share of each class of a folder without splits that becomes 'test'")
   show = commands.add_parser('describe', help='count the images of a prepared set')
   show.add_argument('--path', required=True, help='folder that prepare made')
-  words = commands.add_parser('tokenizer', help='train byte-pair encoding on text')
-  words.add_argument('--text', required=True, help='UTF-8 file, or a folder of .txt and .md files')
-  words.add_argument('--vocabulary', type=int, required=True, help='ids, four special ones included')
-  words.add_argument('--out', required=True, help='file to write')
+  texts = commands.add_parser('tokenizer', help='train byte-pair encoding on text')
+  texts.add_argument('--text', required=True, help='UTF-8 file, or a folder of .txt and .md files')
+  texts.add_argument('--vocabulary', type=int, required=True, help='ids, four special ones included')
+  texts.add_argument('--out', required=True, help='file to write')
+  stores = commands.add_parser('labels', help='what is in a label store')
+  stores.add_argument('what', choices=['describe'])
+  stores.add_argument('store', nargs='+', help='folder that `python -m pretrain label` made; a second one is compared')
+  stores.add_argument('--truth', help='labeled source, as a config has it')
+  stores.add_argument('--out', help='a picture to write')
   args = parser.parse_args(argv)
   try:
     if args.command == 'describe':
       _describe(args.path)
     elif args.command == 'tokenizer':
       print(f'{args.out}: {train_tokenizer(text_files(args.text), args.vocabulary, args.out)} ids')
+    elif args.command == 'labels':
+      _labels(args)
     else:
       _prepare(args)
   except (ValueError, OSError) as error:
@@ -54,6 +64,22 @@ def main(argv: list[str] | None = None) -> int:
     print('stopped: nothing was written', file=sys.stderr)
     return 130
   return 0
+
+
+def _labels(args) -> None:
+  from data.opened import opened
+  from pretrain.config import literal
+  if len(args.store) > 2:
+    raise ValueError(f'labels describe: wanted one store or two, got {len(args.store)}')
+  try:
+    spec = literal(ast.parse(args.truth, mode='eval').body) if args.truth else None
+  except (ValueError, SyntaxError) as error:
+    raise ValueError(f"--truth: wanted dict(name='...', ...), got {args.truth}") from error
+  found = describe(*args.store, truth=opened(spec, 'truth') if spec else None)
+  print(words(found))
+  if args.out:
+    plot(found, args.out)
+    print(f'\n{args.out}')
 
 
 def _prepare(args) -> None:

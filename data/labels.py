@@ -113,6 +113,8 @@ def parts_there(store: str | Path, parts: int, about: About) -> list[int]:
 
 def finish(store: str | Path, parts: int, about: About) -> dict:
   """Writes labels.json, once all parts are there: `About`, parts, and the number of labels of each class."""
+  for unfinished in Path(store).glob('.*part*'):  # of attempts that were killed
+    unfinished.unlink()
   labels = pq.read_table(Path(store) / 'parts', columns=['label']).column('label').to_numpy()
   broken = int(np.sum(labels < 0))
   summary = {'format': FORMAT, **about._asdict(), 'parts': parts, 'broken': broken,

@@ -65,6 +65,16 @@ def indices(source) -> np.ndarray:
   return np.arange(len(source)) if source.rows is None else np.asarray(source.rows)
 
 
+def places(index: np.ndarray, wanted: np.ndarray, origin: str) -> np.ndarray:
+  """Where the global indices `wanted` stand in `index`; ValueError, which counts them, if some are lacking."""
+  order = np.argsort(index, kind='stable')
+  rows = order[np.minimum(np.searchsorted(index[order], wanted), len(order) - 1)]
+  if len(missing := wanted[index[rows] != wanted]):
+    raise ValueError(f'{origin} lacks {len(missing)} of the {len(wanted)} examples, such as those of index '
+                     f'{missing[:5].tolist()}')
+  return rows
+
+
 def long_tailed(source, *, ratio: float, largest: int | None = None, seed: int):
   """A subset with exponentially fewer examples of each next class: largest * ratio^(-c / (k - 1)) of class c, floored.
 

@@ -7,7 +7,10 @@ import pyarrow as pa
 import pyarrow.dataset
 import pytest
 
+import data.sources
 from data import labels as stores
+from data.__main__ import main as data_main
+from data.describe_labels import describe
 from data.loader import eval_batches, loader
 from data.sources.arrays import Arrays
 from data.sources.digits import digits
@@ -258,6 +261,33 @@ def test_broken_images_are_labeled_as_such(teacher, tmp_path):
   assert label.label(teacher, tmp_path / 'store', source=source, quiet=True) == DONE
   found = stores.read(tmp_path / 'store')
   assert np.flatnonzero(found.label == -1).tolist() == [7] and found.confidence[7] == 0
+
+
+def test_a_store_described(archive, tmp_path, capsys):
+  origin, truth = f'train of {archive["path"]}', config.build(data.sources, archive, 'truth')
+  one = made(tmp_path / 'one', source=origin, broken=(5,))
+  other = made(tmp_path / 'other', source=origin, seed=1)
+  found = describe(tmp_path / 'one', tmp_path / 'other', truth)
+  good = np.arange(20) != 5
+  assert found['labels'] == 19 and found['broken'] == 1 and sum(row['labels'] for row in found['bins']) == 19
+  assert found['classes'] == np.bincount(one.label[good], minlength=4).tolist()
+  assert found['accuracy'] == pytest.approx(np.mean((one.label == np.arange(20) % 4)[good]))
+  assert found['agreement'] == pytest.approx(np.mean((one.label == other.label)[good]))
+  for row in found['bins']:
+    mine = good & (one.confidence >= row['from']) & (one.confidence < row['to'] + (row['to'] == 1))
+    assert row['labels'] == mine.sum()
+    assert row['accuracy'] == (pytest.approx(np.mean(one.label[mine] == mine.nonzero()[0] % 4)) if mine.any() else None)
+  argv = ['labels', 'describe', str(tmp_path / 'one')]
+  text = f'dict(name="arrays", path="{archive["path"]}", split="train")'
+  assert data_main([*argv, str(tmp_path / 'other'), '--truth', text, '--out', str(tmp_path / 'x.png')]) == 0
+  printed = capsys.readouterr().out
+  assert '19 labels of' in printed and 'agreement' in printed and '0.9 - 1.0' in printed
+  assert (tmp_path / 'x.png').read_bytes().startswith(b'\x89PNG')
+  made(tmp_path / 'foreign', source='another')
+  for more, said in [([str(tmp_path / 'foreign')], 'another'), (['--truth', 'nonsense('], '--truth'),
+                     (['--truth', text, '--out', 'x.jpg'], "'.jpg'"), (['x', 'y'], 'one store or two')]:
+    assert data_main([*argv, *more]) == 1
+    assert said in capsys.readouterr().err
 
 
 # Sources --------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import numpy as np
 
 from data import labels as store_of
 from data.opened import opened
-from data.wrap import Relabeled, few_labels, indices
+from data.wrap import Relabeled, few_labels, indices, places
 
 
 def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, threshold: float | None = None,
@@ -31,13 +31,8 @@ def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, thre
   if (about.source, about.examples) != (origin, len(images)):
     raise ValueError(f'{store} holds labels of {about.examples} examples, {about.source!r}; the source is {origin!r} '
                      f'with {len(images)}')
-  order = np.argsort(stored.index, kind='stable')
   wanted = indices(images)
-  place = np.minimum(np.searchsorted(stored.index[order], wanted), len(order) - 1)
-  rows = order[place]  # of the store, by position
-  if len(missing := wanted[stored.index[rows] != wanted]):
-    raise ValueError(f'{store} lacks {len(missing)} of the {len(wanted)} examples of {origin}, such as those of index '
-                     f'{missing[:5].tolist()}')
+  rows = places(stored.index, wanted, store)  # of the store, by position
   own = np.zeros(len(images), bool)
   label, confidence = stored.label[rows].copy(), stored.confidence[rows].copy()
   if labels is not None:
@@ -48,8 +43,8 @@ def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, thre
   position[rows] = np.arange(len(rows))
   taken = position[store_of.admitted(stored, rows[~own], threshold=threshold, percentile=percentile, margin=margin,
                                      per_class=per_class, repeat=repeat)]
-  criteria = {name: value for name, value in dict(threshold=threshold, percentile=percentile, margin=margin).items()
-              if value is not None}
+  criteria = {name: value for name, value in dict(threshold=threshold, percentile=percentile, margin=margin,
+                                                     per_class=per_class).items() if value is not None}
   if not len(taken):
     raise ValueError(f'no label of {store} is admitted by {criteria}; the highest confidence is '
                      f'{stored.confidence.max(initial=0):.4g}')

@@ -22,7 +22,7 @@ import pretrain.models
 import pretrain.objectives
 import pretrain.programs
 import pretrain.views
-from data.wrap import few_labels, indices
+from data.wrap import few_labels, indices, places
 from pretrain import config as configs
 from pretrain import label as labeling
 from pretrain import optim, processes
@@ -170,9 +170,8 @@ def row(stage: Path, run: dict, test: dict | None) -> dict:
   if run['source']['name'] == 'pseudo_labeled':
     truth = configs.build(data.sources, run['source']['source'], 'config.source')
     if truth.labels is not None:
-      order = np.argsort(indices(truth), kind='stable')
-      place = order[np.searchsorted(indices(truth)[order], indices(found))]
-      result['label_accuracy'] = float(np.mean(found.labels == truth.labels[place]))
+      rows = places(indices(truth), indices(found), truth.origin)
+      result['label_accuracy'] = float(np.mean(found.labels == truth.labels[rows]))
   if test is not None:
     path = stage / 'accuracy.json'
     known = json.loads(path.read_text()) if path.exists() else {}
