@@ -10,5 +10,6 @@ A source is random access and every example has a global index. What the loader 
   source.take(indices)   the source of these positions; `index` stays the one in the whole set
   source.unlabeled()     the source without labels: no 'label' key, no classes, no captions
   source.captions        `data.text.Captions` or None; with them batches have 'tokens' i32[b, l]
-Nothing here uses JAX: batches are NumPy arrays, and all that touches pixels beyond decoding runs on the device.
+Clips have 'image' u8[t, h, w, c]; text and tables have no image, but 'tokens' i32[l] or 'row' f32[f], and shape (l,) or
+(f,). Nothing here uses JAX: batches are NumPy arrays, and all that touches pixels beyond decoding runs on the device.
 """

@@ -1,4 +1,4 @@
-"""What of an example is hidden, patches or words: pure functions of a key and its index, with static shapes."""
+"""What of an example is hidden, patches, words, columns: pure functions of a key and its index, of static shapes."""
 import math
 
 import jax
@@ -168,6 +168,27 @@ def multi_block(key, index, grid: tuple[int, int], *, targets: int, target_scale
 
   keys = jax.random.split(key)
   return jax.vmap(one)(_noise(keys[0], index, (1 + targets, 3)), _noise(keys[1], index, (1 + targets, n)))
+
+
+def column_subsets(key, index, columns: int, *, context: int, targets: int, target: int):
+  """Columns of a context, and of several targets among the others, for each row on its own (arXiv:2410.05016).
+
+  Args:
+    index: i32[b]; with the key it determines the columns of a row.
+    columns: of the table.
+    context, target: columns of the context, and of each target; targets may overlap.
+    targets: number of targets, m.
+  Returns:
+    context i32[b, k] and target i32[b, m, t].
+  Raises:
+    ValueError: there are not so many columns, or none is wanted.
+  """
+  if min(context, targets, target) < 1 or context + target > columns:
+    raise ValueError(f'column_subsets wants {context} + {target} of {columns} columns, at least 1 each')
+  noise = _noise(key, index, (1 + targets, columns))
+  inside = jnp.argsort(jnp.argsort(noise[:, 0], -1), -1) < context  # [b, columns]
+  return (jnp.argsort(noise[:, 0], -1)[:, :context],
+          jnp.argsort(noise[:, 1:] + inside[:, None], -1)[..., :target])
 
 
 def _sizes(grid, scale, aspect) -> np.ndarray:

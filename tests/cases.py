@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.text import BEGIN, END, PAD, SPECIAL
+from pretrain.models.table import table
 from pretrain.models.text import text
 from pretrain.models.vit import vit
 from pretrain.views.byol import byol as byol_views
@@ -46,6 +47,14 @@ def pairs(seed: int) -> dict[str, np.ndarray]:
   for row, end in zip(batch['tokens'], np.arange(B) % (LENGTH - 3) + 2, strict=True):
     row[end], row[end + 1:] = END, PAD
   return batch
+
+
+def rows(seed: int) -> dict[str, np.ndarray]:
+  """A raw batch of a table: six columns of numbers, two of categories."""
+  rng = np.random.default_rng(seed)
+  codes = np.stack([rng.integers(0, n, B) for n in (4, 3)], 1)
+  return {'row': np.concatenate([rng.normal(size=(B, 6)), codes], 1).astype(np.float32),
+          'index': rng.permutation(100)[:B].astype(np.int32), 'epoch': np.zeros(B, np.int32)}
 
 
 def unchanged(batch, key):
@@ -168,6 +177,9 @@ CASES = {
     'videomae': Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
                      videomae_views(size=SIZE, scale=(0.5, 1.), frames=4), raw,
                      vit(image=SIZE, channels=1, frames=4, tubelet=2, patch=4, width=64, depth=1, heads=2, mlp=128)),
+    't_jepa': Case(dict(context_columns=3, targets=2, target_columns=2, predictor_width=32, predictor_depth=1,
+                        predictor_heads=2, momentum=0.9), unchanged, rows,
+                   table(numeric=6, categories=(4, 3), width=64, depth=1, heads=2, mlp=128, registers=1), 'row'),
     'clip': Case(dict(text=TEXT, dim=16, temperature=0.2), supervised_views(size=SIZE, pad=0), pairs),
     'siglip': Case(dict(text=TEXT, dim=16, temperature=0.2, bias=-1.), supervised_views(size=SIZE, pad=0), pairs),
     'bert': Case(dict(mask_ratio=0.25), unchanged, words,

@@ -32,7 +32,7 @@ def refused(capsys, tmp_path, *flags: str) -> str:
     (['--config.objective.temprature=1.'], ['config.objective.temprature', "nearest: 'temperature'"]),
     (['--config.objective.name=simclrr'], ['simclrr', "nearest: 'simclr'"]),
     (['--config.backbone.name=vitt'], ['vitt', "nearest: 'vit'"]),
-    (['--config.backbone.name=heads'], ["no 'heads'", "all: ['resnet', 'text', 'vit', 'wide_resnet']"]),
+    (['--config.backbone.name=heads'], ["no 'heads'", "all: ['resnet', 'table', 'text', 'vit', 'wide_resnet']"]),
     (['--config.source.name=digit'], ['digit', "nearest: 'digits'"]),
     (['--config.views.name=simcl'], ["nearest: 'simclr'"]),
     (['--config.optimizer.name=adam'], ["nearest: 'adamw'"]),

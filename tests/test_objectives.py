@@ -15,7 +15,7 @@ from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.objective import Objective, check_batch
 from pretrain.step import Training, compile_step
-from tests.cases import CASES, CLASSES, B, raw, words
+from tests.cases import CASES, CLASSES, B, raw
 
 TX = optax.sgd(0.1, momentum=0.9)  # its trace after the first step is the gradient
 MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4), 'fsdp=4 tensor=2': dict(fsdp=4, tensor=2),
@@ -198,7 +198,8 @@ def test_the_source_knows_no_device_optimizer_or_config(name):
 def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
   made = objective(name)
   state, _ = one_device(name)
-  images = jnp.asarray(words(3)['tokens'] if CASES[name].input == 'tokens' else raw(3)['image'] / np.float32(255))
+  what = CASES[name].input
+  images = jnp.asarray(raw(3)['image'] / np.float32(255) if what == 'image' else CASES[name].batch(3)[what])
   features = made.encode(state.params, state.memory, images)
   assert features.shape == (B, 64) and features.dtype == jnp.float32
   np.testing.assert_allclose(made.encode(state.params, state.memory, images[:3]), features[:3], rtol=1e-4, atol=1e-5)
