@@ -33,7 +33,7 @@ from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, prepare, 
 
 PACKAGES = dict(source=data.sources, views=pretrain.views, backbone=pretrain.models, objective=pretrain.objectives,
                 optimizer=optim, schedule=optim)  # of the entries of a run's config that name a function
-FROM_THE_RUN = ('steps', 'backbone', 'examples', 'schedule')  # what a run itself passes to those functions
+FROM_THE_RUN = ('steps', 'backbone', 'examples', 'schedule', 'text')  # what a run itself passes to those functions
 
 
 class Stopped(Exception):
@@ -106,13 +106,12 @@ def check(where: str, run: dict, given: tuple[str, ...] = ()) -> None:
   """
   configs.check(prepare, run, f'config.{where}', given)
   for key, package in PACKAGES.items():
-    if key in run:
-      spec = run[key]
+    if spec := run.get(key):
       function = configs.find(package, name) if isinstance(name := spec.get('name'), str) else None
       if function is None:
         raise ConfigError(f'config.{where}.{key}.name: no {name!r} in {package.__name__}'
                           f'{nearest(str(name), configs.names(package))}')
-      options = {k: v for k, v in spec.items() if k != 'name'}
+      options = {k: v for k, v in spec.items() if k not in ('name', 'text')}
       known = [name for name in FROM_THE_RUN if name in configs.schema(function)]
       configs.check(function, options, f'config.{where}.{key}', known)
 
