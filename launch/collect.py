@@ -51,10 +51,10 @@ def entries(spec: Spec, cells: list[Cell]) -> list[Entry]:
   for n, cell in enumerate(cells):
     groups.setdefault((cell.row, cell.column), []).append(n)
   return [Entry(row, column, metric,
-                [value(cells[n], metric, path) for n in members if states[n][0] == DONE],
+                [value(cells[n], metric) for n in members if states[n][0] == DONE],
                 [states[n][0] for n in members if states[n][0] != DONE],
                 spec.paper.get(row, {}).get(column, {}).get(metric))
-          for (row, column), members in groups.items() for metric, path in spec.metrics.items()]
+          for (row, column), members in groups.items() for metric in spec.metrics]
 
 
 def markdown(spec: Spec, path: str, cells: list[Cell], rows: list[Entry], flags: list[str]) -> str:
@@ -92,9 +92,9 @@ def rows_of_csv(spec: Spec, cells: list[Cell]) -> str:
   out.writerow(['row', 'column', 'seed', 'metric', 'value', 'state', 'paper', 'config', 'commit', 'workdir'])
   for cell in cells:
     word, _ = state(cell)
-    for metric, path in spec.metrics.items():
+    for metric in spec.metrics:
       out.writerow([cell.row, cell.column, cell.seed, metric,
-                    f'{value(cell, metric, path):.4f}' if word == DONE else '', word,
+                    f'{value(cell, metric):.4f}' if word == DONE else '', word,
                     spec.paper.get(cell.row, {}).get(cell.column, {}).get(metric, ''), fingerprint(cell.config),
                     made_with(cell).get('commit', '') if word == DONE else '', cell.workdir])
   return file.getvalue()

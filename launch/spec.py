@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pretrain import config as configs
 from pretrain.config import ConfigError, nearest
 from pretrain.metrics import read_rows
+from pretrain.programs.stages import lasting
 from pretrain.rundir import running
 from pretrain.train import fingerprint
 
@@ -19,8 +20,9 @@ class Spec(NamedTuple):
   """What `get_table()` of a spec's file returns, as a dict.
 
   title, differs: what the table is, and how its setting differs from the paper's.
-  rows:      {name: {'config': file, 'overrides': {key: value}, 'command': 'train' or 'program'}}.
-  metrics:   {name: path in result.json}, such as 'evaluation/pretrained backbone/knn' (a share: shown in percent).
+  rows:      {name: {'config': file, 'overrides': {key: value}, 'command': 'train' or 'program', 'prefix': 'train.' or
+             what stands before the keys of shared, columns and seeds in this row's config, 'metrics': its own paths}}.
+  metrics:   {name: path in result.json}, such as 'evaluation/pretrained backbone/knn'; shares are shown in percent.
   columns:   {name: {key: value}}, overrides; one without a name when absent.
   seeds:     of each cell.
   seed_keys: keys of the config that the seed is written to.
@@ -40,6 +42,9 @@ class Spec(NamedTuple):
   tolerance: float | None = None
 
 
+ROW = {'config', 'overrides', 'command', 'prefix', 'metrics'}
+
+
 class Cell(NamedTuple):
   """One run of a table."""
   row: str
@@ -48,6 +53,7 @@ class Cell(NamedTuple):
   argv: tuple[str, ...]  # after `python`
   workdir: Path
   config: dict
+  metrics: dict[str, str]
 
 
 def read(path: str, runs: Path, python: str = sys.executable, overrides: tuple[str, ...] = (),
@@ -92,14 +98,18 @@ def read(path: str, runs: Path, python: str = sys.executable, overrides: tuple[s
 
 def cell_of(spec: Spec, row: str, column: str, seed: int, runs: Path, python: str, overrides: tuple[str, ...]) -> Cell:
   about = spec.rows[row]
-  if 'config' not in about or about.keys() - {'config', 'overrides', 'command'}:
-    raise ConfigError(f'row {row!r}: wanted config, and perhaps overrides and command; got {sorted(about)}')
-  merged = spec.shared | about.get('overrides', {}) | spec.columns[column] | dict.fromkeys(spec.seed_keys, seed)
+  if 'config' not in about or about.keys() - ROW or about.get('metrics', {}).keys() - spec.metrics.keys():
+    raise ConfigError(f'row {row!r}: wanted config, and perhaps some of {sorted(ROW - {"config"})}; got {about}')
+  prefixed = lambda values: {about.get('prefix', '') + key: value for key, value in values.items()}
+  merged = prefixed(spec.shared) | about.get('overrides', {}) | \
+      prefixed(spec.columns[column] | dict.fromkeys(spec.seed_keys, seed))
   keys = [f'{key}={value!r}' for key, value in merged.items()] + list(overrides)
   workdir = runs.joinpath(*(slug(name) for name in (row, column) if name), f'seed{seed}')
   argv = (python, '-m', 'pretrain', about.get('command', 'train'), f'--config={about["config"]}',
           f'--workdir={workdir}', '--quiet', *(f'--config.{key}' for key in keys))
-  return Cell(row, column, seed, argv, workdir, configs.load(about['config'], keys))
+  config = configs.load(about['config'], keys)
+  return Cell(row, column, seed, argv, workdir, lasting(config) if 'program' in config else config,
+              spec.metrics | about.get('metrics', {}))
 
 
 def slug(name: str) -> str:
@@ -135,23 +145,23 @@ def made_with(cell: Cell) -> dict[str, str]:
   return result(cell).get('made', {})
 
 
-def value(cell: Cell, name: str, path: str) -> float:
+def value(cell: Cell, name: str) -> float:
   """A metric of a cell that is done.
 
   Raises:
     ConfigError: its result has no such number; names those that it has.
   """
-  node: Any = result(cell)
+  node, path = result(cell), cell.metrics[name]
   for part in path.split('/'):
     if isinstance(node, list):
-      node = {str(row.get('features', n)): row for n, row in enumerate(node)}
+      node = {str(row.get('features', row.get('stage', n))): row for n, row in enumerate(node)}
     if not isinstance(node, dict) or part not in node:
       known = sorted(node) if isinstance(node, dict) else []
       raise ConfigError(f'metric {name!r}: no {part!r} of {path!r} in {cell.workdir}/result.json{nearest(part, known)}')
     node = node[part]
   if not isinstance(node, int | float):
     raise ConfigError(f'metric {name!r}: {path!r} is no number in {cell.workdir}/result.json')
-  return 100. * node if path.startswith('evaluation/') else float(node)
+  return 100. * node if path.startswith(('evaluation/', 'stages/')) else float(node)
 
 
 def refuse_others(cells: list[Cell], states: list[tuple[str, str]]) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table as Grid
@@ -86,13 +87,13 @@ def plan(cells: list[Cell], args: argparse.Namespace) -> int:
   from pretrain.plan import plan as planning
   if not args.topology:
     raise ConfigError('plan needs --topology=CHIP:SHAPE, such as v5e:16x16 or h100:2x8')
+  jax.config.update('jax_platforms', 'cpu')  # nothing is computed, and an accelerator that is here stays free
   worst = 0
   for cell in cells:
     if cell.seed == cells[0].seed:
       report = planning.plan(cell.config, args.topology, slices=args.slices, free=True, examples=args.examples)
-      state_bytes = sum(report['state_bytes'].values()) if isinstance(report['state_bytes'], dict) else \
-          report['state_bytes']
-      print(f'{cell.row} {cell.column}: {report["parameters"]:,} parameters, {state_bytes / 1e9:.2f} GB of state a '
+      state_gb = report['hbm']['state'] / 1e9
+      print(f'{cell.row} {cell.column}: {report["parameters"]:,} parameters, {state_gb:.2f} GB of state a '
             f'device, {report["flops_per_step"] / 1e12:,.1f} TFLOP a step; {len(report["warnings"])} warnings')
       worst |= report['fits'] is False
   return int(worst)

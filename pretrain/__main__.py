@@ -16,7 +16,7 @@ USAGE = """\
                     kNN and linear probes of the newest checkpoint, then the report
   pretrain report   --workdir=DIR      report.html from what the directory holds
   pretrain plan     --config=configs/FILE.py[:ARG] --topology=v5e:16x16 [--config.KEY=VALUE ...] [--slices=N] [--free]
-                    [--examples=N] [--price=X] [--json] [--check=FILE]
+                    [--examples=N] [--price=X] [--json] [--check=FILE] [--sweep]
                     memory, communication and time on machines that are not here
   pretrain label    --workdir=DIR --out=DIR [--config.KEY=VALUE ...]
                     labels of a whole source by the newest checkpoint; keys are arguments of pretrain.label.label
@@ -26,7 +26,8 @@ USAGE = """\
 exit codes: 0 done, 75 stopped on request after saving (run it again), 1 bad input or a bug"""
 COMMANDS = ('train', 'evaluate', 'report', 'plan', 'label', 'program')
 FLAGS = ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed', '--topology', '--slices', '--free',
-         '--examples', '--price', '--json', '--check', '--out')
+         '--examples', '--price', '--json', '--check', '--out',
+         '--sweep')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--check')
   parser.add_argument('--out')
   parser.add_argument('--free', action='store_true')
+  parser.add_argument('--sweep', action='store_true')
   parser.add_argument('--json', action='store_true')
   try:
     args, unknown = parser.parse_known_args([arg for arg in argv if not arg.startswith('--config.')])
@@ -122,6 +124,16 @@ def plan(args: argparse.Namespace, overrides: list[str]) -> int:
   config = load(args.config, overrides)
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # nothing is computed, and an accelerator that is here stays free
   from pretrain.plan import plan as planning
+  if args.sweep:
+    if args.free or args.check:
+      raise ConfigError('--sweep compiles many times and compares nothing; wanted neither --free nor --check beside it')
+    from pretrain.plan.sweep import sweep
+    from pretrain.plan.sweep import words as table
+    rows = sweep(config, args.topology, slices=args.slices, examples=args.examples,
+                 say=lambda text: print(text, file=sys.stderr))
+    command = f'python -m pretrain plan --config={args.config} --topology={args.topology}'
+    print(json.dumps(rows) if args.json else table(rows, command))
+    return int(all(row['batch'] is None for row in rows))
   report = planning.plan(config, args.topology, slices=args.slices, free=args.free, examples=args.examples,
                          price=args.price)
   print(json.dumps(report) if args.json else planning.words(report))

@@ -137,11 +137,20 @@ def files(package: types.ModuleType) -> list[str]:
 
 
 def call(function: Callable, arguments: dict, where: str, **given) -> Any:
-  """`function(**arguments)` after `check`, adding those of `given` that the function takes."""
+  """`function(**arguments)` after `check`, adding those of `given` that the function takes.
+
+  Raises:
+    ConfigError: what `check` raises; or values of the right types from which the function cannot make what it makes.
+  """
   parameters = inspect.signature(function).parameters
   given = {name: value for name, value in given.items() if name in parameters}
   check(function, arguments, where, given)
-  return function(**arguments, **given)
+  try:
+    return function(**arguments, **given)
+  except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+    first = str(error).strip().split('\n')[0][:300]
+    raise ConfigError(f'{where}: these values do not work together ({type(error).__name__}: {first}); --traceback '
+                      'shows where') from error
 
 
 def check(function: Callable, arguments: dict, where: str, given=()) -> None:

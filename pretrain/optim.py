@@ -3,12 +3,15 @@
 A path is the parameter's keys joined by '/', as in 'backbone/trunk/blocks/0/norm1/scale'.
 """
 import re
+import sys
 from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from pretrain import config as configs
 
 TOKENS = {'cls', 'register', 'registers', 'mask', 'position', 'positions', 'pos'}  # words of a parameter's name
 EMBED = TOKENS | {'project', 'stem', 'patches', 'embed', 'embedding'}  # what lies before the first block
@@ -116,6 +119,18 @@ def infinite(*, peak: float, steps: int, warmup_steps: int, cooldown_steps: int,
     stable = (steps - annealing_steps, optax.constant_schedule(constant))
     annealing = [(None, optax.exponential_decay(constant, annealing_steps, end / constant, end_value=end))]
   return _join(_warmup(peak, warmup_steps), *cooldown, stable, *annealing)
+
+
+def lowered(*, schedule: dict, factor: float, steps: int) -> optax.Schedule:
+  """Another schedule times `factor`, from where it stands: what a run goes on with after it has been rolled back.
+
+  Args:
+    schedule: of this file, as in a config.
+    factor: > 0.
+    steps: of the run.
+  """
+  planned = configs.build(sys.modules[__name__], schedule, 'config.schedule', steps=steps)
+  return lambda step: factor * planned(step)
 
 
 def scaled(base: float, batch: int, per: int = 256) -> float:

@@ -99,7 +99,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
             labels: dict | None = None,
             unlabeled: dict | None = None, mesh: dict | None = None, rules: tuple = (), evaluate: dict | None = None,
             reading: dict | None = None, initialize: dict | None = None, max_bad_share: float = 0.01,
-            nonfinite: dict | None = None, rollbacks: int = 0) -> Run:
+            nonfinite: dict | None = None) -> Run:
   """The keys of every config are the arguments of this function.
 
   Args:
@@ -116,7 +116,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
     initialize: `pretrain.initialize.Initialize`, parts of another run to start from.
     max_bad_share: of images that cannot be decoded; above it the run stops.
-    nonfinite: `NonFinite`; `rollbacks` says how many there were, and is no key of a config.
+    nonfinite: `NonFinite`.
   Raises:
     ConfigError, ValueError, OSError: what is wrong with the config or the data, before anything is compiled.
   """
@@ -157,7 +157,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'), labeled)
   total = configs.total_steps(steps, epochs, count, batch)
   parts = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total, examples=indexed,
-               seed=seed, skip=bad.skip, scale=bad.factor ** rollbacks)
+               seed=seed, skip=bad.skip)
   method, augment, training = assemble(raw, devices, backbone=backbone, accumulate=accumulate, grad_cache=grad_cache,
                                        rules=rules, **parts)
   once = {**backbone, 'remat': 'none'} if 'remat' in backbone else backbone
@@ -173,7 +173,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
 
 def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict,
              steps: int, examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1, rules: tuple = (),
-             skip: int = 0, scale: float = 1.) -> tuple[Objective, Callable, Training]:
+             skip: int = 0) -> tuple[Objective, Callable, Training]:
   """The part of `prepare` that needs no data: the objective, the views and the step of a config, on any mesh.
 
   Args:
@@ -182,7 +182,6 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
     steps: of the whole run.
     examples: in the source (the unlabeled one, where there are two) whose places the batch's 'index' are.
     skip: steps that are not finite to leave out.
-    scale: of the learning rate.
     others: as in `prepare`.
   """
   augment = configs.build(pretrain.views, views, 'config.views') if views else unchanged
@@ -191,8 +190,7 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
     objective = {**objective, 'text': configs.build(pretrain.models, objective['text'], 'config.objective.text')}
   method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=steps,
                          examples=examples)
-  planned = configs.build(optim, schedule, 'config.schedule', steps=steps)
-  rate = planned if scale == 1 else lambda step: scale * planned(step)
+  rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
   tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
   return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
                                        accumulate=accumulate, grad_cache=grad_cache, rules=rules, skip=skip)
@@ -249,7 +247,10 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int) -> int | N
   if complete(workdir, config):
     say(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
-  run = configs.call(prepare, config, 'config', rollbacks=rollbacks)
+  run = configs.call(prepare, config, 'config')
+  if rollbacks:
+    lower = dict(name='lowered', schedule=config['schedule'], factor=run.nonfinite.factor ** rollbacks)
+    run = configs.call(prepare, config | {'schedule': lower}, 'config')
   if run.initialize and not (workdir / 'checkpoints').exists():
     beginning.check(run.initialize, run.training.abstract)
   workdir.mkdir(parents=True, exist_ok=True)

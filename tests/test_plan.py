@@ -15,6 +15,8 @@ from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.plan import flops, hardware, hlo
 from pretrain.plan.plan import check, plan, words
+from pretrain.plan.sweep import sweep
+from pretrain.plan.sweep import words as sweeping
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
@@ -376,3 +378,46 @@ def test_what_the_compiler_cannot_fit_is_a_report_too():
                                      'backbone.depth': 2}), 'v5e:1x1')
   assert report['fits'] is False and report['hbm_bytes_per_device'] > report['hbm_limit_bytes'] > 1.6e10
   assert any(text.startswith('--config.batch=') for text in report['would_fit'])
+
+
+# Sweep ----------------------------------------------------------------------------------------------------------------
+
+def pretended(changed, *_, **__):
+  """A machine of 64 bytes: 16 of state over fsdp, one for each example of a device, a half with rematerialisation."""
+  mesh = changed['mesh']
+  shares = mesh['data'] * mesh['fsdp'] * mesh['replica']
+  each = {'none': 1., 'dots': .5, 'everything': .25}[changed['backbone']['remat']]
+  used = 16 / mesh['fsdp'] + each * changed['batch'] / shares
+  rate = 100. * (1 if mesh['fsdp'] == 1 else .5) / (1 + (changed['backbone']['remat'] != 'none'))
+  return {'fits': used <= 64, 'hbm_bytes_per_device': used, 'hbm_limit_bytes': 64., 'step_seconds': [1., 2.],
+          'examples_per_second': [rate, 2 * rate], 'mfu': [.1, .2]}
+
+
+def test_a_sweep_finds_the_largest_batches_and_what_no_other_beats():
+  tree = config.load(TINY, ['batch=64'])
+  rows = sweep(tree, 'v5e:2x2', planned=pretended, say=lambda _: None, most=4096)
+  assert {(row['policy'], row['mesh']['fsdp']): row['batch'] for row in rows} == {
+      ('none', 1): 128, ('dots', 1): 256, ('everything', 1): 512,
+      ('none', 2): 128, ('dots', 2): 256, ('everything', 2): 512,
+      ('none', 4): 128, ('dots', 4): 256, ('everything', 4): 512}
+  best = [(row['policy'], row['mesh']['fsdp']) for row in rows if row['pareto']]
+  assert best == [('none', 1), ('everything', 1)]
+  text = sweeping(rows, 'plan')
+  assert text.count('* ') == 3 and '--config.backbone.remat=everything --config.batch=512' in text
+
+
+def test_a_sweep_halves_a_batch_that_does_not_fit_and_says_where_nothing_does():
+  tree = config.load(TINY, ['batch=1024'])
+  rows = sweep(tree, 'v5e:2x2', planned=pretended, say=lambda _: None)
+  assert {row['batch'] for row in rows if row['policy'] == 'none'} == {128}
+  nothing = lambda *args, **more: pretended(*args, **more) | {'fits': False}
+  rows = sweep(tree, 'v5e:2x2', planned=nothing, say=lambda _: None)
+  assert all(row['batch'] is None and not row['pareto'] for row in rows) and 'nothing fits' in sweeping(rows, 'plan')
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason='needs libtpu')
+def test_a_sweep_compiles_for_a_pod(monkeypatch):
+  monkeypatch.setattr('pretrain.plan.sweep.POLICIES', ('none', 'dots'))
+  rows = sweep(config.load(TINY, []), 'v5e:1x1', most=64, say=lambda _: None)
+  assert [row['batch'] for row in rows] == [64, 64] and any(row['pareto'] for row in rows)

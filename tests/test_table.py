@@ -104,7 +104,7 @@ def test_runs_of_another_config_are_not_mixed_in(spec, tmp_path, capsys):
     ("{'objective.temperature': 0.5}", "{'objective.temperature': 0.2}", 'are one cell: the same config'),
     ("'Deeper': dict", "'simclr': dict", 'are one cell: the same directory'),
     ('tiny.py', 'tinny.py', "nearest: "),
-    ("overrides={'backbone", "override={'backbone", "wanted config, and perhaps overrides and command"),
+    ("overrides={'backbone", "override={'backbone", "wanted config, and perhaps some of"),
     ("paper={'SimCLR'", "paper={'SimCRL'", "'SimCRL', which the table has not; nearest: 'SimCLR'"),
     ("{'0.2': {'kNN': 80", "{'0.2': {'knn': 80", "nearest: 'kNN'"),
     ('backbone/knn', 'backbone/nn', "no 'nn' of 'evaluation/pretrained backbone/nn'"),
