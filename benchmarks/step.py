@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from pretrain import config, sharding  # noqa: E402
 from pretrain.metrics import read_rows  # noqa: E402
-from pretrain.train import Run, prepare, train  # noqa: E402
+from pretrain.run import Run, prepare  # noqa: E402
+from pretrain.train import train  # noqa: E402
 
 MATMULS = (1024, 2048, 4096)
 LOOP_STEPS = 60

@@ -22,8 +22,10 @@ from pretrain import processes
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.evaluate.predictions import predictions, side
+from pretrain.processes import stop_signals
+from pretrain.run import Run, prepare
 from pretrain.step import TrainState
-from pretrain.train import DONE, STOPPED, Run, fingerprint, prepare, stop_signals
+from pretrain.train import DONE, STOPPED, fingerprint
 
 READ = 32  # images that a thread decodes at a time
 

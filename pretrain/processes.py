@@ -1,6 +1,9 @@
-"""Several processes that train one run: how they meet, what they must agree on, and how they stop together."""
+"""The processes of a run: how several meet, what they must agree on, and how they are asked to stop."""
+import contextlib
 import json
 import os
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -59,3 +62,48 @@ def stopping(step: int) -> bool:
   none has passed.
   """
   return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+
+
+class Stopping(Exception):
+  """A signal asked to stop at once."""
+
+
+class Stop:
+  """`signal` is the name of the signal that asked to stop, None while none did."""
+  signal: str | None = None
+  at_once = False
+
+  def raises(self) -> bool:
+    """From here on a signal, also one that has come already, raises `Stopping`; True if none has come."""
+    if self.signal:
+      raise Stopping(self.signal)
+    self.at_once = True
+    return True
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Stop]:
+  """Turns the first SIGTERM, SIGINT or SIGUSR1 into a wish; a second one acts as if nothing were installed.
+
+  With several processes SIGTERM is the preemption service's (`stopping`), and the others are turned into it.
+  """
+  stop = Stop()
+  asking = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+
+  def ask(number, frame):
+    del frame
+    if jax.process_count() > 1:
+      os.kill(os.getpid(), signal.SIGTERM)
+      return
+    stop.signal = signal.Signals(number).name
+    for each, handler in before.items():
+      signal.signal(each, handler)
+    if stop.at_once:
+      raise Stopping(stop.signal)
+
+  before = {each: signal.signal(each, ask) for each in asking[jax.process_count() > 1:]}
+  try:
+    yield stop
+  finally:
+    for each, handler in before.items():
+      signal.signal(each, handler)

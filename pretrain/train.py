@@ -1,222 +1,36 @@
-"""The one loop, for every objective: config -> run -> steps, metrics, checkpoints, evaluation, result.
+"""The one loop, for every objective: steps, metrics, checkpoints, evaluation, result.
 
-Read top to bottom: `prepare` turns a config into a `Run` (everything that can be refused is refused there, before the
-first compile), `train` drives it in a run directory that can be killed and continued at any moment.
+`pretrain.run.prepare` turns a config into a `Run`; `train` drives it in a run directory that can be killed and
+continued at any moment. Read top to bottom.
 """
 import collections
 import contextlib
 import functools
 import hashlib
 import json
-import math
 import os
 import platform
-import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-import data.sources
-import pretrain.models
-import pretrain.objectives
-import pretrain.views
-from data.loader import loader, two_streams
-from data.wrap import few_labels
 from pretrain import config as configs
 from pretrain import initialize as beginning
-from pretrain import optim, processes, rundir, sharding
+from pretrain import processes, rundir, sharding
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
-from pretrain.evaluate.run import Evaluation, Sets, online, open_sets, table
+from pretrain.evaluate.run import online, table
 from pretrain.metrics import Recorder, event, goodput, read_rows, write_json
-from pretrain.objective import Objective
-from pretrain.plan import flops as operations
 from pretrain.plan.hardware import by_kind
+from pretrain.processes import Stopping, stop_signals
 from pretrain.report import report
-from pretrain.step import Training, compile_step
+from pretrain.run import prepare
 
 SLOW, SLOW_ROWS = 0.1, 5  # share of the time spent waiting for batches that is worth a word, once in 5 rows running
 DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same command again
 # keys that may change on resume: no trained number does
 FREE = ('mesh', 'rules', 'reading', 'log_every_steps', 'checkpoint', 'evaluate')
-
-
-class Unlabeled(NamedTuple):
-  """config.unlabeled: the second stream; its `source` is config.source, without the labels, when None."""
-  batch: int
-  source: dict | None = None
-
-
-class Saving(NamedTuple):
-  """config.checkpoint: when to save, and how many of the newest to keep."""
-  every_steps: int
-  keep: int = 2
-
-
-class Reading(NamedTuple):
-  """config.reading: threads that read batches (None: the cores, where images are decoded), or processes instead."""
-  threads: int | None = None
-  workers: int = 0
-
-
-class NonFinite(NamedTuple):
-  """config.nonfinite: what to do about a loss or gradient that is NaN or infinite, before giving up.
-
-  skip:      leave out so many steps in all; their batches are not seen again in that epoch.
-  rollbacks: go back so many times to the last checkpoint, with `factor` times the learning rate from there on.
-  """
-  skip: int = 0
-  rollbacks: int = 0
-  factor: float = 0.5
-
-
-class Run(NamedTuple):
-  """A config made real; nothing is computed yet."""
-  objective: Objective
-  training: Training
-  mesh: Any
-  batches: Callable     # (*, start, bad_records) -> iterator over this process's rows of the raw global batches
-  abstract_batch: Any
-  views: Callable
-  steps: int
-  examples: int         # a step
-  flops: Callable       # () -> those of a step, of all devices; not twice what is computed again to save memory
-  seed: int
-  log_every_steps: int
-  saving: Saving
-  nonfinite: NonFinite
-  evaluation: Sets | None
-  initialize: beginning.Initialize | None
-
-
-def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
-            checkpoint: dict, views: dict | None = None, steps: int | None = None, epochs: float | None = None,
-            seed: int = 0, log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1,
-            labels: dict | None = None,
-            unlabeled: dict | None = None, mesh: dict | None = None, rules: tuple = (), evaluate: dict | None = None,
-            reading: dict | None = None, initialize: dict | None = None, max_bad_share: float = 0.01,
-            nonfinite: dict | None = None) -> Run:
-  """The keys of every config are the arguments of this function.
-
-  Args:
-    source: of data/sources; `labels` (arguments of data.wrap.few_labels) keeps a few of its examples.
-    unlabeled: `Unlabeled`, for objectives with two streams.
-    views, backbone, objective: of pretrain/views (None: batches as the source gives them), pretrain/models,
-      pretrain/objectives; `objective.text` is a model too, of the texts that belong to images.
-    optimizer, schedule: of pretrain/optim.py.
-    batch: global, in examples (labeled ones, where there are two streams).
-    steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two).
-    accumulate, grad_cache: parts that a batch is computed in, one after the other; see `step.train_step`.
-    mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
-    rules: how arrays are split over the mesh where the default is not wanted, see `sharding.shardings`.
-    checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
-    initialize: `pretrain.initialize.Initialize`, parts of another run to start from.
-    max_bad_share: of images that cannot be decoded; above it the run stops.
-    nonfinite: `NonFinite`.
-  Raises:
-    ConfigError, ValueError, OSError: what is wrong with the config or the data, before anything is compiled.
-  """
-  saving = configs.call(Saving, checkpoint, 'config.checkpoint')
-  if saving.every_steps < 1 or saving.keep < 1 or log_every_steps < 1:
-    raise ConfigError('config: wanted checkpoint.every_steps, checkpoint.keep and log_every_steps of at least 1, got '
-                      f'{saving.every_steps}, {saving.keep} and {log_every_steps}')
-  bad = configs.call(NonFinite, nonfinite or {}, 'config.nonfinite')
-  if min(bad.skip, bad.rollbacks) < 0 or not 0 < bad.factor <= 1:
-    raise ConfigError(f'config.nonfinite: wanted skip and rollbacks of at least 0 and a factor in (0, 1], got {bad}')
-  devices = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
-  sharding.check_divisible(batch, devices, 'config.batch')
-
-  original = configs.build(data.sources, source, 'config.source')
-  labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
-  how = dict(seed=seed, max_bad_share=max_bad_share,
-             **configs.call(Reading, reading or {}, 'config.reading')._asdict())
-  rows = functools.partial(sharding.local_rows, devices)
-  if unlabeled is None:
-    count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
-    batches = functools.partial(loader, labeled, batch=batch, rows=rows(batch), **how)
-  else:
-    second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
-    sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
-    others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
-    others = others.unlabeled()
-    count, examples, indexed = len(others) * batch // second.batch, batch + second.batch, len(others)
-    raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
-    batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
-                                labeled_rows=rows(batch), unlabeled_rows=rows(second.batch), **how)
-  if labeled.labels is not None and labeled.labels.max() >= (classes := objective.get('classes', math.inf)):
-    raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
-                      f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
-  check_vocabulary(labeled, backbone, objective)
-  if labeled.labels is not None and labeled.labels.min() < 0:
-    raise ConfigError(f'config.source: {(labeled.labels < 0).sum()} of its examples are of no class (label -1); wanted '
-                      'config.labels, which choose among the others')
-  evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'), labeled)
-  total = configs.total_steps(steps, epochs, count, batch)
-  parts = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total, examples=indexed,
-               seed=seed, skip=bad.skip)
-  method, augment, training = assemble(raw, devices, backbone=backbone, accumulate=accumulate, grad_cache=grad_cache,
-                                       rules=rules, **parts)
-  once = {**backbone, 'remat': 'none'} if 'remat' in backbone else backbone
-  if 'remat' in (text := objective.get('text', {})):
-    parts['objective'] = {**objective, 'text': {**text, 'remat': 'none'}}
-  plainly = once == backbone and parts['objective'] == objective and grad_cache == 1
-  counted = training if plainly else assemble(raw, devices, backbone=once, **parts)[2]
-  flops = functools.partial(operations.of_step, counted.step, counted.abstract, raw)
-  begin = None if initialize is None else configs.call(beginning.Initialize, initialize, 'config.initialize')
-  return Run(method, training, devices, batches, raw, augment, total, examples, flops, seed, log_every_steps, saving,
-             bad, evaluation, begin)
-
-
-def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict,
-             steps: int, examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1, rules: tuple = (),
-             skip: int = 0) -> tuple[Objective, Callable, Training]:
-  """The part of `prepare` that needs no data: the objective, the views and the step of a config, on any mesh.
-
-  Args:
-    raw: abstract global batch, as the loader's.
-    mesh: of the devices here, or of others that are only compiled for.
-    steps: of the whole run.
-    examples: in the source (the unlabeled one, where there are two) whose places the batch's 'index' are.
-    skip: steps that are not finite to leave out.
-    others: as in `prepare`.
-  """
-  augment = configs.build(pretrain.views, views, 'config.views') if views else unchanged
-  build = configs.build(pretrain.models, backbone, 'config.backbone')
-  if 'text' in objective:
-    objective = {**objective, 'text': configs.build(pretrain.models, objective['text'], 'config.objective.text')}
-  method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=steps,
-                         examples=examples)
-  rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
-  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
-  return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
-                                       accumulate=accumulate, grad_cache=grad_cache, rules=rules, skip=skip)
-
-
-def unchanged(batch, key):
-  """The views of batches that are given as the source has them."""
-  del key
-  return batch
-
-
-def check_vocabulary(source, backbone: dict, objective: dict) -> None:
-  """Raises ConfigError unless the text model has the ids of the source's tokeniser, and at most 127 more."""
-  where, model = ('objective.text', objective['text']) if 'text' in objective else ('backbone', backbone)
-  captions = getattr(source, 'captions', None)
-  found = captions.tokenizer.vocabulary if captions else getattr(source, 'vocabulary', None)
-  got = model.get('vocabulary') if isinstance(model, dict) else None
-  if found and got and not found <= got < found + 128:
-    raise ConfigError(f'config.{where}.vocabulary: {got}, but the tokeniser of config.source has {found} ids; wanted '
-                      f'{found}, or the next number that a mesh or a chip divides')
-
-
-def abstract(source, batch: int):
-  """Shapes and dtypes of the loader's global batches."""
-  rows = source.batch(np.zeros(1, np.int32)) | {'epoch': np.zeros(1, np.int32)}
-  return {key: jax.ShapeDtypeStruct((batch, *value.shape[1:]), value.dtype) for key, value in rows.items()}
 
 
 class NotFinite(Exception):
@@ -415,48 +229,3 @@ def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
       raise ConfigError(f'{workdir} holds no checkpoint yet')
     state, _ = checkpoints.restore(run.training.abstract)
   return table(run, state, workdir)
-
-
-class Stopping(Exception):
-  """A signal asked to stop at once."""
-
-
-class Stop:
-  """`signal` is the name of the signal that asked to stop, None while none did."""
-  signal: str | None = None
-  at_once = False
-
-  def raises(self) -> bool:
-    """From here on a signal, also one that has come already, raises `Stopping`; True if none has come."""
-    if self.signal:
-      raise Stopping(self.signal)
-    self.at_once = True
-    return True
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[Stop]:
-  """Turns the first SIGTERM, SIGINT or SIGUSR1 into a wish; a second one acts as if nothing were installed.
-
-  With several processes SIGTERM is the preemption service's (`processes.stopping`), and the others are turned into it.
-  """
-  stop = Stop()
-  asking = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
-
-  def ask(number, frame):
-    del frame
-    if jax.process_count() > 1:
-      os.kill(os.getpid(), signal.SIGTERM)
-      return
-    stop.signal = signal.Signals(number).name
-    for each, handler in before.items():
-      signal.signal(each, handler)
-    if stop.at_once:
-      raise Stopping(stop.signal)
-
-  before = {each: signal.signal(each, ask) for each in asking[jax.process_count() > 1:]}
-  try:
-    yield stop
-  finally:
-    for each, handler in before.items():
-      signal.signal(each, handler)

@@ -16,7 +16,7 @@ def predictions(run, state, source, *, size: int | None = None, batch: int = BAT
   """Probabilities f32[n, k] of all images of a source, in order, unaugmented, by `run.objective.predict`.
 
   Args:
-    run: of `pretrain.train.prepare`.
+    run: of `pretrain.run.prepare`.
     state: its `TrainState`.
     source: see `data/__init__.py`; no label of it is read.
     size: side of the images that the model sees; None: that of the run's evaluation, else the images' shorter side.

@@ -25,7 +25,7 @@ import data.sources
 import pretrain.models
 from data.wrap import few_labels
 from pretrain import config as configs
-from pretrain import sharding, train
+from pretrain import run, sharding
 from pretrain.config import ConfigError
 from pretrain.objective import Objective
 from pretrain.plan import flops, hardware, hlo
@@ -51,15 +51,15 @@ def plan(config: dict, topology: str, *, slices: int = 1, free: bool = False, ex
     ConfigError: an unknown topology, a config that `train` would refuse, a compiler that is not installed.
   """
   where = hardware.target(topology, slices)
-  defaults = {name: p.default for name, p in inspect.signature(train.prepare).parameters.items()
+  defaults = {name: p.default for name, p in inspect.signature(run.prepare).parameters.items()
               if p.default is not p.empty}
-  configs.check(train.prepare, config, 'config')
+  configs.check(run.prepare, config, 'config')
   config = defaults | config
   mesh = make_mesh(config['mesh'] or {}, where, None if free else devices(where))
   raw, count, indexed = batches(config, mesh, examples)
   steps = configs.total_steps(config['steps'], config['epochs'], count, config['batch'])
-  taken = inspect.signature(train.assemble).parameters.keys() - {'raw', 'mesh', 'steps', 'examples'}
-  objective, views, training = train.assemble(
+  taken = inspect.signature(run.assemble).parameters.keys() - {'raw', 'mesh', 'steps', 'examples'}
+  objective, views, training = run.assemble(
       raw, mesh, steps=steps, examples=indexed, **{key: config[key] for key in taken & config.keys()})
   report = free_tier(where, mesh, raw, steps, views, training)
   if not free:
@@ -85,7 +85,7 @@ def make_mesh(sizes: dict, where: hardware.Target, found):
 
 
 def batches(config: dict, mesh, examples: int | None):
-  """(abstract raw batch, examples of an epoch, examples with an index), as `train.prepare` has them.
+  """(abstract raw batch, examples of an epoch, examples with an index), as `run.prepare` has them.
 
   A source that is not here is taken to be as large as the config says, labeled and of `examples` examples.
   """
@@ -105,7 +105,7 @@ def batches(config: dict, mesh, examples: int | None):
 
   def shapes(source, spec, n, labeled=True):
     if source is not None:
-      return train.abstract(source, n)
+      return run.abstract(source, n)
     arrays = {'tokens': jax.ShapeDtypeStruct((n, spec['length']), np.int32)} if 'length' in spec else {}
     rows = ('index', 'epoch', 'label') if labeled and not arrays else ('index', 'epoch')
     if 'size' in spec:
@@ -120,7 +120,7 @@ def batches(config: dict, mesh, examples: int | None):
   if config['unlabeled'] is None:
     count = len(labeled) if labeled is not None else indexed
     return shapes(labeled, config['source'], size), count, indexed
-  second = configs.call(train.Unlabeled, config['unlabeled'], 'config.unlabeled')
+  second = configs.call(run.Unlabeled, config['unlabeled'], 'config.unlabeled')
   sharding.check_divisible(second.batch, mesh, 'config.unlabeled.batch')
   others = opened(second.source, 'config.unlabeled.source') if second.source else original
   indexed = len(others) if others is not None else examples or second.batch

@@ -29,7 +29,8 @@ from pretrain import optim, processes
 from pretrain.config import ConfigError, nearest
 from pretrain.evaluate.predictions import accuracy
 from pretrain.metrics import write_json
-from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, prepare, train
+from pretrain.run import prepare
+from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, train
 
 PACKAGES = dict(source=data.sources, views=pretrain.views, backbone=pretrain.models, objective=pretrain.objectives,
                 optimizer=optim, schedule=optim)  # of the entries of a run's config that name a function
