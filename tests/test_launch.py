@@ -1,10 +1,12 @@
 """Jobs: what is refused, what the engines render, and real runs on this machine and on a real SLURM."""
+import contextlib
 import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -145,24 +147,19 @@ def test_the_manifests_command_runs_stops_and_goes_on(capsys, tmp_path):
 
 # this machine
 
-class signal_when:
+@contextlib.contextmanager
+def signal_when(true):
   """Sends this process SIGTERM once something is true."""
+  def watch():
+    deadline = time.time() + 200
+    while not true() and time.time() < deadline:
+      time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
 
-  def __init__(self, true):
-    code = os.fork()
-    if code == 0:
-      deadline = time.time() + 200
-      while not true() and time.time() < deadline:
-        time.sleep(0.05)
-      os.kill(os.getppid(), signal.SIGTERM)
-      os._exit(0)
-    self.child = code
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *_):
-    os.waitpid(self.child, 0)
+  watcher = threading.Thread(target=watch)
+  watcher.start()
+  yield
+  watcher.join()
 
 
 def script(path: Path, text: str) -> tuple[str, ...]:

@@ -174,8 +174,9 @@ def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Tr
   batch = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(raw)) / shares
   work = flops.of_step(training.step, training.abstract, raw)
   augmenting = flops.count(jax.make_jaxpr(views)(raw, jax.random.key(0)).jaxpr)
-  images = [x for x in jax.tree.leaves(raw) if x.ndim == 4]
-  examples = sum(x.shape[0] for x in images)
+  streams = [raw] if 'index' in raw else list(raw.values())
+  examples = sum(stream['index'].shape[0] for stream in streams)
+  contents = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(raw) if x.ndim > 1)  # images, tokens
   state = sum(x.here for x in leaves)
   ceiling = work.total / where.devices / where.chip.flops
   hosts = max(1, where.chips // where.chip.host)
@@ -194,7 +195,7 @@ def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Tr
       'flops_of_dots': work.dots, 'flops_padded': work.padded, 'loops_of_unknown_length': work.loops,
       'ceiling_seconds': ceiling, 'collectives': None, 'step_seconds': None, 'examples_per_second': None, 'mfu': None,
       'bound_by': None,
-      'feed': {'hosts': hosts, 'bytes_per_example': sum(math.prod(x.shape) for x in images) / examples,
+      'feed': {'hosts': hosts, 'bytes_per_example': contents / examples,
                'examples_per_second_per_host_at_most': examples / ceiling / hosts if ceiling else None},
       'versions': {name: version(name) for name in ('jax', 'jaxlib', 'libtpu')}}
 
@@ -430,7 +431,7 @@ def words(r: dict) -> str:
   feed = r['feed']
   rate = feed.get('examples_per_second_per_host') or feed['examples_per_second_per_host_at_most']
   rows += [('feed', f'{feed["hosts"]} hosts, each up to {rate:,.0f} examples/s = '
-            f'{gb(rate * feed["bytes_per_example"])}/s of pixels')]
+            f'{gb(rate * feed["bytes_per_example"])}/s to be decoded')]
   out = [f'{name:13} {text}' for name, text in rows]
   if r['collectives']:
     out += ['', 'received a device a step, by collective:']
