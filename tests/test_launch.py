@@ -128,7 +128,7 @@ def test_a_pod_of_two_slices(capsys):
 
 def test_the_manifests_command_runs_stops_and_goes_on(capsys, tmp_path):
   """What of Kubernetes can be tried without it: the entry point, with the variables that the pods would have."""
-  flags = ['--engine=k8s', '--image=i', TINY, f'--workdir={tmp_path}/run', '--config.steps=150', '--nodes=2']
+  flags = ['--engine=k8s', '--image=i', TINY, f'--workdir={tmp_path}/run', '--config.steps=60', '--nodes=2']
   pod = yaml.safe_load(rendered(capsys, *flags))['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']
   container, = pod['containers']
   env = {entry['name']: entry.get('value') for entry in container['env']}
@@ -242,7 +242,7 @@ def events(workdir: Path, name: str) -> list[dict]:
 
 
 def test_two_nodes_train_one_run_which_requeues_when_the_limit_is_near(slurm, capsys, tmp_path):
-  flags = [TINY, '--config.steps=150', f'--workdir={tmp_path}/run', '--nodes=2', '--hours=1', '--devices=2']
+  flags = [TINY, '--config.steps=60', f'--workdir={tmp_path}/run', '--nodes=2', '--hours=1', '--devices=2']
   job = submitted(capsys, *flags)
   until(lambda: events(tmp_path / 'run', 'first_step'), slurm, job)
   slurm('scancel', '--batch', '--signal=USR1', job)  # what SLURM sends before the time limit
@@ -250,9 +250,9 @@ def test_two_nodes_train_one_run_which_requeues_when_the_limit_is_near(slurm, ca
   log = next((tmp_path / 'run').glob('*.log')).read_text()
   assert ended['JobState'] == 'COMPLETED' and ended['Restarts'] == '1', log
   first, second = events(tmp_path / 'run', 'start')
-  assert first['processes'] == 2 and first['devices'] == 4 and 0 < second['step'] < 150
+  assert first['processes'] == 2 and first['devices'] == 4 and 0 < second['step'] < 60
   assert events(tmp_path / 'run', 'stop')[0]['step'] == second['step']
-  assert json.loads((tmp_path / 'run/result.json').read_text())['steps'] == 150
+  assert json.loads((tmp_path / 'run/result.json').read_text())['steps'] == 60
 
 
 def test_a_mistake_is_not_retried_and_what_depends_on_it_never_starts(slurm, capsys, tmp_path):
@@ -301,7 +301,7 @@ def test_a_dead_node_costs_only_the_steps_since_the_last_save(slurm, capsys, tmp
 
 @pytest.mark.slow
 def test_three_stages_wait_for_each_other_over_a_requeue(slurm, capsys, tmp_path):
-  flags = lambda name, *more: (TINY, f'--workdir={tmp_path}/{name}', '--config.steps=150', *more)
+  flags = lambda name, *more: (TINY, f'--workdir={tmp_path}/{name}', '--config.steps=60', *more)
   one = submitted(capsys, *flags('one'))
   two = submitted(capsys, *flags('two', f'--after={one}'))
   three = submitted(capsys, *flags('three', f'--after={two}'))
