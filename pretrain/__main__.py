@@ -10,6 +10,7 @@ from pretrain.config import ConfigError, call, load, nearest, override
 
 USAGE = """\
   pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
+                    [--profile=START:STOP]: a trace of these steps in DIR/profile
                     [--distributed]: one of several processes, which find each other through SLURM, a TPU pod, or
                     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID
   pretrain evaluate --workdir=DIR [--config.mesh.AXIS=N] [--config.evaluate.KEY=VALUE ...]
@@ -27,7 +28,7 @@ exit codes: 0 done, 75 stopped on request after saving (run it again), 1 bad inp
 COMMANDS = ('train', 'evaluate', 'report', 'plan', 'label', 'program')
 FLAGS = ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed', '--topology', '--slices', '--free',
          '--examples', '--price', '--json', '--check', '--out',
-         '--sweep')
+         '--sweep', '--profile')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--price', type=float)
   parser.add_argument('--check')
   parser.add_argument('--out')
+  parser.add_argument('--profile')
   parser.add_argument('--free', action='store_true')
   parser.add_argument('--sweep', action='store_true')
   parser.add_argument('--json', action='store_true')
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
       from pretrain.programs.stages import program
       return program(config, args.workdir, quiet=args.quiet)
     from pretrain.train import train  # jax is imported here, so that a mistyped flag is told at once
-    return train(config, args.workdir, quiet=args.quiet)
+    return train(config, args.workdir, quiet=args.quiet, profile=span(args.profile))
   changed = {text.split('=')[0].split('.')[0] for text in overrides}
   allowed = {'mesh', 'evaluate'} if args.command == 'evaluate' else set()
   if args.config or not changed <= allowed:
@@ -141,6 +143,16 @@ def plan(args: argparse.Namespace, overrides: list[str]) -> int:
   for text in worse:
     print(f'worse than {args.check}: {text}', file=sys.stderr)
   return int(report['fits'] is False or bool(worse))
+
+
+def span(text: str | None) -> tuple[int, int] | None:
+  """'100:110' as numbers."""
+  if text is None:
+    return None
+  first, _, last = text.partition(':')
+  if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+    raise ConfigError(f'--profile: wanted START:STOP, two steps such as 100:110, got {text!r}')
+  return int(first), int(last)
 
 
 def fail(message: str) -> int:

@@ -66,6 +66,32 @@ def noted(note: Callable) -> Iterator[None]:
     raise
 
 
+class Trace:
+  """A trace of what host and devices do in some steps; a context manager, so that a run that ends early closes it.
+
+  Args:
+    directory: of the trace.
+    steps: the first, and the one after the last; None: no trace.
+  """
+
+  def __init__(self, directory: Path, steps: tuple[int, int] | None):
+    self._directory, self._steps, self._on = directory, steps, False
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    if self._on:
+      jax.profiler.stop_trace()
+
+  def at(self, step: int, settle: Callable[[], None]) -> None:
+    """Begins or ends the trace before this step, if it is time; `settle` waits for the steps in flight."""
+    if self._steps and (self._steps[0] <= step < self._steps[1]) != self._on:
+      settle()
+      self._on = not self._on
+      jax.profiler.start_trace(str(self._directory)) if self._on else jax.profiler.stop_trace()
+
+
 def made() -> dict[str, str]:
   """Commit, versions and device that numbers are made with; the commit ends in '+' where files differ from it."""
   git = lambda *args: subprocess.run(['git', '-C', str(Path(__file__).parent), *args], capture_output=True, text=True)

@@ -37,21 +37,23 @@ class NotFinite(Exception):
   """The loss or its gradient is NaN or infinite since this step."""
 
 
-def train(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> int:
+def train(config: dict, workdir: str | os.PathLike, quiet: bool = False, profile: tuple[int, int] | None = None) -> int:
   """Trains, or goes on training, in a run directory; README lists the files in it.
 
+  Args:
+    profile: first step and the one after the last of a trace in workdir/profile, for XProf, TensorBoard or Perfetto.
   Returns:
     DONE, STOPPED (saved on SIGTERM, SIGINT or SIGUSR1: run it again), or FAILED (the loss is not finite).
   Raises:
     ConfigError: the directory belongs to another config; and what `prepare` raises.
   """
   rollbacks = rundir.rollbacks(workdir)
-  while (code := attempt(config, Path(workdir), quiet, rollbacks)) is None:
+  while (code := attempt(config, Path(workdir), quiet, rollbacks, profile)) is None:
     rollbacks += 1
   return code
 
 
-def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int) -> int | None:
+def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: tuple[int, int] | None) -> int | None:
   """`train` until it is over, or (None) until it has to go on from the last checkpoint with a smaller rate."""
   began = time.time()
   main = jax.process_index() == 0  # what writes and prints
@@ -140,8 +142,10 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int) -> int | N
         note('save', step=saving)
       saved = saving
 
+    trace = stack.enter_context(rundir.Trace(workdir / 'profile', profile))
     try:
       while step < run.steps and not stop.signal and not processes.stopping(step):
+        trace.at(step, lambda: settle(0))
         with recorder.spend('read'):
           batch = next(batches)
         with recorder.spend('transfer'):

@@ -172,6 +172,14 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
   assert int(state.nonfinite) == -1 and meta['data']['next_index'] == step
 
 
+def test_a_trace_of_some_steps(tmp_path, undisturbed, capsys):
+  assert main(['train', f'--config={TINY}', f'--workdir={tmp_path}', '--quiet', '--profile=5:7']) == DONE
+  trace, = tmp_path.glob('profile/plugins/profile/*/*.xplane.pb')
+  assert trace.stat().st_size > 10_000 and losses(tmp_path) == losses(undisturbed)
+  assert main(['train', f'--config={TINY}', f'--workdir={tmp_path}/x', '--profile=7:5']) == 1
+  assert "wanted START:STOP, two steps such as 100:110, got '7:5'" in capsys.readouterr().err
+
+
 def test_nothing_is_compiled_after_the_first_step(tmp_path, monkeypatch, compilations):
   seen = []
   place = train.sharding.place
