@@ -135,6 +135,18 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = (), min_size: int = 2 ** 12)
   return jax.tree_util.tree_map_with_path(choose, tree)
 
 
+def left_whole(tree: Any, mesh: Mesh, least: int = 10 ** 6) -> list[str]:
+  """'path [shape]' of arrays of at least so many elements that a mesh which could split them keeps whole everywhere.
+
+  Args:
+    tree: arrays, or shapes, with shardings.
+  """
+  if mesh.shape['fsdp'] * mesh.shape['tensor'] == 1:
+    return []
+  return [f'{_path(path)} {list(x.shape)}' for path, x in jax.tree_util.tree_leaves_with_path(tree)
+          if x.size >= least and x.sharding.is_fully_replicated]
+
+
 def _path(path) -> str:
   return jax.tree_util.keystr(path, simple=True, separator='/')
 

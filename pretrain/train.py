@@ -97,6 +97,9 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
     else:
       state = beginning.start(run.initialize, run.training) if run.initialize else run.training.init()
       position = 0
+    if whole := sharding.left_whole(run.training.abstract.params, run.mesh):
+      say(f'{len(whole)} large parameters are whole on every device, as no dimension divides by the mesh '
+          f'{dict(run.mesh.shape)}: {", ".join(whole[:3])}; config.rules or another config.mesh would split them')
     bad_records = 'bad_records.jsonl' if main else f'bad_records-{jax.process_index()}.jsonl'
     batches = run.batches(start=position, bad_records=str(workdir / bad_records))
     stack.enter_context(contextlib.closing(batches))

@@ -147,3 +147,13 @@ def test_no_method_model_or_view_knows_of_devices(package):
   for path in sorted((ROOT / 'pretrain' / package).rglob('*.py')):
     source = path.read_text()
     assert not re.search(r'jax\.sharding|NamedSharding|PartitionSpec|shard_map|axis_name|jax\.devices', source), path
+
+
+def test_large_arrays_that_no_axis_divides_are_named():
+  shape = lambda *sides: jax.ShapeDtypeStruct(sides, np.float32)
+  tree = {'odd': shape(1001, 1003), 'even': shape(1024, 1024), 'small': shape(7, 9)}
+  laid_out = lambda mesh: sharding.abstract(tree, sharding.shardings(tree, mesh))
+  mesh = sharding.make_mesh(fsdp=8, data=1)
+  assert sharding.left_whole(laid_out(mesh), mesh) == ['odd [1001, 1003]']
+  mesh = sharding.make_mesh(data=8)  # nothing is to be split
+  assert sharding.left_whole(laid_out(mesh), mesh) == []
