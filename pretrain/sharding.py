@@ -101,9 +101,9 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = (), min_size: int = 2 ** 12)
 
   The first of `rules` whose pattern is found in the path ('params/backbone/blocks/0/mlp/kernel') wins: its axes stand
   for the last dimensions of the array, None for one that stays whole. Otherwise the dimension that `TENSOR` names is
-  split over tensor, and the largest other one that fsdp divides over fsdp, unless the array has fewer than `min_size`
-  elements: gathering many small arrays costs more than it saves. An axis that does not divide its dimension is
-  dropped.
+  split over tensor, and the largest other one that fsdp divides over fsdp (if there is none and tensor is 1, tensor's
+  own), unless the array has fewer than `min_size` elements: gathering many small arrays costs more than it saves. An
+  axis that does not divide its dimension is dropped.
 
   Raises:
     ConfigError: a rule that no path matches, or with an axis that the mesh does not have.
@@ -127,7 +127,8 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = (), min_size: int = 2 ** 12)
       if re.search(pattern, name) and -dimension <= leaf.ndim and leaf.shape[dimension] % mesh.shape['tensor'] == 0:
         split[dimension] = 'tensor'
         break
-    free = [i for i, n in enumerate(leaf.shape) if split[i] is None and n % mesh.shape['fsdp'] == 0]
+    divided = [i for i, n in enumerate(leaf.shape) if n % mesh.shape['fsdp'] == 0]
+    free = [i for i in divided if split[i] is None] or (divided if mesh.shape['tensor'] == 1 else [])
     if leaf.size >= min_size and free:
       split[max(free, key=lambda i: leaf.shape[i])] = 'fsdp'
     return _named(mesh, leaf.shape, split)

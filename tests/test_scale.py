@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import PartitionSpec
 
 from pretrain import config, losses, objectives, sharding
 from pretrain.config import ConfigError
@@ -155,5 +156,9 @@ def test_large_arrays_that_no_axis_divides_are_named():
   laid_out = lambda mesh: sharding.abstract(tree, sharding.shardings(tree, mesh))
   mesh = sharding.make_mesh(fsdp=8, data=1)
   assert sharding.left_whole(laid_out(mesh), mesh) == ['odd [1001, 1003]']
+  head = {'head/prototypes': shape(6, 4096)}  # 8 does not divide 6; the other dimension is tensor's, if there is tensor
+  specs = lambda mesh: jax.tree.leaves(sharding.shardings(head, mesh))[0].spec
+  assert specs(mesh) == PartitionSpec(None, 'fsdp')
+  assert specs(sharding.make_mesh(fsdp=4, tensor=2, data=1)) == PartitionSpec(None, 'tensor')
   mesh = sharding.make_mesh(data=8)  # nothing is to be split
   assert sharding.left_whole(laid_out(mesh), mesh) == []
