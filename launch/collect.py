@@ -128,6 +128,7 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
         axis.set_xscale('log')
         axis.minorticks_off()
       axis.set_xticks(list(places.values()), list(places))
+      axis.margins(x=0.08)
       axis.set_ylabel(metric)
       axis.legend(fontsize=8)
     else:
