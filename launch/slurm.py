@@ -12,6 +12,7 @@ WARNING = 120  # seconds before the time limit; SLURM may send it up to a minute
 
 # what the parts are for, each met on a real cluster:
 # - a trap cuts `wait` short, so it is asked again until the step is gone;
+# - USR1, not TERM: SLURM takes TERM for the end of the step, sends it twice and kills soon after;
 # - --kill-on-bad-exit would turn the orderly 75 of the first process into a kill of the others;
 # - SLURM requeues a preempted job only if it outlives the grace period, so a job that leaves in time does it itself;
 # - an element of an array must name itself A_T: the bare number of the first would requeue the whole array.
@@ -23,7 +24,7 @@ SCRIPT = """\
 {command}
 id=$SLURM_JOB_ID
 [ -n "${{SLURM_ARRAY_JOB_ID:-}}" ] && id=${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}
-trap 'echo "the time limit is near: asking the run to save"; scancel --signal=TERM "$id.0"' USR1
+trap 'echo "the time limit is near: asking the run to save"; scancel --signal=USR1 "$id.0"' USR1
 srun --kill-on-bad-exit=0 --wait=60 "${{command[@]}}" &
 step=$!
 wait $step

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from jax.experimental import multihost_utils
 
 from pretrain import config as configs
 from pretrain.config import ConfigError
+
+TWICE = 1.  # seconds within which a second signal is an echo of the first
 
 
 def start() -> None:
@@ -71,6 +74,7 @@ class Stopping(Exception):
 class Stop:
   """`signal` is the name of the signal that asked to stop, None while none did."""
   signal: str | None = None
+  since = 0.
   at_once = False
 
   def raises(self) -> bool:
@@ -83,7 +87,9 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-  """Turns the first SIGTERM, SIGINT or SIGUSR1 into a wish; a second one acts as if nothing were installed.
+  """Turns the first SIGTERM, SIGINT or SIGUSR1 into a wish; a later second one acts as if nothing were installed.
+
+  One that comes within a second is the same wish: schedulers send a signal to a process and to its group.
 
   With several processes SIGTERM is the preemption service's (`stopping`), and the others are turned into it.
   """
@@ -95,9 +101,13 @@ def stop_signals() -> Iterator[Stop]:
     if jax.process_count() > 1:
       os.kill(os.getpid(), signal.SIGTERM)
       return
-    stop.signal = signal.Signals(number).name
-    for each, handler in before.items():
-      signal.signal(each, handler)
+    if stop.signal:
+      if time.monotonic() - stop.since > TWICE:
+        for each, handler in before.items():
+          signal.signal(each, handler)
+        os.kill(os.getpid(), number)
+      return
+    stop.signal, stop.since = signal.Signals(number).name, time.monotonic()
     if stop.at_once:
       raise Stopping(stop.signal)
 

@@ -301,7 +301,8 @@ def test_a_dead_node_costs_only_the_steps_since_the_last_save(slurm, capsys, tmp
 
 @pytest.mark.slow
 def test_three_stages_wait_for_each_other_over_a_requeue(slurm, capsys, tmp_path):
-  flags = lambda name, *more: (TINY, f'--workdir={tmp_path}/{name}', '--config.steps=60', *more)
+  flags = lambda name, *more: (TINY, f'--workdir={tmp_path}/{name}', '--config.steps=2000',
+                               '--config.log_every_steps=50', '--config.checkpoint.every_steps=500', *more)
   one = submitted(capsys, *flags('one'))
   two = submitted(capsys, *flags('two', f'--after={one}'))
   three = submitted(capsys, *flags('three', f'--after={two}'))
