@@ -52,6 +52,13 @@ class Job(NamedTuple):
     return self.nodes * self.processes * self.slices > 1
 
 
+def simulated(env: Mapping[str, str], devices: int) -> dict[str, str]:
+  """Environment variables with which JAX sees so many CPU devices."""
+  flag = f'--xla_force_host_platform_device_count={devices}'
+  more = {'XLA_FLAGS': f'{env.get("XLA_FLAGS", "")} {flag}'.strip()} if devices > 1 else {}
+  return {**env, **more}
+
+
 def machines(target: Target) -> tuple[int, int]:
   """Nodes of a slice and processes a node: TPUs have one process a host, GPUs one each."""
   if target.gpu:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launch.job import AGAIN, Job
+from launch.job import AGAIN, Job, simulated
 
 GRACE = 60.  # seconds that the others have once one process of a run is gone
 
@@ -78,9 +78,7 @@ class Local:
 
   def _once(self, job: Job, number: int, share: set[int] | None) -> int:
     count = job.nodes * job.processes
-    env = os.environ | dict(job.env)
-    if job.devices > 1:
-      env['XLA_FLAGS'] = f'{env.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={job.devices}'
+    env = simulated(os.environ | dict(job.env), job.devices)
     if count > 1:
       env |= {'JAX_COORDINATOR_ADDRESS': f'localhost:{free_port()}', 'JAX_NUM_PROCESSES': str(count)}
     job.logs.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import shlex
 import shutil
 import subprocess
 
-from launch.job import Job
+from launch.job import Job, simulated
 from pretrain.config import ConfigError
 
 DRAINED = 'down, drained or reserved'  # nodes that will come back
@@ -58,10 +58,7 @@ def render(job: Job, partition: str | None = None, account: str | None = None) -
   }
   directives = '\n'.join(f'#SBATCH --{key}' + ('' if value is True else f'={value}')
                          for key, value in options.items() if value is not None)
-  env = dict(job.env)
-  if job.devices > 1:
-    env['XLA_FLAGS'] = f'{env.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={job.devices}'.strip()
-  exports = '\n'.join(f'export {key}={shlex.quote(value)}' for key, value in env.items())
+  exports = '\n'.join(f'export {key}={shlex.quote(value)}' for key, value in simulated(job.env, job.devices).items())
   if several:
     cases = '\n'.join(f'  {n}) command=({shlex.join(command)}) ;;' for n, command in enumerate(job.commands))
     command = f'case $SLURM_ARRAY_TASK_ID in\n{cases}\nesac'

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table as Grid
 
-from launch.__main__ import ENGINES, engine_flags, machine_fields
 from launch.__main__ import FLAGS as ENGINE_FLAGS
+from launch.__main__ import engine_flags, launch, machine_fields
 from launch.collect import entries, markdown, plot, rows_of_csv
 from launch.job import AGAIN, Job
 from launch.local import Local
@@ -45,19 +45,8 @@ def run(path: str, cells: list[Cell], args: argparse.Namespace, logs: Path) -> i
   if fields['nodes'] * fields['processes'] * args.slices > 1:
     todo = [cell._replace(argv=(*cell.argv, '--distributed')) for cell in todo]
   job = Job(slug(Path(path).stem), tuple(cell.argv for cell in todo), logs, parallel=args.workers, **fields)
-  if args.engine != 'local':
-    engine = ENGINES[args.engine]
-    names = ('partition', 'account') if args.engine == 'slurm' else ('image', 'queue', 'volume')
-    options = {name: getattr(args, name) for name in names}
-    if args.dry_run:
-      print(engine.render(job, **options), end='')
-      return 0
-    identity = engine.submit(job, **options)
-    print(f'submitted {identity}\n{engine.follow(identity, job)}')
-    return 0
-  if args.dry_run:
-    print('\n'.join(' '.join(cell.argv) for cell in todo))
-    return 0
+  if args.engine != 'local' or args.dry_run:
+    return launch(job, args)
   console = Console(stderr=True)
   shown = Live(get_renderable=lambda: grid(cells), console=console, refresh_per_second=0.5, transient=True) \
       if console.is_terminal else contextlib.nullcontext()

@@ -25,7 +25,7 @@ from pretrain.metrics import Recorder, event, goodput, read_rows, write_json
 from pretrain.plan.hardware import by_kind
 from pretrain.processes import Stopping, stop_signals
 from pretrain.report import report
-from pretrain.run import prepare
+from pretrain.run import NonFinite, prepare
 
 SLOW, SLOW_ROWS = 0.1, 5  # share of the time spent waiting for batches that is worth a word, once in 5 rows running
 DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same command again
@@ -63,10 +63,9 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
   if complete(workdir, config):
     say(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
-  run = configs.call(prepare, config, 'config')
-  if rollbacks:
-    lower = dict(name='lowered', schedule=config['schedule'], factor=run.nonfinite.factor ** rollbacks)
-    run = configs.call(prepare, config | {'schedule': lower}, 'config')
+  factor = NonFinite(**config['nonfinite']).factor ** rollbacks if rollbacks else 1.
+  lowered = {'schedule': dict(name='lowered', schedule=config['schedule'], factor=factor)} if rollbacks else {}
+  run = configs.call(prepare, config | lowered, 'config')
   if run.initialize and not (workdir / 'checkpoints').exists():
     beginning.check(run.initialize, run.training.abstract)
   workdir.mkdir(parents=True, exist_ok=True)

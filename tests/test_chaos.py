@@ -19,7 +19,7 @@ from pretrain.checkpoint import Damaged
 from pretrain.config import ConfigError, call
 from pretrain.metrics import read_rows
 from pretrain.train import DONE, FAILED, STOPPED
-from tests.test_train import FIXMATCH, ROOT, TINY, assert_same, events, final, losses, tiny
+from tests.test_train import FIXMATCH, ROOT, TINY, StopAfter, assert_same, events, final, losses, tiny
 
 KILLS = {  # objective -> overrides of tests/tiny.py
     'simclr': ["evaluate=dict(train=dict(name='digits', split='train'), test=dict(name='digits', split='test'), "
@@ -141,7 +141,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize('damage', DAMAGES)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, tmp_path, whole, monkeypatch, capsys):
-  stop_at(monkeypatch, 10)
+  StopAfter(monkeypatch, 10)
   assert train.train(tiny(), tmp_path, quiet=True) == STOPPED  # checkpoints 8 and 10
   monkeypatch.undo()
   DAMAGES[damage](tmp_path, 10)
@@ -156,7 +156,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, tmp_pa
 
 
 def test_the_only_checkpoint_damaged_is_an_error_and_nothing_is_lost(tmp_path, monkeypatch):
-  stop_at(monkeypatch, 3)
+  StopAfter(monkeypatch, 3)
   assert train.train(tiny(), tmp_path, quiet=True) == STOPPED
   monkeypatch.undo()
   flip(largest(tmp_path, 3))
@@ -164,18 +164,6 @@ def test_the_only_checkpoint_damaged_is_an_error_and_nothing_is_lost(tmp_path, m
     with pytest.raises(Damaged, match='checkpoint 3 .* is damaged: .*there is no earlier one'):
       train.train(tiny(), tmp_path, quiet=True)
   assert (tmp_path / 'checkpoints/3').is_dir() and events(tmp_path)[-1] == 'error'
-
-
-def stop_at(monkeypatch, step: int) -> None:
-  place, calls = train.sharding.place, []
-
-  def counted(*args):
-    calls.append(1)
-    if len(calls) == step:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return place(*args)
-
-  monkeypatch.setattr(train.sharding, 'place', counted)
 
 
 # two runs in one directory

@@ -418,7 +418,7 @@ def test_a_sweep_halves_a_batch_that_does_not_fit_and_says_where_nothing_does():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason='needs libtpu')
+@needs_libtpu
 def test_a_sweep_compiles_for_a_pod(monkeypatch):
   monkeypatch.setattr('pretrain.plan.sweep.POLICIES', ('none', 'dots'))
   rows = sweep(config.load(TINY, []), 'v5e:1x1', most=64, say=lambda _: None)

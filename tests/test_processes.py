@@ -2,7 +2,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from launch.local import free_port
 from pretrain import sharding
 from pretrain.metrics import read_rows
 
@@ -23,9 +23,7 @@ class Processes:
   """`pretrain train --distributed` in some processes of so many devices each; outputs in files beside the run."""
 
   def __init__(self, workdir: Path, processes: int, devices: int, *flags: str, own_flags=None):
-    with socket.socket() as s:
-      s.bind(('localhost', 0))
-      port = s.getsockname()[1]
+    port = free_port()
     self.outputs = [workdir.parent / f'{workdir.name}-{processes}-{p}.txt' for p in range(processes)]
     self.running = []
     for p, output in enumerate(self.outputs):
