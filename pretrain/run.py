@@ -74,9 +74,10 @@ class Run(NamedTuple):
 def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
             checkpoint: dict, views: dict | None = None, steps: int | None = None, epochs: float | None = None,
             seed: int = 0, log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1,
-            labels: dict | None = None,
-            unlabeled: dict | None = None, mesh: dict | None = None, rules: tuple = (), evaluate: dict | None = None,
-            reading: dict | None = None, initialize: dict | None = None, max_bad_share: float = 0.01,
+            labels: dict | None = None, unlabeled: dict | None = None, mesh: dict | None = None,
+            gather_once: bool = False, rules: tuple = (), compiler_options: dict | None = None,
+            evaluate: dict | None = None, reading: dict | None = None, initialize: dict | None = None,
+            max_bad_share: float = 0.01,
             nonfinite: dict | None = None) -> Run:
   """The keys of every config are the arguments of this function.
 
@@ -90,7 +91,10 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two).
     accumulate, grad_cache: parts that a batch is computed in, one after the other; see `step.train_step`.
     mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
+    gather_once: whether parameters split over fsdp are gathered once a step and kept whole until its end, instead of
+      at each use (ZeRO-2 instead of ZeRO-3, arXiv:1910.02054): less communication, more memory.
     rules: how arrays are split over the mesh where the default is not wanted, see `sharding.shardings`.
+    compiler_options: XLA's, by name, in place of or beside those of `plan.hardware` for the chip; None: XLA's default.
     checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
     initialize: `pretrain.initialize.Initialize`, parts of another run to start from.
     max_bad_share: of images that cannot be decoded; above it the run stops.
@@ -137,7 +141,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   parts = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total, examples=indexed,
                seed=seed, skip=bad.skip)
   method, augment, training = assemble(raw, devices, backbone=backbone, accumulate=accumulate, grad_cache=grad_cache,
-                                       rules=rules, **parts)
+                                       gather_once=gather_once, rules=rules, compiler_options=compiler_options, **parts)
   once = {**backbone, 'remat': 'none'} if 'remat' in backbone else backbone
   if 'remat' in (text := objective.get('text', {})):
     parts['objective'] = {**objective, 'text': {**text, 'remat': 'none'}}
@@ -150,7 +154,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
 
 
 def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict,
-             steps: int, examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1, rules: tuple = (),
+             steps: int, examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1,
+             gather_once: bool = False, rules: tuple = (), compiler_options: dict | None = None,
              skip: int = 0) -> tuple[Objective, Callable, Training]:
   """The part of `prepare` that needs no data: the objective, the views and the step of a config, on any mesh.
 
@@ -171,7 +176,8 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
   rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
   tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
   return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
-                                       accumulate=accumulate, grad_cache=grad_cache, rules=rules, skip=skip)
+                                       accumulate=accumulate, grad_cache=grad_cache, gather_once=gather_once,
+                                       rules=rules, skip=skip, compiler_options=compiler_options)
 
 
 def unchanged(batch, key):

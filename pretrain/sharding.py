@@ -176,6 +176,16 @@ def laid_on(mesh: Mesh) -> Iterator[None]:
     _mesh.reset(before)
 
 
+def gathered(tree: Any, layout: Any) -> Any:
+  """A traced tree whose arrays are whole over fsdp, and otherwise laid out as `layout` says."""
+  def whole(sharding):
+    axes = [tuple(a for a in (axis if isinstance(axis, tuple) else (axis,)) if a not in (None, 'fsdp')) or None
+            for axis in sharding.spec]
+    return NamedSharding(sharding.mesh, PartitionSpec(*axes))
+
+  return jax.lax.with_sharding_constraint(tree, jax.tree.map(whole, layout))
+
+
 def rows_stay(x):
   """x [b, ...], said to be split by examples as batches are; as it is outside of a step.
 

@@ -9,6 +9,7 @@ import optax
 from pretrain import sharding
 from pretrain.config import ConfigError
 from pretrain.objective import Objective, check_batch
+from pretrain.plan import hardware
 
 
 class TrainState(NamedTuple):
@@ -52,8 +53,8 @@ def init_state(objective: Objective, views: Callable, tx: optax.GradientTransfor
 
 
 def train_step(state: TrainState, batch, *, objective: Objective, views: Callable, tx: optax.GradientTransformation,
-               schedule: Callable, seed: int, accumulate: int = 1, grad_cache: int = 1,
-               skip: int = 0) -> tuple[TrainState, dict]:
+               schedule: Callable, seed: int, accumulate: int = 1, grad_cache: int = 1, skip: int = 0,
+               gathered: Any = None) -> tuple[TrainState, dict]:
   """One step. Randomness is a function of (seed, step) and, in the views, of each example's index and epoch.
 
   Args:
@@ -61,19 +62,26 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
     accumulate: into how many parts to split the batch, one after the other; gradients and carries are averaged.
     grad_cache: the same for objectives that compare examples: embeddings part by part, compared all together.
     skip: so many steps whose loss or gradient is not finite change nothing but the count of steps.
+    gathered: the layout of the parameters, if each is to be gathered over fsdp once, at the start of the step, and its
+      gradient scattered again; None: where it is used.
   Returns:
     the next state, and f32 scalars: loss (the number minimised), lr, grad_norm, skipped (steps so far, if they may be)
     and the objective's own; and i32 nonfinite, as in the state.
   """
   key = jax.random.fold_in(jax.random.split(jax.random.key(seed))[1], state.step)
   views_key, loss_key = jax.random.split(key)
+  used = state.params if gathered is None else sharding.gathered(state.params, gathered)
+  scatter = lambda grads: grads if gathered is None else jax.lax.with_sharding_constraint(grads, gathered)
 
   def gradient(part):
     loss = lambda params: objective.loss(params, state.memory, views(part, views_key), loss_key, state.step)
-    return jax.value_and_grad(loss, has_aux=True)(state.params)
+    value, grads = jax.value_and_grad(loss, has_aux=True)(used)
+    return value, scatter(grads)
 
   if grad_cache > 1:
-    (loss, (carry, metrics)), grads = cached_gradient(objective, state, batch, views, views_key, loss_key, grad_cache)
+    (loss, (carry, metrics)), grads = cached_gradient(objective, state._replace(params=used), batch, views, views_key,
+                                                      loss_key, grad_cache)
+    grads = scatter(grads)
   elif accumulate > 1:
     parts = split(batch, accumulate)
     shapes = jax.eval_shape(gradient, jax.tree.map(lambda x: x[0], parts))
@@ -140,12 +148,14 @@ def cached_gradient(objective: Objective, state: TrainState, batch, views: Calla
 
 def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransformation, schedule: Callable, *,
                  seed: int, batch, mesh, accumulate: int = 1, grad_cache: int = 1, skip: int = 0,
-                 rules: sharding.Rules = ()) -> Training:
+                 gather_once: bool = False, rules: sharding.Rules = (),
+                 compiler_options: dict | None = None) -> Training:
   """Lays the state out on the mesh and jits init and step; nothing is computed or compiled yet.
 
   Args:
     batch: abstract raw global batch.
     rules: see `sharding.shardings`.
+    compiler_options: XLA's, in place of or beside those of `hardware.CHIPS`; None for a value: XLA's own default.
   Raises:
     ConfigError: a batch that cannot be split like this without changing the gradient, or that the parts do not divide.
     ValueError: the views do not deliver what the objective wants.
@@ -173,7 +183,8 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
   def step(state, batch):
     with sharding.laid_on(mesh):
       return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, seed=seed,
-                        accumulate=accumulate, grad_cache=grad_cache, skip=skip)
+                        accumulate=accumulate, grad_cache=grad_cache, skip=skip,
+                        gathered=layout.params if gather_once else None)
 
   shapes = jax.eval_shape(init)
   layout = sharding.shardings(shapes, mesh, rules)
@@ -181,5 +192,5 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
   return Training(
       jax.jit(init, out_shardings=layout),
       jax.jit(step, in_shardings=(layout, sharding.batch_sharding(mesh)), out_shardings=(layout, everywhere),
-              donate_argnums=0),
+              donate_argnums=0, compiler_options=hardware.compiler_options(mesh, compiler_options or {})),
       layout, sharding.abstract(shapes, layout))

@@ -30,7 +30,7 @@ from pretrain.run import NonFinite, prepare
 SLOW, SLOW_ROWS = 0.1, 5  # share of the time spent waiting for batches that is worth a word, once in 5 rows running
 DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same command again
 # keys that may change on resume: no trained number does
-FREE = ('mesh', 'rules', 'reading', 'log_every_steps', 'checkpoint', 'evaluate')
+FREE = ('mesh', 'gather_once', 'rules', 'compiler_options', 'reading', 'log_every_steps', 'checkpoint', 'evaluate')
 
 
 class NotFinite(Exception):

@@ -14,6 +14,7 @@ from pretrain import config, losses, objectives, sharding
 from pretrain.config import ConfigError
 from pretrain.models.resnet import resnet
 from pretrain.models.vit import vit
+from pretrain.plan import hlo
 from pretrain.step import compile_step
 from pretrain.views.simclr import simclr as simclr_views
 from tests.checks import assert_close, normal
@@ -141,6 +142,25 @@ def test_a_scan_over_layers_leaves_examples_on_their_devices():
   moved = {scan: len(re.findall(r' all-to-all\(', one.as_text())) for scan, one in compiled.items()}
   assert moved[True] <= moved[False]  # those of the loss, which puts two views behind each other
   assert compiled[True].memory_analysis().temp_size_in_bytes < 2 * compiled[False].memory_analysis().temp_size_in_bytes
+
+
+def test_parameters_gathered_once_give_the_same_step_with_fewer_gathers():
+  """A block's kernels are gathered forwards, again backwards, or once; remat and scan keep XLA from merging the two."""
+  deep = vit(image=16, channels=1, patch=4, width=64, depth=3, heads=4, mlp=256, scan=True, remat='everything')
+  gathers, results = {}, {}
+  for once in (False, True):
+    mesh = sharding.make_mesh(data=2, fsdp=4)
+    made, abstract = simclr_step(deep, mesh=mesh, gather_once=once)
+    compiled = made.step.lower(made.abstract, abstract).compile()
+    gathers[once] = hlo.costs(compiled.as_text()).collectives
+    rows = {'image': np.random.default_rng(0).integers(0, 256, (64, 16, 16, 1), np.uint8),
+            'index': np.arange(64, dtype=np.int32), 'epoch': np.zeros(64, np.int32)}
+    state, metrics = compiled(made.init(), sharding.place(rows, mesh))
+    assert jax.tree.map(lambda x: x.sharding, state.params) == made.layout.params
+    results[once] = jax.device_get((state.params, metrics['loss'], metrics['grad_norm']))
+  wire = {once: sum(c.wire for c in each if c.kind == 'all-gather') for once, each in gathers.items()}
+  assert wire[True] < 0.7 * wire[False]
+  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), results[True], results[False])
 
 
 @pytest.mark.parametrize('package', ['objectives', 'models', 'views', 'losses'])

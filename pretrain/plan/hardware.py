@@ -5,6 +5,8 @@ import math
 import re
 from typing import NamedTuple
 
+from jax.sharding import AbstractMesh
+
 from pretrain.config import ConfigError
 
 GIB = 2 ** 30
@@ -37,6 +39,7 @@ class Chip(NamedTuple):
   clock:     Hz, to turn the compiler's cycles into seconds; 0: it gives none. Peak / (2 x multipliers), so inferred.
   shapes:    sold, in chips (GPUs: hosts x 8).
   source:    of the figures.
+  options:   of the compiler, that a step is compiled with; what they change: docs/scale.md.
   """
   kind: str
   devices: int
@@ -50,6 +53,7 @@ class Chip(NamedTuple):
   clock: float
   shapes: tuple[tuple[int, ...], ...]
   source: str
+  options: dict = {}
 
 
 DCN = 25e9 / 4  # bytes a second a chip: 25 GB/s a host of four; jax-ml.github.io/scaling-book
@@ -151,6 +155,12 @@ def target(name: str, slices: int = 1) -> Target:
 def nearest_shape(chip: str, chips: int) -> tuple[int, ...]:
   """The sold shape nearest in chips; the most cubic of those."""
   return min(CHIPS[chip].shapes, key=lambda s: (abs(math.log(math.prod(s) / max(chips, 1))), max(s)))
+
+
+def compiler_options(mesh, own: dict) -> dict:
+  """Those that a step is compiled with on a mesh: the chip's, and a config's own; empty for a mesh without devices."""
+  chip = None if isinstance(mesh, AbstractMesh) else by_kind(mesh.devices.flat[0].device_kind)
+  return {name: value for name, value in ((chip.options if chip else {}) | own).items() if value is not None}
 
 
 def by_kind(device_kind: str) -> Chip | None:
