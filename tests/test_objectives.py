@@ -133,14 +133,8 @@ def test_three_steps_saved_and_three_more_are_six_steps_bit_for_bit(name, tmp_pa
     np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
 
-def pairs() -> list:
-  """Every objective on every mesh; by default on the one of all axes and on one of the others by turns, for time."""
-  *others, most = MESHES
-  return [pytest.param(name, mesh, marks=() if mesh in (most, others[n % len(others)]) else pytest.mark.slow)
-          for n, name in enumerate(CASES) for mesh in MESHES]
-
-
-@pytest.mark.parametrize(('name', 'mesh'), pairs())
+@pytest.mark.parametrize('mesh', MESHES)
+@every_objective
 def test_three_steps_on_eight_devices_are_those_on_one(name, mesh):
   """Loss, memory, and the optimizer's trace, which is the sum of the gradients of the three steps, discounted."""
   made, _ = training(name, mesh=mesh)
@@ -164,14 +158,14 @@ def test_halves_average_to_the_whole_exactly_if_examples_do_not_depend_on_each_o
     params, memory = jax.tree.map(jnp.asarray, start(name)[1:3])
     one = CASES[name].batch(0)
     one = raw(0) if 'unlabeled' in one else one
-    batch = CASES[name].views({k: jnp.asarray(v) for k, v in one.items()}, jax.random.key(1))
-    loss = lambda params, rows: made.loss(params, memory, jax.tree.map(lambda x: x[rows], batch), jax.random.key(2), 0)
-    rows = slice(0, B // 2), slice(B // 2, B), slice(0, B)
-    first, second, together = (loss(params, each) for each in rows)
-    queued = jax.tree.map(jnp.shape, first[1][0]) != jax.tree.map(jnp.shape, together[1][0])  # it wants the whole batch
-    if not queued and abs((first[0] + second[0]) / 2 - together[0]) <= 1e-2:  # cancelled there?
-      one, two, both = (jax.grad(lambda p, each=each: loss(p, each)[0])(params) for each in rows)
-      assert error(jax.device_get(jax.tree.map(lambda a, b: (a + b) / 2, one, two)), jax.device_get(both)) > 1e-2
+    batch = views_of(name)({k: jnp.asarray(v) for k, v in one.items()}, jax.random.key(1))
+    both = jax.jit(jax.value_and_grad(lambda params, part: made.loss(params, memory, part, jax.random.key(2), 0),
+                                      has_aux=True))
+    halves = [jax.tree.map(lambda x, rows=rows: x[rows], batch) for rows in (slice(0, B // 2), slice(B // 2, B))]
+    (one, g_one), (two, g_two), (both, g_both) = jax.device_get([both(params, part) for part in (*halves, batch)])
+    queued = jax.tree.map(np.shape, one[1][0]) != jax.tree.map(np.shape, both[1][0])  # it wants the whole batch
+    if not queued and abs((one[0] + two[0]) / 2 - both[0]) <= 1e-2:  # cancelled there?
+      assert error(jax.tree.map(lambda a, b: (a + b) / 2, g_one, g_two), g_both) > 1e-2
     if made.parts:
       halves, metrics = run(name, range(1), grad_cache=2)
       np.testing.assert_allclose(metrics['loss'], one_device(name)[1]['loss'], rtol=1e-5)
