@@ -56,6 +56,14 @@ class Chip(NamedTuple):
   options: dict = {}
 
 
+# Collectives run on the SparseCores, beside the arithmetic, where the compiler by itself overlaps none. Most are those
+# of MaxText's benchmarks/xla_flags_library.py, which has no reduce_scatter and no 2d and 3d.
+OFFLOADED = {f'xla_tpu_enable_sparse_core_collective_offload_{kind}': True for kind in (
+    'all_gather', 'all_reduce', 'reduce_scatter', '2d_all_gather', '3d_all_gather')} | {
+        'xla_tpu_enable_async_collective_fusion_fuse_all_gather': False, 'xla_tpu_use_tc_device_shape_on_sc': True,
+        'xla_sc_disable_megacore_partitioning': True}
+# a small array is gathered, not summed with zeros from the others, which moves twice the bytes
+GATHERED = {'xla_tpu_prefer_async_allgather_to_allreduce': True}
 DCN = 25e9 / 4  # bytes a second a chip: 25 GB/s a host of four; jax-ml.github.io/scaling-book
 CHIPS = {
     'v3': Chip('TPU v3', 2, 4, 61.5e12, 0, 15.48 * GIB, 450e9, 5e10, DCN / 2, .94e9,
@@ -64,11 +72,11 @@ CHIPS = {
     'v4': Chip('TPU v4', 1, 4, 275e12, 275e12, 30.75 * GIB, 1200e9, 4.5e10, DCN, 1.05e9, cubes(4096),
                'docs.cloud.google.com/tpu/docs/v4; links: jax-ml.github.io/scaling-book/tpus'),
     'v5e': Chip('TPU v5 lite', 1, 4, 197e12, 393e12, 15.75 * GIB, 819e9, 5e10, DCN, 1.5e9, FLAT,
-                'docs.cloud.google.com/tpu/docs/v5e: 400 GB/s both ways over 4 ports'),
+                'docs.cloud.google.com/tpu/docs/v5e: 400 GB/s both ways over 4 ports', GATHERED),
     'v5p': Chip('TPU v5', 1, 4, 459e12, 918e12, 95.73 * GIB, 2765e9, 1e11, DCN, 1.75e9, cubes(6144),
-                'docs.cloud.google.com/tpu/docs/v5p: 1200 GB/s both ways over 6 ports'),
+                'docs.cloud.google.com/tpu/docs/v5p: 1200 GB/s both ways over 6 ports', OFFLOADED),
     'v6e': Chip('TPU v6 lite', 1, 4, 918e12, 1836e12, 31.24 * GIB, 1638e9, 1e11, DCN, 1.75e9, FLAT,
-                'docs.cloud.google.com/tpu/docs/v6e: 800 GB/s both ways over 4 ports'),
+                'docs.cloud.google.com/tpu/docs/v6e: 800 GB/s both ways over 4 ports', OFFLOADED),
     'tpu7x': Chip('TPU7x', 2, 4, 1153.5e12, 2307e12, 94.74 * GIB, 3690e9, 5e10, 100e9 / 8 / 2, 2.2e9, cubes(9216),
                   'docs.cloud.google.com/tpu/docs/tpu7x: 1200 GB/s both ways over 6 ports, 100 Gb/s a chip; '
                   'int8: its fp8'),

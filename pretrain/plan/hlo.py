@@ -256,12 +256,15 @@ def collectives(text: str, module: Module, runs, fused: set[str]) -> list[Collec
   """Every collective, once.
 
   The TPU compiler hides an all-gather by writing it into several fusions: one that starts it, those that go on with it
-  beside other work, one that ends it. They share a channel, and `AsyncCollectiveStart` stands in the first.
+  beside other work, one that ends it. They share a channel, and `AsyncCollectiveStart` stands in the first. What runs
+  on the SparseCores is a computation of its own, between a call-start and a call-done.
   """
+  beside = {callee for instructions in module.values() for i in instructions if i.op == 'call-start'
+            for callee, _ in calls(module, i)}
   where, found, channels = sources(text), [], collections.defaultdict(list)
   for name, instructions in module.items():
     types = {i.name: i.type for i in instructions}
-    starts = any('AsyncCollectiveStart' in i.line for i in instructions)
+    starts = name in beside or any('AsyncCollectiveStart' in i.line for i in instructions)
     for i in instructions if runs(name) else ():
       kind = i.op.removesuffix('-start')
       if kind not in KINDS:
