@@ -55,8 +55,8 @@ class Text(nnx.Module):
 
 
 def text(*, vocabulary: int, length: int, width: int, depth: int, heads: int, mlp: int, causal: bool = False,
-         pool: str = 'cls', remat: str = 'none', scan: bool = False,
-         dtype: str = 'float32') -> Callable[[nnx.Rngs], Text]:
+         pool: str = 'cls', remat: str = 'none', scan: bool = False, dtype: str = 'float32',
+         quantize: str | None = None) -> Callable[[nnx.Rngs], Text]:
   """A pre-norm Transformer encoder of token ids without a head: int[b, l] to features f32[b, width].
 
   Blocks are those of `vit` (exact GELU, LayerNorm with epsilon 1e-6, Xavier-uniform kernels), positions are learned.
@@ -75,7 +75,7 @@ def text(*, vocabulary: int, length: int, width: int, depth: int, heads: int, ml
     causal: a token looks only at those before it and at itself.
     pool: 'cls' (the first token), 'last' (the last that is no padding, the END of a caption), or 'mean'.
     remat, scan: as in `vit.Transformer`.
-    dtype: of the computation in the branches; parameters, residual stream and features are float32.
+    dtype, quantize: as in `vit.vit`.
 
   Returns build(rngs) -> Text.
 
@@ -87,6 +87,6 @@ def text(*, vocabulary: int, length: int, width: int, depth: int, heads: int, ml
 
   def build(rngs: nnx.Rngs) -> Text:
     return Text(vocabulary=vocabulary, length=length, width=width, depth=depth, heads=heads, mlp=mlp, causal=causal,
-                pool=pool, remat=remat, scan=scan, dtype=dtype, rngs=rngs)
+                pool=pool, remat=remat, scan=scan, dtype=dtype, quantize=quantize, rngs=rngs)
 
   return build

@@ -19,6 +19,7 @@ from pretrain.models.patches import (
   patchify,
   tubelets,
 )
+from pretrain.models.quantized import products
 from pretrain.sharding import rows_stay
 
 # (width, depth, heads, mlp): Ti and S are DeiT's (2012.12877v2 table 1), B, L and H those of 2010.11929v2 table 1,
@@ -43,16 +44,16 @@ class Attention(nnx.Module):
   Raises ValueError if the width is not divisible by the number of heads.
   """
 
-  def __init__(self, width: int, heads: int, *, dtype: str = 'float32', rngs: nnx.Rngs):
+  def __init__(self, width: int, heads: int, *, dtype: str = 'float32', quantize: str | None = None, rngs: nnx.Rngs):
     if width % heads:
       near = min((n for n in range(1, width + 1) if width % n == 0), key=lambda n: abs(n - heads))
       raise ValueError(f'wanted a width divisible by the number of heads, got width={width}, heads={heads}; '
                        f'the nearest number of heads is {near}')
-    head, compute, init = (heads, width // heads), jnp.dtype(dtype), nnx.initializers
+    head, init = (heads, width // heads), nnx.initializers
+    compute = dict(dtype=jnp.dtype(dtype), dot_general=products(quantize))
     # NNX initialises the flattened kernel [width, 3 * width]: with fan-in alone its bound sqrt(3 / width) is Xavier's.
-    self.qkv = nnx.LinearGeneral(width, (3, *head), kernel_init=init.lecun_uniform(), dtype=compute, rngs=rngs)
-    self.out = nnx.LinearGeneral(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), dtype=compute,
-                                 rngs=rngs)
+    self.qkv = nnx.LinearGeneral(width, (3, *head), kernel_init=init.lecun_uniform(), rngs=rngs, **compute)
+    self.out = nnx.LinearGeneral(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), rngs=rngs, **compute)
 
   def __call__(self, x, mask=None):
     """x [b, n, width]; mask bool[b or 1, 1, n or 1, n]: True where a row's token sees a column's, None: it sees all."""
@@ -69,16 +70,17 @@ class Block(nnx.Module):
   Args:
     width, heads, mlp: features of a token, attention heads, hidden features of the MLP.
     layer_scale: initial value of a learned gain on each branch (LayerScale, 2103.17239v2 section 2), or None.
+    quantize: of the four products with kernels, as in `quantized.products`.
   """
 
   def __init__(self, width: int, heads: int, mlp: int, *, layer_scale: float | None = None, dtype: str = 'float32',
-               rngs: nnx.Rngs):
-    compute, xavier = jnp.dtype(dtype), nnx.initializers.xavier_uniform()
+               quantize: str | None = None, rngs: nnx.Rngs):
+    compute, xavier = dict(dtype=jnp.dtype(dtype), dot_general=products(quantize)), nnx.initializers.xavier_uniform()
     self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
-    self.attention = Attention(width, heads, dtype=dtype, rngs=rngs)
+    self.attention = Attention(width, heads, dtype=dtype, quantize=quantize, rngs=rngs)
     self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
-    self.mlp1 = nnx.Linear(width, mlp, kernel_init=xavier, dtype=compute, rngs=rngs)
-    self.mlp2 = nnx.Linear(mlp, width, kernel_init=xavier, dtype=compute, rngs=rngs)
+    self.mlp1 = nnx.Linear(width, mlp, kernel_init=xavier, rngs=rngs, **compute)
+    self.mlp2 = nnx.Linear(mlp, width, kernel_init=xavier, rngs=rngs, **compute)
     self.scaled = layer_scale is not None
     if layer_scale is not None:
       self.scale1 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
@@ -148,7 +150,7 @@ class Transformer(nnx.Module):
 
   def __init__(self, width: int, depth: int, heads: int, mlp: int, *, layer_scale: float | None = None,
                drop_path: float = 0.0, drop_group: int = 1, remat: str = 'none', scan: bool = False,
-               dtype: str = 'float32', rngs: nnx.Rngs):
+               dtype: str = 'float32', quantize: str | None = None, rngs: nnx.Rngs):
     if not 0 <= drop_path < 1:
       raise ValueError(f'wanted drop_path in [0, 1), got {drop_path}')
     if drop_group < 1 or (drop_group > 1 and not 0 < round(drop_group * (1 - drop_path)) < drop_group):
@@ -156,7 +158,7 @@ class Transformer(nnx.Module):
                        f'got {drop_group}')
     if remat not in REMAT:
       raise ValueError(f'wanted remat to be one of {tuple(REMAT)}, got {remat!r}')
-    self.blocks = nnx.List([Block(width, heads, mlp, layer_scale=layer_scale, dtype=dtype, rngs=rngs)
+    self.blocks = nnx.List([Block(width, heads, mlp, layer_scale=layer_scale, dtype=dtype, quantize=quantize, rngs=rngs)
                             for _ in range(depth)])
     self.norm = layer_norm(width, rngs=rngs)
     rates = np.linspace(0, drop_path, depth) if drop_group == 1 else np.full(depth, drop_path)
@@ -227,7 +229,7 @@ class ViT(nnx.Module):
     self.learned = positions == 'learned'
     if self.learned:  # the first row is that of the class token
       self.position_table = nnx.Param(small(rngs.params(), (1 + math.prod(self.grid), width), jnp.float32))
-    self.levers = dict(dtype=dtype, remat=trunk['remat'], scan=trunk['scan'])  # for heads that are trunks too
+    self.levers = dict(dtype=dtype) | {key: trunk[key] for key in ('remat', 'scan', 'quantize')}  # for heads' trunks
     self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)
 
   def __call__(self, images, *, train: bool = False, key=None):
@@ -309,8 +311,8 @@ def vit(*, variant: str | None = None, image: int, channels: int, frames: int | 
         patch: int | None = None, width: int | None = None, depth: int | None = None, heads: int | None = None,
         mlp: int | None = None, registers: int = 0, layer_scale: float | None = None, drop_path: float = 0.0,
         drop_group: int = 1, positions: str = 'learned', pool: str = 'cls', mean: tuple[float, ...] = (0.5,),
-        std: tuple[float, ...] = (0.5,), remat: str = 'none', scan: bool = False,
-        dtype: str = 'float32') -> Callable[[nnx.Rngs], ViT]:
+        std: tuple[float, ...] = (0.5,), remat: str = 'none', scan: bool = False, dtype: str = 'float32',
+        quantize: str | None = None) -> Callable[[nnx.Rngs], ViT]:
   """Vision Transformer (2010.11929v2) without a head: images in [0, 1] to features f32[b, width].
 
   Kernels are Xavier-uniform (2111.06377v3 appendix A.1; q, k and v apart), biases zero; positions, the class token
@@ -330,6 +332,8 @@ def vit(*, variant: str | None = None, image: int, channels: int, frames: int | 
       the fine-tuning code of 2111.06377v3: the mean is taken after the final norm.
     mean, std: of the pixels, one for each channel or one for all; applied by the first layer.
     dtype: of the computation in the branches; parameters, residual stream and features are float32.
+    quantize: 'int8' or 'fp8' rounds what the blocks multiply with their kernels, see `quantized.products`; the patches'
+      projection, attention's own products and heads stay in `dtype`.
 
   Returns build(rngs) -> ViT.
 
@@ -352,7 +356,8 @@ def vit(*, variant: str | None = None, image: int, channels: int, frames: int | 
   def build(rngs: nnx.Rngs) -> ViT:
     return ViT(image=image, frames=frames, tubelet=tubelet, channels=channels, registers=registers,
                layer_scale=layer_scale, drop_path=drop_path, drop_group=drop_group, remat=remat, scan=scan,
-               positions=positions, pool=pool, mean=tuple(mean), std=tuple(std), dtype=dtype, rngs=rngs, **sizes)
+               positions=positions, pool=pool, mean=tuple(mean), std=tuple(std), dtype=dtype, quantize=quantize,
+               rngs=rngs, **sizes)
 
   return build
 

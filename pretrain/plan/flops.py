@@ -13,16 +13,20 @@ class Flops(NamedTuple):
   dots:    of the dots alone.
   padded:  what the dots cost where sides are rounded up to the tile of a matrix unit (128 twice, 8 for the third).
   loops:   loops of unknown length, counted once.
+  int8, fp8: those of them whose two operands are such.
   """
   total: float = 0.
   f32: float = 0.
   dots: float = 0.
   padded: float = 0.
   loops: int = 0
+  int8: float = 0.
+  fp8: float = 0.
 
   def plus(self, other: 'Flops', times: float = 1) -> 'Flops':
     return Flops(self.total + times * other.total, self.f32 + times * other.f32, self.dots + times * other.dots,
-                 self.padded + times * other.padded, self.loops + other.loops)
+                 self.padded + times * other.padded, self.loops + other.loops, self.int8 + times * other.int8,
+                 self.fp8 + times * other.fp8)
 
 
 def count(jaxpr) -> Flops:
@@ -72,7 +76,9 @@ def _dot(eqn) -> Flops:
   up = lambda x, tile: -(-x // tile) * tile
   padded = 2 * b * up(k, 128) * min(up(m, 8) * up(n, 128), up(m, 128) * up(n, 8))
   flops = 2 * b * m * n * k
-  return Flops(flops, flops if 'float32' in (left.dtype.name, right.dtype.name) else 0, flops, padded)
+  return Flops(flops, flops if 'float32' in (left.dtype.name, right.dtype.name) else 0, flops, padded,
+               int8=flops * (left.dtype.name == right.dtype.name == 'int8'),
+               fp8=flops * all(x.dtype.name.startswith('float8') for x in (left, right)))
 
 
 def _convolution(eqn) -> Flops:

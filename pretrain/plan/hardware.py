@@ -30,7 +30,8 @@ class Chip(NamedTuple):
   kind:      `device.device_kind`.
   devices:   a chip.
   host:      chips a host.
-  flops:     peak a device a second, dense: bfloat16 and int8 (fp8 on GPUs); 0 where there is no faster int8.
+  flops:     peak a device a second, dense, of bfloat16.
+  int8, fp8: the same of these; 0 where they are no faster than bfloat16, or not published.
   hbm:       bytes a device that a program can use. TPUs: from the compiler's own message when it runs out, libtpu
              0.0.50; GPUs: nine tenths of the memory.
   bandwidth: of that memory, bytes a second a device.
@@ -46,6 +47,7 @@ class Chip(NamedTuple):
   host: int
   flops: float
   int8: float
+  fp8: float
   hbm: float
   bandwidth: float
   link: float
@@ -54,6 +56,10 @@ class Chip(NamedTuple):
   shapes: tuple[tuple[int, ...], ...]
   source: str
   options: dict = {}
+
+  def seconds(self, flops: float, int8: float, fp8: float) -> float:
+    """Of a device for so many FLOPs at its peak, of which some are of int8 and of fp8."""
+    return (flops - int8 - fp8) / self.flops + int8 / (self.int8 or self.flops) + fp8 / (self.fp8 or self.flops)
 
 
 # Collectives run on the SparseCores, beside the arithmetic, where the compiler by itself overlaps none. Most are those
@@ -66,27 +72,26 @@ OFFLOADED = {f'xla_tpu_enable_sparse_core_collective_offload_{kind}': True for k
 GATHERED = {'xla_tpu_prefer_async_allgather_to_allreduce': True}
 DCN = 25e9 / 4  # bytes a second a chip: 25 GB/s a host of four; jax-ml.github.io/scaling-book
 CHIPS = {
-    'v3': Chip('TPU v3', 2, 4, 61.5e12, 0, 15.48 * GIB, 450e9, 5e10, DCN / 2, .94e9,
+    'v3': Chip('TPU v3', 2, 4, 61.5e12, 0, 0, 15.48 * GIB, 450e9, 5e10, DCN / 2, .94e9,
                ((2, 2), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16), (16, 32), (32, 32)),
                'docs.cloud.google.com/tpu/docs/v3; links: jax-ml.github.io/scaling-book/tpus'),
-    'v4': Chip('TPU v4', 1, 4, 275e12, 275e12, 30.75 * GIB, 1200e9, 4.5e10, DCN, 1.05e9, cubes(4096),
+    'v4': Chip('TPU v4', 1, 4, 275e12, 0, 0, 30.75 * GIB, 1200e9, 4.5e10, DCN, 1.05e9, cubes(4096),
                'docs.cloud.google.com/tpu/docs/v4; links: jax-ml.github.io/scaling-book/tpus'),
-    'v5e': Chip('TPU v5 lite', 1, 4, 197e12, 393e12, 15.75 * GIB, 819e9, 5e10, DCN, 1.5e9, FLAT,
+    'v5e': Chip('TPU v5 lite', 1, 4, 197e12, 393e12, 0, 15.75 * GIB, 819e9, 5e10, DCN, 1.5e9, FLAT,
                 'docs.cloud.google.com/tpu/docs/v5e: 400 GB/s both ways over 4 ports', GATHERED),
-    'v5p': Chip('TPU v5', 1, 4, 459e12, 918e12, 95.73 * GIB, 2765e9, 1e11, DCN, 1.75e9, cubes(6144),
+    'v5p': Chip('TPU v5', 1, 4, 459e12, 918e12, 0, 95.73 * GIB, 2765e9, 1e11, DCN, 1.75e9, cubes(6144),
                 'docs.cloud.google.com/tpu/docs/v5p: 1200 GB/s both ways over 6 ports', OFFLOADED),
-    'v6e': Chip('TPU v6 lite', 1, 4, 918e12, 1836e12, 31.24 * GIB, 1638e9, 1e11, DCN, 1.75e9, FLAT,
+    'v6e': Chip('TPU v6 lite', 1, 4, 918e12, 1836e12, 0, 31.24 * GIB, 1638e9, 1e11, DCN, 1.75e9, FLAT,
                 'docs.cloud.google.com/tpu/docs/v6e: 800 GB/s both ways over 4 ports', OFFLOADED),
-    'tpu7x': Chip('TPU7x', 2, 4, 1153.5e12, 2307e12, 94.74 * GIB, 3690e9, 5e10, 100e9 / 8 / 2, 2.2e9, cubes(9216),
-                  'docs.cloud.google.com/tpu/docs/tpu7x: 1200 GB/s both ways over 6 ports, 100 Gb/s a chip; '
-                  'int8: its fp8'),
-    'a100': Chip('NVIDIA A100-SXM4-80GB', 1, 8, 312e12, 624e12, .9 * 79.26 * GIB, 2039e9, 300e9, 25e9, 0, HOSTS,
+    'tpu7x': Chip('TPU7x', 2, 4, 1153.5e12, 0, 2307e12, 94.74 * GIB, 3690e9, 5e10, 100e9 / 8 / 2, 2.2e9, cubes(9216),
+                  'docs.cloud.google.com/tpu/docs/tpu7x: 1200 GB/s both ways over 6 ports, 100 Gb/s a chip'),
+    'a100': Chip('NVIDIA A100-SXM4-80GB', 1, 8, 312e12, 624e12, 0, .9 * 79.26 * GIB, 2039e9, 300e9, 25e9, 0, HOSTS,
                  'NVIDIA A100 data sheet; memory: XLA target_config; 200 Gb/s a GPU outside'),
-    'h100': Chip('NVIDIA H100 80GB HBM3', 1, 8, 989.4e12, 1979e12, .9 * 79.11 * GIB, 3352e9, 450e9, 50e9, 0, HOSTS,
-                 'NVIDIA H100 SXM data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside'),
-    'h200': Chip('NVIDIA H200', 1, 8, 989.4e12, 1979e12, .9 * 139.8 * GIB, 4800e9, 450e9, 50e9, 0, HOSTS,
+    'h100': Chip('NVIDIA H100 80GB HBM3', 1, 8, 989.4e12, 1979e12, 1979e12, .9 * 79.11 * GIB, 3352e9, 450e9, 50e9, 0,
+                 HOSTS, 'NVIDIA H100 SXM data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside'),
+    'h200': Chip('NVIDIA H200', 1, 8, 989.4e12, 1979e12, 1979e12, .9 * 139.8 * GIB, 4800e9, 450e9, 50e9, 0, HOSTS,
                  'NVIDIA H200 SXM data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside'),
-    'b200': Chip('NVIDIA B200', 1, 8, 2250e12, 4500e12, .9 * 178.4 * GIB, 7672e9, 900e9, 50e9, 0, HOSTS,
+    'b200': Chip('NVIDIA B200', 1, 8, 2250e12, 4500e12, 4500e12, .9 * 178.4 * GIB, 7672e9, 900e9, 50e9, 0, HOSTS,
                  'NVIDIA HGX B200 data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside'),
 }
 

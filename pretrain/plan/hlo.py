@@ -53,6 +53,7 @@ class Costs(NamedTuple):
 
   flops:   of dots and convolutions.
   f32:     those of them with a float32 operand.
+  int8, fp8: those whose two operands are such.
   bytes:   to and from HBM; an estimate: an operand that is sliced counts for the slice, what stays in VMEM not.
   cycles:  the compiler's own estimates for what it runs, communication apart; 0 where it gives none.
   slices:  bytes that a device sends to other slices of a TPU, over the data centre's network.
@@ -67,20 +68,24 @@ class Costs(NamedTuple):
   slices: float
   loops: int
   kernels: dict[str, int]
+  int8: float
+  fp8: float
 
 
 def costs(text: str) -> Costs:
   """Adds up a program's text, `compiled.as_text()`."""
   module, entry = parse(text)
   runs, fused, loops = executions(module, entry)
-  flops = f32 = traffic = cycles = slices = 0.
+  flops = f32 = int8 = fp8 = traffic = cycles = slices = 0.
   kernels = collections.Counter()
   for name, instructions in module.items():
     times, types = runs(name), {i.name: i.type for i in instructions}
     for i in instructions if times else ():
       if i.op in ('dot', 'convolution'):
         mine = times * (_dot if i.op == 'dot' else _convolution)(i, types)
-        flops, f32 = flops + mine, f32 + mine * any(types[x].startswith('f32') for x in i.operands[:2])
+        kinds = [types[x].partition('[')[0] for x in i.operands[:2]]
+        flops, f32 = flops + mine, f32 + mine * ('f32' in kinds)
+        int8, fp8 = int8 + mine * (kinds == ['s8', 's8']), fp8 + mine * all(kind.startswith('f8') for kind in kinds)
       if i.op == 'send' and 'megascale' in i.line:
         slices += times * size(i.type.partition(', u32')[0])
       if i.op == 'custom-call' and (kernel := re.search(r'custom_call_target="([^"]+)"', i.line)):
@@ -89,7 +94,8 @@ def costs(text: str) -> Costs:
         traffic += times * _traffic(module, i, types)
         if found := re.search(r'"estimated_cycles":"(\d+)"', i.line):
           cycles += times * int(found[1])
-  return Costs(flops, f32, traffic, cycles, collectives(text, module, runs, fused), slices, loops, dict(kernels))
+  return Costs(flops, f32, traffic, cycles, collectives(text, module, runs, fused), slices, loops, dict(kernels),
+               int8, fp8)
 
 
 # The text -------------------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Tr
   examples = sum(stream['index'].shape[0] for stream in streams)
   contents = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(raw) if x.ndim > 1)  # images, tokens
   state = sum(x.here for x in leaves)
-  ceiling = work.total / where.devices / where.chip.flops
+  ceiling = where.chip.seconds(work.total, work.int8, work.fp8) / where.devices
   hosts = max(1, where.chips // where.chip.host)
   return {
       'tier': 'free', 'topology': where.name, 'slices': where.slices, 'chips': where.chips, 'devices': where.devices,
@@ -192,6 +192,7 @@ def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Tr
       'largest': [x.row() for x in sorted(leaves, key=lambda x: -x.here)[:8]],
       'replicated': [x.row() for x in sorted(leaves, key=lambda x: -x.here) if x.replicated and x.whole > LARGE],
       'flops_per_step': work.total, 'flops_of_views': augmenting.total, 'flops_f32': work.f32,
+      'flops_int8': work.int8, 'flops_fp8': work.fp8,
       'flops_of_dots': work.dots, 'flops_padded': work.padded, 'loops_of_unknown_length': work.loops,
       'ceiling_seconds': ceiling, 'collectives': None, 'step_seconds': None, 'examples_per_second': None, 'mfu': None,
       'bound_by': None,
@@ -242,7 +243,8 @@ def compile_tier(report: dict, where: hardware.Target, training: Training, raw) 
     rows[one.kind, one.hidden, one.group or where.devices].append(one)
   report.update(
       fits=total <= where.chip.hbm, hbm_bytes_per_device=total, hbm=hbm,
-      flops_per_device=costs.flops, flops_f32=costs.f32 * where.devices, bytes_per_device=costs.bytes,
+      flops_per_device=costs.flops, flops_f32=costs.f32 * where.devices, flops_int8=costs.int8 * where.devices,
+      flops_fp8=costs.fp8 * where.devices, bytes_per_device=costs.bytes,
       cycles=costs.cycles, loops_of_unknown_length=costs.loops, kernels=costs.kernels,
       wire_bytes_per_device=sum(one.wire for one in costs.collectives), bytes_between_slices=costs.slices,
       collectives=[{'kind': kind, 'async': hidden, 'group': group, 'instructions': len(ones),
@@ -260,7 +262,9 @@ def estimate_tier(report: dict, where: hardware.Target, price: float | None) -> 
   if report['fits'] is False and report['collectives'] is None:
     return
   chip = where.chip
-  seconds = {'compute': report['flops_per_device'] / chip.flops, 'memory': report['bytes_per_device'] / chip.bandwidth,
+  eight = (report[key] / where.devices for key in ('flops_int8', 'flops_fp8'))
+  seconds = {'compute': chip.seconds(report['flops_per_device'], *eight),
+             'memory': report['bytes_per_device'] / chip.bandwidth,
              'network': report['bytes_between_slices'] / chip.outside}
   exposed = seconds['network']
   for row in report['collectives']:
@@ -298,6 +302,10 @@ def warn(report: dict, where: hardware.Target) -> list[str]:
   if report['flops_f32'] > .1 * report['flops_per_step']:
     found.append(f'{report["flops_f32"] / report["flops_per_step"]:.0%} of the FLOPs have a float32 operand: twice the '
                  "traffic of bfloat16, on GPUs half the rate or less; backbones take dtype='bfloat16'")
+  for kind, peak in (('int8', where.chip.int8), ('fp8', where.chip.fp8)):
+    if report[f'flops_{kind}'] and not peak:
+      found.append(f'{report[f"flops_{kind}"] / report["flops_per_step"]:.0%} of the FLOPs are of {kind}, which '
+                   f'{where.chip.kind} does not multiply faster than bfloat16, as far as is published')
   if report['loops_of_unknown_length']:
     found.append(f'{report["loops_of_unknown_length"]} loops of unknown length are counted once')
   if report['hbm_bytes_per_device'] > TIGHT * report['hbm_limit_bytes'] and report['fits']:
@@ -417,6 +425,8 @@ def words(r: dict) -> str:
           ('FLOPs a step', f'{r["flops_per_step"]:.4g}, of which views {r["flops_of_views"]:.3g}')]
   parts = ', '.join(f'{k.replace("_", " ")} {gb(v)}' for k, v in r['hbm'].items())
   verdict = {True: 'fits', False: 'DOES NOT FIT', None: 'activations not counted'}[r['fits']]
+  rows += [('', f'of which {r[key] / r["flops_per_step"]:.0%} in {key[6:]}')
+           for key in ('flops_int8', 'flops_fp8') if r[key]]
   rows += [('HBM a device', f'{gb(r["hbm_bytes_per_device"])} of {gb(r["hbm_limit_bytes"])}: {verdict}'), ('', parts)]
   if r['step_seconds']:
     span = between(r['days'], ' days', 2) if r['days'][0] > 2 else between(r['days'], ' hours', 2, 24)
