@@ -6,10 +6,11 @@ import optax
 import pytest
 
 from pretrain import losses
+from pretrain.losses.chunked import nearest
 from pretrain.models.vit import vit
 from pretrain.objectives.moco_v2 import moco_v2
 from pretrain.objectives.moco_v3 import moco_v3
-from pretrain.objectives.nnclr import nearest, nnclr
+from pretrain.objectives.nnclr import nnclr
 from pretrain.objectives.swav import swav
 from pretrain.queue import enqueue
 from tests.checks import assert_close, normal
@@ -63,6 +64,7 @@ def test_moco_queues_the_keys_of_the_teacher_and_the_teacher_follows():
 def test_nearest_and_what_nnclr_queues():
   z, queue = normal(0, 3, 5), normal(1, 7, 5)
   rows, products = nearest(z, queue)
+  jax.tree.map(assert_close, nearest(z, queue, chunk=1), (rows, products))
   for i in range(3):
     wanted = max(range(7), key=lambda j, i=i: float(z[i] @ queue[j]))
     np.testing.assert_array_equal(rows[i], queue[wanted])

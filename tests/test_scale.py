@@ -1,5 +1,6 @@
 """Levers for memory and devices: the numbers stay, the memory goes down, and what cannot be is refused."""
 import functools
+import math
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pretrain.models.vit import vit
 from pretrain.plan import hlo
 from pretrain.step import compile_step
 from pretrain.views.simclr import simclr as simclr_views
+from tests.cases import CASES
 from tests.checks import assert_close, normal
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +29,14 @@ ROOT = Path(__file__).parents[1]
 Z1, Z2 = normal(0, 24, 8), normal(1, 24, 8)
 CHUNKED = {
     'nt_xent': (lambda a, b, chunk: losses.nt_xent(a, b, 0.1, chunk), 16),
-    'info_nce': (lambda a, b, chunk: losses.info_nce(a, b, jnp.arange(24)[::-1], 0.1, chunk), 1),
+    'info_nce': (lambda a, b, chunk: losses.info_nce(a, b, jnp.arange(len(a))[::-1], 0.1, chunk), 1),
+    'moco': (lambda a, b, chunk: losses.moco(a, jnp.roll(a, 1, 1), b, 0.1, chunk), 4),
+    'sup_con': (lambda a, b, chunk: losses.sup_con(jnp.stack([a, b], 1), jnp.arange(len(a)) // 3, 0.1, chunk), 8),
+    'sup_con of one view': (lambda a, b, chunk: losses.sup_con((a + b)[:, None], jnp.arange(len(a)) % 5, .1, chunk), 2),
+    'dcl': (lambda a, b, chunk: losses.dcl(a, b, 0.1, chunk), 12),
+    'dclw': (lambda a, b, chunk: losses.dclw(a, b, 0.1, 0.5, chunk), 1),
+    'isogclr': (lambda a, b, chunk: losses.isogclr(a, b, jnp.arange(len(a)) % 3., jnp.linspace(.1, .5, len(a)), .3, .8,
+                                                   chunk)[0], 16),
     'clip': (lambda a, b, chunk: losses.clip(a, b, 7.0, chunk), 6),
     'siglip': (lambda a, b, chunk: losses.siglip(a, b, 7.0, -3.0, chunk), 8),
 }
@@ -45,11 +54,40 @@ def test_a_loss_in_chunks_is_the_loss(name):
 def test_a_loss_in_chunks_holds_a_chunk(name):
   loss, _ = CHUNKED[name]
   z = jax.ShapeDtypeStruct((2048, 16), jnp.float32)
-  if name == 'info_nce':
-    loss = lambda a, b, chunk: losses.info_nce(a, b, jnp.arange(2048), 0.1, chunk)
   memory = [jax.jit(jax.grad(functools.partial(loss, chunk=c), argnums=(0, 1))).lower(z, z).compile()
             .memory_analysis().temp_size_in_bytes for c in (None, 128)]
   assert memory[1] < memory[0] / 4
+
+
+@pytest.mark.parametrize('name', CHUNKED)
+def test_on_eight_devices_none_holds_more_than_a_chunk(name):
+  """Rows stay where they are: no array of a device has more numbers than both sides' embeddings."""
+  loss, _ = CHUNKED[name]
+  n, d, chunk = 512, 8, 32
+  split = sharding.batch_sharding(sharding.make_mesh(data=8))
+  step = jax.jit(jax.value_and_grad(functools.partial(loss, chunk=chunk), argnums=(0, 1)), in_shardings=split)
+  a, b = normal(0, n, d), normal(1, n, d)
+  compiled = step.lower(a, b).compile()
+  sizes = [math.prod(sides) for line in compiled.as_text().splitlines() for _, sides, _ in hlo.shapes(line)]
+  assert n * chunk // 8 <= max(sizes) <= 2 * n * d < n * n // 8
+  want = jax.jit(jax.value_and_grad(functools.partial(loss, chunk=None), argnums=(0, 1)))(a, b)
+  for got, wanted in zip(*map(jax.tree.leaves, (compiled(a, b), want)), strict=True):
+    assert_close(got, wanted, rtol=1e-5, atol=2e-6 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize('name', [name for name in CASES if 'chunk' in config.schema(config.find(objectives, name))])
+def test_objectives_hand_the_chunk_on(name):
+  case = CASES[name]
+
+  def program(**chunk):
+    made = config.build(objectives, dict(name=name, **case.kwargs, **chunk), 'test', backbone=case.backbone, steps=10,
+                        examples=100)
+    state = jax.eval_shape(made.init, jax.random.key(0))
+    loss = lambda params, memory, batch: made.loss(params, memory, case.views(batch, jax.random.key(0)),
+                                                   jax.random.key(1), 0)
+    return str(jax.make_jaxpr(loss)(*state, case.batch(0)))
+
+  assert program(chunk=4).count('scan[') > program().count('scan[')
 
 
 def test_a_chunk_that_does_not_divide_is_refused():

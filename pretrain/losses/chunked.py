@@ -29,31 +29,71 @@ def scan_columns(step, start, keys, chunk):
   return jax.lax.scan(body, start, (keys.reshape(-1, chunk, keys.shape[1]), jnp.arange(m).reshape(-1, chunk)))[0]
 
 
-def cross_entropy(rows, keys, scale, positive, *, excluded=None, chunk=None):
-  """Cross-entropy of telling a row's positive from all keys by scale * row . key, for each row.
+def contrast(rows, keys, scale, positives=None, *, excluded=(), chunk=None):
+  """What contrastive losses are made of: logits are scale * row . key.
 
   Args:
     rows, keys: f32[n, d], f32[m, d].
     scale: f32[], 1 / temperature.
-    positive: i32[n], the column of each row's positive.
-    excluded: i32[n], a column that each row leaves out, or None.
+    positives: columns i32[c] -> bool[n, c], which of them are a row's positives; None: none is.
+    excluded: i32[n] arrays, columns that each row leaves out of its sum.
     chunk: as in `scan_columns`.
   Returns:
-    f32[n], nats.
+    f32[n] each: the logarithm of the sum of the exponentials of a row's logits, the sum of those of its positives, and
+    their number.
   """
   def step(carry, part, columns):
-    highest, total, picked = carry
+    highest, total, picked, count = carry
     logits = scale * jnp.matmul(rows, part.T, precision='highest')  # [n, c]
-    picked += jnp.sum(jnp.where(columns == positive[:, None], logits, 0), 1)
-    if excluded is not None:
-      logits = jnp.where(columns == excluded[:, None], -jnp.inf, logits)
+    if positives is not None:
+      chosen = positives(columns)
+      picked, count = picked + jnp.sum(jnp.where(chosen, logits, 0), 1), count + jnp.sum(chosen, 1)
+    for column in excluded:
+      logits = jnp.where(columns == column[:, None], -jnp.inf, logits)
     higher = jnp.maximum(highest, jax.lax.stop_gradient(jnp.max(logits, 1)))
-    return higher, total * jnp.exp(highest - higher) + jnp.sum(jnp.exp(logits - higher[:, None]), 1), picked
+    total = total * jnp.exp(highest - higher) + jnp.sum(jnp.exp(logits - higher[:, None]), 1)
+    return higher, total, picked, count
 
-  lowest = jnp.full(len(rows), jnp.finfo(f32).min / 2)  # not -inf: a chunk may hold nothing but the excluded column
+  lowest = jnp.full(len(rows), jnp.finfo(f32).min / 2)  # not -inf: a chunk may hold nothing but excluded columns
   zero = jnp.zeros(len(rows))
-  highest, total, picked = scan_columns(step, (lowest, zero, zero), keys, chunk)
-  return highest - picked + jnp.log(total)
+  highest, total, picked, count = scan_columns(step, (lowest, zero, zero, zero), keys, chunk)
+  return highest + jnp.log(total), picked, count
+
+
+def cross_entropy(rows, keys, scale, positive, *, excluded=(), chunk=None):
+  """Cross-entropy of telling a row's positive, column i32[n], from all keys, f32[n] in nats; else as `contrast`."""
+  total, picked, _ = contrast(rows, keys, scale, lambda columns: columns == positive[:, None], excluded=excluded,
+                              chunk=chunk)
+  return total - picked
+
+
+def exponentials(rows, keys, scale, shift, *, excluded=(), chunk=None):
+  """Sums over a row's columns of exp(x) and x exp(x), x = scale * (row . key - shift); f32[n] each.
+
+  Args:
+    scale, shift: f32[n]; the rest is as in `contrast`.
+  """
+  def step(carry, part, columns):
+    x = scale[:, None] * (jnp.matmul(rows, part.T, precision='highest') - shift[:, None])  # [n, c]
+    for column in excluded:
+      x = jnp.where(columns == column[:, None], -jnp.inf, x)
+    terms = jnp.exp(x), jnp.exp(x) * jnp.where(jnp.isfinite(x), x, 0)
+    return tuple(total + jnp.sum(term, 1) for total, term in zip(carry, terms, strict=True))
+
+  return scan_columns(step, (jnp.zeros(len(rows)), jnp.zeros(len(rows))), keys, chunk)
+
+
+def nearest(rows, keys, *, chunk=None):
+  """For each row the key of the largest inner product: f32[n, d], and that product f32[n]; no gradient."""
+  def step(carry, part, columns):
+    best, at = carry
+    products = jnp.matmul(rows, part.T, precision='highest')
+    here = jnp.max(products, 1)
+    return jnp.maximum(best, here), jnp.where(here > best, columns[jnp.argmax(products, 1)], at)
+
+  rows, keys = jax.lax.stop_gradient((rows, keys))
+  best, at = scan_columns(step, (jnp.full(len(rows), -jnp.inf), jnp.zeros(len(rows), jnp.int32)), keys, chunk)
+  return keys[at], best
 
 
 def log_sigmoid_pairs(rows, keys, scale, bias, *, chunk=None):

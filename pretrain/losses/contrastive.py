@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.losses import chunked
-from pretrain.losses.basic import cross_entropy, f32, normalize, other_views, same_shape
+from pretrain.losses.basic import f32, normalize, other_views, same_shape
 
 
 def nt_xent(z1, z2, temperature, chunk=None):
@@ -25,7 +25,7 @@ def nt_xent(z1, z2, temperature, chunk=None):
     raise ValueError(f'nt_xent wants two arrays [b, d] of one shape with b >= 2, got {z1.shape} and {z2.shape}')
   z, itself = jnp.concatenate([normalize(z1), normalize(z2)]), jnp.arange(2 * len(z1))  # [2b, d], [2b]
   other_view = jnp.roll(itself, len(z1))
-  return jnp.mean(chunked.cross_entropy(z, z, 1 / temperature, other_view, excluded=itself, chunk=chunk))
+  return jnp.mean(chunked.cross_entropy(z, z, 1 / temperature, other_view, excluded=(itself,), chunk=chunk))
 
 
 def info_nce(query, keys, positive, temperature, chunk=None):
@@ -48,7 +48,7 @@ def info_nce(query, keys, positive, temperature, chunk=None):
   return jnp.mean(chunked.cross_entropy(normalize(query), normalize(keys), 1 / temperature, positive, chunk=chunk))
 
 
-def moco(query, key, queue, temperature):
+def moco(query, key, queue, temperature, chunk=None):
   """Cross-entropy of telling a query's key from a queue of other examples' keys, mean over the queries.
 
   arXiv:1911.05722v3, eq. 1 and algorithm 1; no gradient to keys and queue.
@@ -57,20 +57,21 @@ def moco(query, key, queue, temperature):
     query, key: [b, d] of any scale (normalised here); row i of both is example i.
     queue: [q, d], keys of earlier examples of any scale (normalised here).
     temperature: > 0, dimensionless.
+    chunk: columns of the similarities with the queue to hold at a time, static; None: all q.
   Returns:
     f32[], nats.
   Raises:
-    ValueError: the shapes do not fit.
+    ValueError: the shapes do not fit, or the chunk does not divide q.
   """
   same_shape('moco', query=query.shape, key=key.shape)
   same_shape('moco', query=query.shape[1:], queue=queue.shape[1:])
   query, key, queue = normalize(query), *jax.lax.stop_gradient((normalize(key), normalize(queue)))
-  positive = jnp.sum(query * key, -1, keepdims=True)  # [b, 1]
-  logits = jnp.concatenate([positive, query @ queue.T], 1) / temperature  # [b, 1 + q]
-  return jnp.mean(cross_entropy(logits, jnp.zeros(len(query), jnp.int32)))
+  positive = jnp.sum(query * key, -1) / temperature  # [b]
+  others, _, _ = chunked.contrast(query, queue, 1 / temperature, chunk=chunk)
+  return jnp.mean(jnp.logaddexp(positive, others) - positive)
 
 
-def sup_con(z, label, temperature):
+def sup_con(z, label, temperature, chunk=None):
   """Supervised contrast: all views of a class attract each other and repel the rest, mean over the b * v anchors.
 
   arXiv:2004.11362v5, eq. 2 (the sum over positives outside the logarithm). The authors' code multiplies by temperature
@@ -81,25 +82,24 @@ def sup_con(z, label, temperature):
     z: [b, v, d] projections of any scale (normalised here).
     label: int[b], the class of an example.
     temperature: > 0, dimensionless.
+    chunk: columns of the similarities to hold at a time, static; None: all b * v.
   Returns:
     f32[], nats.
   Raises:
-    ValueError: the shapes do not fit, another rank, or b * v < 2.
+    ValueError: the shapes do not fit, another rank, b * v < 2, or the chunk does not divide b * v.
   """
   if z.ndim != 3 or z.shape[0] * z.shape[1] < 2:
     raise ValueError(f'sup_con wants z [b, v, d] of at least two views, got {z.shape}')
   b, v, _ = z.shape
   same_shape('sup_con', examples=(b,), label=label.shape)
   z, label = normalize(z).reshape(b * v, -1), jnp.repeat(label, v)  # views of an example are neighbours
-  itself = jnp.eye(b * v, dtype=bool)
-  logits = z @ z.T / temperature  # [b v, b v]
-  log_probability = logits - jax.nn.logsumexp(jnp.where(itself, -jnp.inf, logits), 1, keepdims=True)
-  positives = (label[:, None] == label[None]) & ~itself
-  each = jnp.sum(log_probability * positives, 1) / jnp.maximum(jnp.sum(positives, 1), 1)
-  return -jnp.mean(each)
+  itself = jnp.arange(b * v)
+  positives = lambda columns: (label[:, None] == label[columns]) & (itself[:, None] != columns)
+  total, positive, count = chunked.contrast(z, z, 1 / temperature, positives, excluded=(itself,), chunk=chunk)
+  return jnp.mean(jnp.where(count > 0, total - positive / jnp.maximum(count, 1), 0))
 
 
-def dcl(z1, z2, temperature):
+def dcl(z1, z2, temperature, chunk=None):
   """Decoupled contrast: InfoNCE without the positive pair in the denominator, mean over all 2b anchors.
 
   arXiv:2110.06848v3, section 3, L_DC.
@@ -107,35 +107,38 @@ def dcl(z1, z2, temperature):
   Args:
     z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
     temperature: > 0, dimensionless.
+    chunk: columns of the similarities to hold at a time, static; None: all 2b.
   Returns:
     f32[], nats; it has no lower bound of 0.
   Raises:
-    ValueError: the shapes differ, or b < 2 (there would be no negatives).
+    ValueError: the shapes differ, b < 2 (there would be no negatives), or the chunk does not divide 2b.
   """
-  s12, s21, positive = similarities('dcl', z1, z2, temperature)
-  return jnp.mean(jax.nn.logsumexp(s12, 1) + jax.nn.logsumexp(s21, 1)) / 2 - jnp.mean(positive)
+  z, positive = both_views('dcl', z1, z2)
+  total, _, _ = chunked.contrast(z, z, 1 / temperature, excluded=without_positives(z), chunk=chunk)
+  return jnp.mean(total) - jnp.mean(positive) / temperature
 
 
-def dclw(z1, z2, temperature, sigma):
+def dclw(z1, z2, temperature, sigma, chunk=None):
   """Decoupled contrast with less weight on the pairs that agree already, mean over all 2b anchors.
 
   arXiv:2110.06848v3, section 3, L_DCW: the positive similarity times w = 2 - exp(s / sigma) / mean(exp(s / sigma)), a
   negative von Mises-Fisher weight of mean 1. As in the authors' code the gradient flows through the weight too.
 
   Args:
-    z1, z2, temperature: as for `dcl`.
+    z1, z2, temperature, chunk: as for `dcl`.
     sigma: > 0, dimensionless; 0.5 in the paper.
   Returns:
     f32[], nats.
   Raises:
-    ValueError: the shapes differ, or b < 2.
+    ValueError: the shapes differ, b < 2, or the chunk does not divide 2b.
   """
-  s12, s21, positive = similarities('dclw', z1, z2, temperature)
-  weight = 2 - len(z1) * jax.nn.softmax(positive * temperature / sigma)  # [b]
-  return jnp.mean(jax.nn.logsumexp(s12, 1) + jax.nn.logsumexp(s21, 1)) / 2 - jnp.mean(weight * positive)
+  z, positive = both_views('dclw', z1, z2)
+  total, _, _ = chunked.contrast(z, z, 1 / temperature, excluded=without_positives(z), chunk=chunk)
+  weight = 2 - len(z1) * jax.nn.softmax(positive / sigma)  # [b]
+  return jnp.mean(total) - jnp.mean(weight * positive) / temperature
 
 
-def isogclr(z1, z2, average, temperature, rho, average_rate):
+def isogclr(z1, z2, average, temperature, rho, average_rate, chunk=None):
   """Robust contrast with a temperature for each example; a moving average stands in for a large batch.
 
   arXiv:2305.11965v1, section 4 and algorithm 1, mean over all 2b anchors. With h the similarity of an anchor to a
@@ -151,6 +154,7 @@ def isogclr(z1, z2, average, temperature, rho, average_rate):
     temperature: f32[b], of each example; at least 0.03, for exp(2 / temperature) has to fit into float32.
     rho: >= 0; the larger, the smaller temperatures become.
     average_rate: in (0, 1], share of the batch in the new average.
+    chunk: columns of the similarities to hold at a time, static; None: all 2b.
   Returns:
     f32[], a similarity, and {'average', 'temperature_gradient'}, f32[b]: the new s, and the derivative of the example's
     value in its temperature, both a mean of the two views; no gradient flows through them.
@@ -158,37 +162,31 @@ def isogclr(z1, z2, average, temperature, rho, average_rate):
     ValueError: the shapes do not fit, or b < 2 (there would be no negatives).
   """
   same_shape('isogclr', examples=z1.shape[:1], average=average.shape, temperature=temperature.shape)
-  s12, s21, positive = similarities('isogclr', z1, z2, 1.)
-  h = jnp.stack([s12, s21]) - positive[None, :, None]  # [2, b, 2b], -inf where there is no negative
-  ratio = h / temperature[None, :, None]
-  g = jnp.sum(jnp.exp(ratio), -1) / (2 * len(z1) - 2)  # [2, b]
+  z, positive = both_views('isogclr', z1, z2)
+  sums = chunked.exponentials(z, z, jnp.tile(1 / temperature, 2), jnp.tile(positive, 2), excluded=without_positives(z),
+                              chunk=chunk)
+  g, slope = (x.reshape(2, -1) / (2 * len(z1) - 2) for x in sums)  # [2, b]; the second is -t dg/dt
   rate = jnp.where(average > 0, average_rate, 1.)[None]  # [1, b]
   s = (1 - rate) * average[None] + rate * g
   value = temperature[None] * (jnp.log(s) + rho)
   fixed = jax.lax.stop_gradient(value)
-  slope = jnp.sum(jnp.exp(ratio) * jnp.where(jnp.isfinite(h), ratio, 0.), -1) / (2 * len(z1) - 2)  # -t dg/dt
   slope = jnp.log(s) + rho - slope / s
   return jnp.mean(fixed + (value - fixed) / rate), jax.lax.stop_gradient(
       {'average': jnp.mean(s, 0), 'temperature_gradient': jnp.mean(slope, 0)})
 
 
-def similarities(what, z1, z2, temperature):
-  """Cosine / temperature of both views' anchors with all negatives, and of the positive pairs.
-
-  Args:
-    what: the caller, for its error.
-    z1, z2: [b, d] of any scale, b >= 2.
-  Returns:
-    f32[b, 2b] of z1 with [z2, z1], f32[b, 2b] of z2 with [z1, z2], -inf at positives and the anchor itself; f32[b].
-  """
+def both_views(what, z1, z2):
+  """f32[2b, d], both views' projections normalised, and f32[b], the cosines of the pairs; `what` is for the error."""
   if z1.shape != z2.shape or z1.ndim != 2 or len(z1) < 2:
     raise ValueError(f'{what} wants two arrays [b, d] of one shape with b >= 2, got {z1.shape} and {z2.shape}')
   z1, z2 = normalize(z1), normalize(z2)
-  same = jnp.eye(len(z1), dtype=bool)
-  s11, s22, s12 = z1 @ z1.T / temperature, z2 @ z2.T / temperature, z1 @ z2.T / temperature  # [b, b]
-  first, second = (jnp.concatenate([jnp.where(same, -jnp.inf, s) for s in pair], 1)
-                   for pair in ((s12, s11), (s12.T, s22)))
-  return first, second, jnp.diagonal(s12)
+  return jnp.concatenate([z1, z2]), jnp.sum(z1 * z2, -1)
+
+
+def without_positives(z):
+  """Of z [2b, d] of `both_views` the columns i32[2b] that are no negatives of a row: its own and the other view's."""
+  itself = jnp.arange(len(z))
+  return itself, jnp.roll(itself, len(z) // 2)
 
 
 def sinkhorn(logits, epsilon, iterations, use=None):

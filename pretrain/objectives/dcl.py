@@ -10,7 +10,7 @@ from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
 def dcl(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
-        sigma: float | None = None) -> Objective:
+        sigma: float | None = None, chunk: int | None = None) -> Objective:
   """SimCLR without the positive pair in the denominator, so that easy pairs do not damp the gradient of negatives.
 
   arXiv:2110.06848v3, section 3. The projector is SimCLR's, normalised after every layer.
@@ -20,6 +20,7 @@ def dcl(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: f
     hidden, dim: widths of the projector; the paper's are (2048,), 128 for ResNet-50.
     temperature: > 0; 0.1 in the paper.
     sigma: None for L_DC, a number > 0 for L_DCW, which weights positive pairs; 0.5 in the paper.
+    chunk: columns of the 2b x 2b similarities to hold at a time; the same loss with less memory.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -32,7 +33,8 @@ def dcl(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: f
     del memory, batch, step
     z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
     z1, z2 = z[:, 0], z[:, 1]
-    value = losses.dcl(z1, z2, temperature) if sigma is None else losses.dclw(z1, z2, temperature, sigma)
+    value = (losses.dcl(z1, z2, temperature, chunk) if sigma is None else
+             losses.dclw(z1, z2, temperature, sigma, chunk))
     return value, ({'statistics': statistics}, {})
 
   return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_together(net), couple),

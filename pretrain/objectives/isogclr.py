@@ -12,7 +12,7 @@ from pretrain.objective import Objective, embed_together, in_parts, plain
 
 def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
             temperature_range: tuple[float, float], temperature_rate: float, gradient_rate: float, rho: float,
-            average_rate: float, examples: int) -> Objective:
+            average_rate: float, examples: int, chunk: int | None = None) -> Objective:
   """Views repel with a temperature that each example learns: high where many others are like it, low where few are.
 
   arXiv:2305.11965v1, algorithm 1, for images alone; projector, clipping of the temperatures' gradient to [-3, 3] and
@@ -28,6 +28,7 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     rho: radius of the ball of distributions over negatives; 0.4 in the authors' script.
     average_rate: beta_0, share of the batch in the average over negatives; 0.8 in the authors' script.
     examples: in the source.
+    chunk: columns of the 2b x 2b similarities to hold at a time; the same loss with less memory.
   Raises:
     ValueError: the temperatures are not in order, or below 0.03.
   """
@@ -54,7 +55,7 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
     at = batch['index']
     tau = memory['temperature'][at]
-    value, new = losses.isogclr(z[:, 0], z[:, 1], memory['average'][at], tau, rho, average_rate)
+    value, new = losses.isogclr(z[:, 0], z[:, 1], memory['average'][at], tau, rho, average_rate, chunk)
     gradient = jnp.clip(new['temperature_gradient'], -3., 3.)
     velocity = (1 - gradient_rate) * memory['velocity'][at] + gradient_rate * gradient
     rows = {'average': new['average'], 'velocity': velocity,

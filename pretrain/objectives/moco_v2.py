@@ -13,7 +13,7 @@ from pretrain.teacher import with_teacher
 
 
 def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float, momentum: float,
-            queue: int) -> Objective:
+            queue: int, chunk: int | None = None) -> Objective:
   """A view is told from a queue of earlier images by the other view, which a moving average of the network encodes.
 
   arXiv:1911.05722v3, algorithm 1, with the projector of arXiv:2003.04297v1, section 3. Deviation: batch normalisation
@@ -26,6 +26,7 @@ def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     temperature: > 0; 0.2 in MoCo v2.
     momentum: of the teacher; 0.999 in the paper.
     queue: number of keys, a multiple of the batch; 65536 in the paper. At first they are random directions.
+    chunk: columns of the similarities with the queue to hold at a time; the same loss with less memory.
   Raises:
     ValueError: in `update`, the batch does not divide the queue.
   """
@@ -54,7 +55,7 @@ def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
   def couple(params, h, carry, memory, batch, step):
     del params, batch, step
     query, keys = h
-    return losses.moco(query, keys, memory['queue'], temperature), (carry | {'keys': losses.normalize(keys)}, {})
+    return losses.moco(query, keys, memory['queue'], temperature, chunk), (carry | {'keys': losses.normalize(keys)}, {})
 
   def update(params, memory, carry, step):
     statistics = {name: carry[name] for name in ('statistics', 'teacher_statistics')}

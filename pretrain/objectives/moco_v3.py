@@ -12,7 +12,7 @@ from pretrain.objective import Objective, cosine, ema, in_parts
 
 
 def moco_v3(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hidden: int, temperature: float,
-            momentum: float, freeze_patches: bool, steps: int) -> Objective:
+            momentum: float, freeze_patches: bool, steps: int, chunk: int | None = None) -> Objective:
   """Each view is told from all images of the batch by the other view, which a moving average of the network encodes.
 
   arXiv:2104.02057v4, algorithm 1, and section 4.2 for the patches' projection. Heads as in the authors' code, with
@@ -27,6 +27,7 @@ def moco_v3(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_
     freeze_patches: keep a ViT's random projection of patches (its part `project`) as it is. It is then in memory, where
       no weight decay reaches it; the paper trains ViTs so.
     steps: of the whole run.
+    chunk: columns of the b x b similarities to hold at a time; the same loss with less memory.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -70,7 +71,7 @@ def moco_v3(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_
     (k1, k2), teacher_statistics = encoder.apply(whole(memory['teacher'], memory['frozen']),
                                                  carry['teacher_statistics'], project(jax.lax.stop_gradient(h[1])))
     itself = jnp.arange(len(q1))
-    contrast = lambda q, k: 2 * temperature * losses.info_nce(q, k, itself, temperature)
+    contrast = lambda q, k: 2 * temperature * losses.info_nce(q, k, itself, temperature, chunk)
     return contrast(q1, k2) + contrast(q2, k1), ({'statistics': statistics, 'teacher_statistics': teacher_statistics,
                                                   'predictor_statistics': head_statistics}, {})
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.losses import chunked
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_apart, in_parts, plain
@@ -13,7 +14,7 @@ from pretrain.queue import enqueue
 
 
 def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hidden: int, temperature: float,
-          queue: int) -> Objective:
+          queue: int, chunk: int | None = None) -> Objective:
   """The positive of a view is the other view's nearest neighbour among embeddings of earlier images.
 
   arXiv:2104.14548v2, section 3.2, eq. 3 and 4, and the algorithm of its appendix; embeddings of first views enter the
@@ -25,6 +26,7 @@ def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hi
     predictor_hidden: width of the predictor's hidden layer; 4096 in the paper.
     temperature: > 0; 0.1 in the paper.
     queue: embeddings of the support set, a multiple of the batch; 98304 in the paper. At first random directions.
+    chunk: columns of the similarities, with the batch and with the queue, to hold at a time; it divides the batch.
   Raises:
     ValueError: in `update`, the batch does not divide the queue.
   """
@@ -48,9 +50,10 @@ def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hi
     z, statistics = net.apply(params, carry['statistics'], lambda m: [m.projector(h[:, i], train=True) for i in (0, 1)])
     (p1, p2), statistics = net.apply(params, statistics, lambda m: [m.predictor(view, train=True) for view in z])
     z1, z2 = jax.lax.stop_gradient((losses.normalize(z[0]), losses.normalize(z[1])))
-    (nn1, cosine1), (nn2, cosine2) = nearest(z1, memory['queue']), nearest(z2, memory['queue'])
+    (nn1, cosine1), (nn2, cosine2) = (chunked.nearest(z, memory['queue'], chunk=chunk) for z in (z1, z2))
     itself = jnp.arange(len(z1))
-    value = (losses.info_nce(nn1, p2, itself, temperature) + losses.info_nce(nn2, p1, itself, temperature)) / 2
+    contrast = lambda query, keys: losses.info_nce(query, keys, itself, temperature, chunk)
+    value = (contrast(nn1, p2) + contrast(nn2, p1)) / 2
     return value, ({'statistics': statistics, 'z': z1}, {'neighbor_cosine': jnp.mean(cosine1 + cosine2) / 2})
 
   def update(params, memory, carry, step):
@@ -58,9 +61,3 @@ def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hi
 
   return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_apart(net), couple),
                    **shared | {'init': init, 'update': update})
-
-
-def nearest(z, queue):
-  """For each of z [b, d] the row of queue [q, d] of the largest inner product: rows [b, d] and products f32[b]."""
-  similarity = z @ queue.T  # [b, q]
-  return queue[similarity.argmax(1)], similarity.max(1)

@@ -9,7 +9,8 @@ from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
-def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float) -> Objective:
+def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
+            chunk: int | None = None) -> Objective:
   """All views of a class attract each other and repel the other classes'.
 
   arXiv:2004.11362v5, section 3, eq. 2.
@@ -18,6 +19,7 @@ def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     backbone: f, build(rngs) -> module with `width`.
     hidden, dim: widths of the projector, without batch normalisation; the paper's are (2048,), 128 for ResNet-50.
     temperature: > 0; 0.1 in the paper.
+    chunk: columns of the 2b x 2b similarities to hold at a time; the same loss with less memory.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -28,7 +30,7 @@ def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
   def couple(params, h, carry, memory, batch, step):
     del memory, step
     z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h))  # [b, 2, d]
-    return losses.sup_con(z, batch['label'], temperature), ({'statistics': statistics}, {})
+    return losses.sup_con(z, batch['label'], temperature, chunk), ({'statistics': statistics}, {})
 
   return Objective({'views': 'b 2 h w c', 'label': 'b'}, **in_parts(net, embed_together(net), couple),
                    **plain(net, couples_batch=True))
