@@ -11,6 +11,7 @@ os.environ['XLA_FLAGS'] = ('--xla_force_host_platform_device_count=8 --xla_backe
                            '--xla_cpu_collective_call_terminate_timeout_seconds=600 '
                            + os.environ.get('XLA_FLAGS', ''))
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'jax'))
+os.environ.setdefault('PRETRAIN_PLAN_CACHE', str(ROOT / '.cache' / 'plan'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 

@@ -1,5 +1,6 @@
 """Planning for machines that are not here: arithmetic against hand counts, the parser against unrolled programs."""
 import functools
+import gzip
 import importlib.util
 import json
 import os
@@ -14,7 +15,7 @@ from data.sources import array_record, folder
 from pretrain import config, sharding
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
-from pretrain.plan import flops, hardware, hlo
+from pretrain.plan import cache, flops, hardware, hlo
 from pretrain.plan.plan import check, plan, words
 from pretrain.plan.sweep import sweep
 from pretrain.plan.sweep import words as sweeping
@@ -69,6 +70,25 @@ def test_dots_are_counted_by_hand():
   got = counted(lambda x, w: jnp.einsum('bij,bjk->bik', x, w), x, w)
   assert got.total == got.dots == got.f32 == 2 * 7 * 5 * 3 * 11
   assert got.padded == 2 * 7 * 8 * 128 * 128  # 5 to 8, 3 and 11 to 128
+
+
+def test_products_of_eight_bits_are_counted_apart_and_take_the_time_of_the_chips_own_peak():
+  dot = lambda a, b: jax.lax.dot(a, b, preferred_element_type=jnp.float32)
+  x, flop = jnp.ones((8, 8)), 2 * 8 ** 3
+  cast = lambda kind: x.astype(kind)
+  found = {(a, b): counted(dot, cast(a), cast(b))
+           for a, b in (('int8', 'int8'), ('float8_e5m2', 'float8_e4m3fn'), ('int8', 'float32'))}
+  assert [(f.int8, f.fp8) for f in found.values()] == [(flop, 0), (0, flop), (0, 0)]
+  text = '''ENTRY %main (a: s8[8,8], b: s8[8,8]) -> s32[8,8] {
+  %a = s8[8,8]{1,0} parameter(0)
+  %b = s8[8,8]{1,0} parameter(1)
+  ROOT %dot = s32[8,8]{1,0} dot(%a, %b), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}'''
+  of = hlo.costs(text), hlo.costs(text.replace('s8', 'f8e5m2')), hlo.costs(text.replace('b = s8', 'b = s32'))
+  assert [(c.flops, c.int8, c.fp8) for c in of] == [(flop, flop, 0), (flop, 0, flop), (flop, 0, 0)]
+  v5e, h100 = hardware.CHIPS['v5e'], hardware.CHIPS['h100']
+  took = v5e.seconds(3e12, 2e12, 0), v5e.seconds(3e12, 0, 2e12), h100.seconds(3e12, 0, 3e12)
+  assert took == pytest.approx((1 / 197 + 2 / 393, 3 / 197, 3 / 1979))
 
 
 def test_convolutions_count_what_meets_an_input():
@@ -229,6 +249,55 @@ def test_the_text_of_a_tpu_program():
     ('replica_groups={{0,1,2},{3,4,5}}', 3), ('source_target_pairs={{0,1}}', 0)])
 def test_groups_in_each_way_of_writing_them(line, size):
   assert hlo.group(line) == size
+
+
+# What was compiled before ---------------------------------------------------------------------------------------------
+
+class Compiler:
+  """Stands for a lowered program; counts how often it is compiled."""
+
+  def __init__(self, error: str | None = None, text: str = 'program'):
+    self.error, self.text, self.calls = error, text, 0
+
+  def as_text(self) -> str:
+    return self.text
+
+  def compile(self):
+    self.calls += 1
+    if self.error:
+      raise jax.errors.JaxRuntimeError(self.error)
+    return jax.jit(jnp.sin).lower(jnp.ones(3)).compile()
+
+
+def test_a_program_is_compiled_once(tmp_path, monkeypatch):
+  monkeypatch.setenv('PRETRAIN_PLAN_CACHE', str(tmp_path / 'plan'))
+  lowered, about = Compiler(), {'topology': 'v5e:2x2'}
+  first, again = (cache.compiled(lowered, about) for _ in range(2))
+  assert lowered.calls == 1 and not first.kept and again.kept
+  assert (again.text, again.memory) == (first.text, first.memory) and first.memory.output_size_in_bytes == 12
+  entry, = (tmp_path / 'plan').iterdir()
+  for damage in (b'', b'nonsense', entry.read_bytes()[:40], gzip.compress(b'{"text": 1}'), gzip.compress(b'[]')):
+    entry.write_bytes(damage)
+    assert cache.compiled(lowered, about)[:2] == first[:2] and cache.compiled(lowered, about).kept
+  assert lowered.calls == 6
+  assert not cache.compiled(Compiler(text='other'), about).kept
+  assert not cache.compiled(lowered, about | {'options': {'xla_tpu_flag': True}}).kept
+  monkeypatch.setenv('XLA_FLAGS', os.environ.get('XLA_FLAGS', '') + ' ')
+  assert not cache.compiled(lowered, about).kept
+  monkeypatch.setenv('PRETRAIN_PLAN_CACHE', '')
+  assert not cache.compiled(lowered, about).kept
+  monkeypatch.setenv('PRETRAIN_PLAN_CACHE', str(entry / 'no directory'))
+  assert not cache.compiled(lowered, about).kept
+
+
+def test_what_does_not_fit_is_remembered_and_other_errors_are_not(tmp_path, monkeypatch):
+  monkeypatch.setenv('PRETRAIN_PLAN_CACHE', str(tmp_path))
+  for error, calls in (('RESOURCE_EXHAUSTED: Used 20G of 15.75G hbm', 1), ('INTERNAL: broken', 2)):
+    lowered = Compiler(error, text=error)
+    for _ in range(2):
+      with pytest.raises(jax.errors.JaxRuntimeError, match=error[:20]):
+        cache.compiled(lowered, {})
+    assert lowered.calls == calls
 
 
 # Reports --------------------------------------------------------------------------------------------------------------

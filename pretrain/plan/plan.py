@@ -28,7 +28,7 @@ from pretrain import config as configs
 from pretrain import run, sharding
 from pretrain.config import ConfigError
 from pretrain.objective import Objective
-from pretrain.plan import flops, hardware, hlo
+from pretrain.plan import cache, flops, hardware, hlo
 from pretrain.step import Training
 
 TIERS = ('free', 'compile')
@@ -64,7 +64,8 @@ def plan(config: dict, topology: str, *, slices: int = 1, free: bool = False, ex
   report = free_tier(where, mesh, raw, steps, views, training)
   if not free:
     began = time.process_time()
-    compile_tier(report, where, training, raw)
+    options = hardware.compiler_options(mesh, config['compiler_options'] or {})
+    compile_tier(report, where, training, raw, options)
     report['compile_cpu_seconds'] = round(time.process_time() - began, 1)
     estimate_tier(report, where, price)
   report['warnings'] = warn(report, where)
@@ -216,12 +217,14 @@ class Leaf:
             'bytes_per_device': self.here}
 
 
-def compile_tier(report: dict, where: hardware.Target, training: Training, raw) -> None:
-  """Adds what the compiler says; a program that does not fit has no more than its memory."""
+def compile_tier(report: dict, where: hardware.Target, training: Training, raw, options: dict) -> None:
+  """Adds what the compiler says, given the options that the step has; what does not fit has no more than its memory."""
   report['tier'] = 'compile'
   step: Any = training.step
+  versions = {name: version(name) for name in ('jax', 'jaxlib', 'libtpu', 'jax-cuda13-plugin')}
+  about = {'topology': where.name, 'slices': where.slices, 'options': options} | versions
   try:
-    compiled = step.lower(training.abstract, raw).compile()
+    compiled = cache.compiled(step.lower(training.abstract, raw), about)
   except jax.errors.JaxRuntimeError as error:
     number = r'\(?([\d.]+)([KMGT])\)?'
     whole = re.search(f'Used {number} of {number}', str(error))
@@ -232,8 +235,7 @@ def compile_tier(report: dict, where: hardware.Target, training: Training, raw) 
     held = 0. if whole else report['hbm']['state'] + report['hbm']['batch']
     report.update(fits=False, hbm_bytes_per_device=used + held, hbm_limit_bytes=limit)
     return
-  memory, text = compiled.memory_analysis(), compiled.as_text()
-  costs = hlo.costs(text)
+  memory, costs = compiled.memory, hlo.costs(compiled.text)
   hbm = {'arguments': memory.argument_size_in_bytes, 'temporaries': memory.temp_size_in_bytes,
          'output_not_donated': memory.output_size_in_bytes - memory.alias_size_in_bytes,
          'code': memory.generated_code_size_in_bytes}
@@ -242,7 +244,7 @@ def compile_tier(report: dict, where: hardware.Target, training: Training, raw) 
   for one in costs.collectives:
     rows[one.kind, one.hidden, one.group or where.devices].append(one)
   report.update(
-      fits=total <= where.chip.hbm, hbm_bytes_per_device=total, hbm=hbm,
+      fits=total <= where.chip.hbm, hbm_bytes_per_device=total, hbm=hbm, compiled_before=compiled.kept,
       flops_per_device=costs.flops, flops_f32=costs.f32 * where.devices, flops_int8=costs.int8 * where.devices,
       flops_fp8=costs.fp8 * where.devices, bytes_per_device=costs.bytes,
       cycles=costs.cycles, loops_of_unknown_length=costs.loops, kernels=costs.kernels,

@@ -1,7 +1,6 @@
 """`pretrain plan --sweep`: the largest batch that fits, for each policy of rematerialisation and each mesh.
 
-Each point is a compilation, so a sweep takes minutes to hours; what was compiled before comes from JAX's cache of
-programs where one is set (JAX_COMPILATION_CACHE_DIR).
+Each point is a compilation, so a sweep takes minutes to hours; what was compiled before is kept, see `plan.cache`.
 """
 import math
 from collections.abc import Callable
