@@ -460,6 +460,23 @@ def test_what_the_compiler_cannot_fit_is_a_report_too():
   assert any(text.startswith('--config.batch=') for text in report['would_fit'])
 
 
+@needs_libtpu
+@pytest.mark.slow
+@pytest.mark.parametrize(('topology', 'kind', 'native'), [('v5e:2x2', 'int8', True), ('v5e:2x2', 'fp8', False),
+                                                          ('tpu7x:2x2x1', 'fp8', True)])
+def test_products_of_eight_bits_stay_such_on_tpus_and_the_second_plan_compiles_nothing(topology, kind, native, tmp_path,
+                                                                                      monkeypatch):
+  pytest.importorskip('qwix')
+  monkeypatch.setenv('PRETRAIN_PLAN_CACHE', str(tmp_path))
+  tree = tiny(**{'backbone.quantize': kind, 'backbone.mlp': 4096})
+  first, again = plan(tree, topology), plan(tree, topology)
+  assert first[f'flops_{kind}'] > .8 * first['flops_per_step']
+  assert any(f'are of {kind}' in text for text in first['warnings']) != native
+  assert (first['compiled_before'], again['compiled_before']) == (False, True)
+  moving = ('compile_cpu_seconds', 'compiled_before')
+  assert {k: v for k, v in first.items() if k not in moving} == {k: v for k, v in again.items() if k not in moving}
+
+
 # Sweep ----------------------------------------------------------------------------------------------------------------
 
 def pretended(changed, *_, **__):
