@@ -54,13 +54,13 @@ CASES = {  # side of the raw images, config
         optimizer=dict(name='adamw', weight_decay=0.04)))}
 
 
-def case(name: str) -> Run:
-  side, tree = CASES[name]
+def prepared(side: int, tree: dict) -> Run:
+  """A run on random colour images of so many pixels a side, as many as its batch."""
   with tempfile.TemporaryDirectory() as folder:
     images = np.random.default_rng(0).integers(0, 256, (tree['batch'], side, side, 3), np.uint8)
     np.savez(f'{folder}/train.npz', image=images)
     return config.call(prepare, tree | dict(source=dict(name='arrays', path=folder, split='train'), steps=1000,
-                       schedule=dict(name='constant', peak=1e-4), checkpoint=dict(every_steps=1000)), name)
+                       schedule=dict(name='constant', peak=1e-4), checkpoint=dict(every_steps=1000)), 'config')
 
 
 def calls(run: Run) -> tuple[Callable, Callable, dict]:
@@ -124,7 +124,7 @@ def main() -> None:
   matrices, product, facts = {n: jnp.ones((n, n)) for n in MATMULS}, jax.jit(jnp.matmul), {}
   timed = {f'matmul {n}': lambda a=a: jax.block_until_ready(product(a, a)) for n, a in matrices.items()}
   for name in CASES if args.only is None else {args.only} & CASES.keys():
-    timed[name], timed[f'{name} views'], facts[name] = calls(case(name))
+    timed[name], timed[f'{name} views'], facts[name] = calls(prepared(*CASES[name]))
   rounds = [{name: seconds(call) for name, call in timed.items()} for _ in range(1 + args.rounds)]
   times = {name: spread([r[name] for r in rounds[1:]]) for name in timed}  # the first is the warm-up
   speed = {n: 2 * n ** 3 / times[f'matmul {n}']['median'] for n in MATMULS}
