@@ -1,14 +1,18 @@
 """Configs: what is refused before anything is compiled, and in which words; every config of the project fits."""
 import functools
 import json
+from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from data.sources import array_record, folder, pairs
+from data.sources import array_record, clips, folder, pairs, table, text
 from data.sources.arrays import Arrays
+from data.sources.clips import Clips
+from data.sources.table import Rows
+from data.sources.text import Sequences
 from data.text import Captions, Tokenizer
 from pretrain import config
 from pretrain.__main__ import main
@@ -17,6 +21,7 @@ from pretrain.train import fingerprint, prepare
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
+CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if path.stem != 'paper')
 
 
 def refused(capsys, tmp_path, *flags: str) -> str:
@@ -113,27 +118,37 @@ def test_data_that_is_not_there(make, capsys, tmp_path):
   assert words in refused(capsys, tmp_path, *flags).lower()
 
 
-def imitate(monkeypatch, module, n: int) -> None:
-  """Puts n black images of 10 classes, perhaps with texts, behind a source that reads files; its signature stays."""
+def imitate(monkeypatch, module, made) -> None:
+  """Puts what made(**kwargs) returns behind a source that reads files of data sets; its signature stays."""
   name = module.__name__.rpartition('.')[2]
+  real = getattr(module, name)
 
-  @functools.wraps(getattr(module, name))
-  def source(*, size, channels=3, length=None, **kwargs):
-    del kwargs
-    texts = Captions(np.broadcast_to(np.uint16(1), (n, length or 1)), Tokenizer(0))  # of no size: it fits every model
-    return Arrays(np.broadcast_to(np.uint8(0), (n, size, size, channels)), np.arange(n) % 10, tuple('0123456789'),
-                  captions=texts if length else None)
+  @functools.wraps(real)
+  def source(**kwargs):
+    return made(**kwargs) if kwargs['path'].startswith('data_sets/') else real(**kwargs)
 
   monkeypatch.setattr(module, name, source)
 
 
-@pytest.mark.parametrize('path', sorted((ROOT / 'configs').rglob('*.py')),
-                         ids=lambda p: f'{p.parent.name}/{p.stem}')
+def images(n: int, size, channels=3, length=None, **kwargs) -> Arrays:
+  """n black images of 10 classes, perhaps with texts."""
+  del kwargs
+  texts = Captions(np.broadcast_to(np.uint16(1), (n, length or 1)), Tokenizer(0))  # of no size: it fits every model
+  return Arrays(np.broadcast_to(np.uint8(0), (n, size, size, channels)), np.arange(n) % 10, tuple('0123456789'),
+                captions=texts if length else None)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   """Shapes of init and of a step are traced, nothing is compiled; data sets that are not embedded are imitated."""
-  imitate(monkeypatch, folder, 50_000)          # CIFAR-10
-  imitate(monkeypatch, array_record, 1_281_167)  # ImageNet-1k
-  imitate(monkeypatch, pairs, 1_000_000)         # LAION-400M, WebLI
+  for module, made in {
+      folder: partial(images, 50_000),           # CIFAR-10
+      array_record: partial(images, 1_281_167),  # ImageNet-1k
+      pairs: partial(images, 1_000_000),         # LAION-400M, WebLI
+      clips: lambda frames, every, **kwargs: Clips((images(100_000, **kwargs),), np.arange(5000), frames, every),
+      text: lambda length, **_: Sequences(np.broadcast_to(np.uint16(1), (1_000_000, length)), 30522, 'texts'),
+      table: lambda **_: Rows(np.broadcast_to(np.float32(0), (66_986, 54)), None, None, (), 'rows')}.items():  # Jannis
+    imitate(monkeypatch, module, made)
   lines = path.read_text().splitlines()
   assert len(lines) <= 40 and max(map(len, lines)) <= 120
   assert f'--config={path.relative_to(ROOT)} ' in path.read_text() or path.stem == 'demo'  # `make demo` is its command

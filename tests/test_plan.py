@@ -314,7 +314,8 @@ def missing(monkeypatch):
     monkeypatch.setattr(module, name, source)
 
 
-CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if 'c.program' not in path.read_text())
+CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py')
+                 if path.stem != 'paper' and 'c.program' not in path.read_text())
 LAST = {path.parent: path for path in CONFIGS}.values()  # one of each objective: mostly the row of a paper
 parametrized = lambda paths: pytest.mark.parametrize('path', paths, ids=[f'{p.parent.name}/{p.stem}' for p in paths])
 

@@ -88,7 +88,8 @@ def make_mesh(sizes: dict, where: hardware.Target, found):
 def batches(config: dict, mesh, examples: int | None):
   """(abstract raw batch, examples of an epoch, examples with an index), as `run.prepare` has them.
 
-  A source that is not here is taken to be as large as the config says, labeled and of `examples` examples.
+  A source that is not here is taken to be as large as the config says (a table as wide as the backbone), labeled and
+  of `examples` examples.
   """
   size = config['batch']
   sharding.check_divisible(size, mesh, 'config.batch')
@@ -97,7 +98,7 @@ def batches(config: dict, mesh, examples: int | None):
     try:
       return configs.build(data.sources, spec, key)
     except OSError as error:
-      if not (spec.get('size') or spec.get('length')):
+      if not (spec.get('size') or spec.get('length') or spec['name'] == 'table'):
         raise ConfigError(f'{key}: {error}; to plan without it wants {key}.size, the side of its images') from error
       if config['steps'] is None and examples is None:
         raise ConfigError(f'{key}: {error}; the config counts in epochs, so planning without it wants --examples=N, '
@@ -113,6 +114,9 @@ def batches(config: dict, mesh, examples: int | None):
       frames = (spec['frames'],) if 'frames' in spec else ()
       image = (n, *frames, spec['size'], spec['size'], spec.get('channels', 3))
       arrays['image'] = jax.ShapeDtypeStruct(image, np.uint8)
+    if spec['name'] == 'table':
+      columns = config['backbone'].get('numeric', 0) + len(config['backbone'].get('categories', ()))
+      arrays['row'] = jax.ShapeDtypeStruct((n, columns), np.float32)
     return arrays | {k: jax.ShapeDtypeStruct((n,), np.int32) for k in rows}
 
   original = opened(config['source'], 'config.source')
