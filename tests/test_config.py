@@ -1,6 +1,8 @@
 """Configs: what is refused before anything is compiled, and in which words; every config of the project fits."""
 import functools
 import json
+import re
+import runpy
 from functools import partial
 from pathlib import Path
 
@@ -160,6 +162,18 @@ def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   state, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
   assert metrics['loss'].shape == ()
   assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, run.training.abstract)
+
+
+def test_published_numbers_name_their_sources():
+  """Literal lists, so that a table can be held against them; where nothing was found the docstring says so."""
+  for folder_ in {path.parent for path in CONFIGS} - {ROOT / 'configs'}:
+    about = runpy.run_path(str(folder_ / 'paper.py'))
+    assert about['PUBLISHED'] or any(words in about['__doc__'].replace('\n', ' ')
+                                     for words in ('could not be looked up', 'no row of a paper'))
+    for entry in about['PUBLISHED']:
+      assert list(entry) == ['config', 'metric', 'value', 'source', 'seen'] and entry['metric'] and entry['source']
+      assert entry['config'] is None or (folder_ / f'{entry["config"]}.py') in CONFIGS
+      assert re.search(r'\d', entry['value']) and re.match(r'read$|quoted in .', entry['seen'])
 
 
 def test_types_of_literals():

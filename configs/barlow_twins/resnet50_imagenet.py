@@ -1,6 +1,6 @@
 """Barlow Twins, ResNet-50 on ImageNet-1k for 1,000 epochs: arXiv:2103.03230v3 table 1.
 
-Settings of the authors' code and of its first command, which multiplies the loss by 0.024; the README gives 73.3 %.
+Settings of the authors' code and of its first command, which multiplies the loss by 0.024; the README gives 73.5 %.
 Deviations: crops are cut out of the 256 pixels that `python -m data prepare --size=256` keeps, not out of the whole
 photograph, by bilinear instead of bicubic interpolation. Encoder in bfloat16. No `evaluate`: the probe
 holds all features in memory; give it a labeled subset.

@@ -1,0 +1,3 @@
+"""Published numbers of Self-training: the program is no row of a paper."""
+
+PUBLISHED = []
