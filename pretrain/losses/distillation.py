@@ -126,7 +126,7 @@ def hidden_mean(values, mask):
 def ibot(student, teacher, mask, center, student_temperature, teacher_temperature):
   """Self-distillation of hidden patches: the teacher, which sees them, is centred and sharpened.
 
-  arXiv:2111.07832v3, eq. 2; as in the authors' code a mean over the hidden patches of an image, then over all images.
+  arXiv:2111.07832v3, eq. 3; as in the authors' code a mean over the hidden patches of an image, then over all images.
 
   Args:
     student: [b, n, k] logits of the image with hidden patches.

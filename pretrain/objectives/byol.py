@@ -16,7 +16,7 @@ def byol(backbone: Callable, *, hidden: int, dim: int, predictor_hidden: int, mo
          steps: int) -> Objective:
   """From one view the student predicts what its own moving average says of the other; nothing repels.
 
-  arXiv:2006.07733v3, section 3.1, eq. 1 to 5 and algorithm 1; the paper's online and target networks are student and
+  arXiv:2006.07733v3, section 3.1, eq. 1 to 4 and algorithm 1; the paper's online and target networks are student and
   teacher. As in the authors' code both normalise by their own batch, each view on its own. Deviation from it: the
   teacher starts as a copy of the student (theirs: from other random numbers).
 

@@ -17,7 +17,7 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
          center_momentum: float, freeze_prototypes_steps: int, steps: int) -> Objective:
   """The student matches, from every view, the centred and sharpened output of its own moving average on global views.
 
-  arXiv:2104.14294v2, section 3.1, eq. 2 to 4 and algorithm 1; section "Implementation details" for the schedules.
+  arXiv:2104.14294v2, section 3.1, eq. 2 to 4 and algorithm 1; section 3.2 for the schedules.
   As in the authors' code the teacher drops no paths, and where there is BatchNorm it normalises by its own batch.
 
   Args:

@@ -6,7 +6,7 @@ from .supervised import log_softmax
 
 
 def ibot(student, teacher, mask, center, student_temperature, teacher_temperature):
-  """Mean over the images of the mean over their hidden patches of H(teacher, student), arXiv:2111.07832v3 eq. 2.
+  """Mean over the images of the mean over their hidden patches of H(teacher, student), arXiv:2111.07832v3 eq. 3.
 
   H(a, b) = -sum a log b with a = softmax((teacher - center) / teacher_temperature) and
   b = softmax(student / student_temperature). Eq. 2 sums over the patches; the authors' code divides by the image's
