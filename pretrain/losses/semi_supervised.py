@@ -120,7 +120,7 @@ def mean_teacher(labeled, label, student, teacher, unlabeled_weight):
 def uda(labeled, label, weak, strong, threshold, temperature, unlabeled_weight):
   """Supervised cross-entropy plus the divergence of the strong view from the sharpened, confident weak one.
 
-  arXiv:1904.12848v6, section 2 and its training techniques (confidence mask, sharpening). KL, as in the authors' code,
+  arXiv:1904.12848v6, eq. 1 and section 2.4 (confidence mask, sharpening). KL, as in the authors' code,
   has the gradient of the paper's cross-entropy. Deviation: >= the threshold, where theirs is >.
 
   Args:

@@ -10,8 +10,9 @@ def uda(backbone: Callable, *, classes: int, threshold: float, temperature: floa
         ema_momentum: float) -> Objective:
   """Confident predictions on unlabeled images, sharpened, are targets for their augmented versions.
 
-  arXiv:1904.12848v6, section 2. Deviations: no training signal annealing (off by default in the authors' code) and no
-  entropy term; evaluation by a moving average of the parameters; the unlabeled images are weakly augmented.
+  arXiv:1904.12848v6, section 2, eq. 1 and section 2.4; unlabeled images are weakly augmented for their targets, as
+  there. Deviations: no training signal annealing (off by default in the authors' code) and no entropy term; evaluation
+  by a moving average of the parameters.
 
   Args:
     backbone: build(rngs) -> module with `width`.
