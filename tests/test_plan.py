@@ -359,6 +359,12 @@ def test_flops_of_a_step_by_hand():
   assert similarities == round(similarities) and 2 <= similarities <= 3  # [64, 64] by 16, and its two gradients
 
 
+def test_a_kernel_counts_as_the_products_that_it_replaces():
+  """The trace of the kernel itself shows blocks of padded tokens, once for all of a grid."""
+  plain, kernel = (plan(tiny(**{'backbone.attention': kind}), 'v5e:2x2', free=True) for kind in ('xla', 'splash'))
+  assert kernel['flops_per_step'] == plain['flops_per_step'] and kernel['flops_padded'] == plain['flops_padded']
+
+
 def test_a_batch_that_does_not_divide_and_a_mesh_that_does_not_fit_are_refused():
   with pytest.raises(ConfigError, match='nearest: 256'):
     plan(tiny(), 'v5e:16x16', free=True)
