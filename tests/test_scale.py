@@ -23,7 +23,7 @@ from pretrain.models.wide_resnet import wide_resnet
 from pretrain.plan import hlo
 from pretrain.step import compile_step
 from pretrain.views.simclr import simclr as simclr_views
-from tests.cases import CASES
+from tests.cases import CASES, SIZE
 from tests.checks import assert_close, normal
 
 ROOT = Path(__file__).parents[1]
@@ -225,6 +225,30 @@ def test_attention_that_cannot_be_had_is_refused_in_words():
     attention('cudnn', segments=np.zeros((1, 21), np.int32), n=21)
   with pytest.raises(ValueError, match="'splash' has no causal mask"):
     text(vocabulary=9, length=4, width=8, depth=1, heads=1, mlp=8, causal=True, pool='last', attention='splash')
+
+
+# --- packed crops ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', ['dino', 'dinov2', pytest.param('ibot', marks=pytest.mark.slow)])
+def test_packed_crops_are_crops_one_by_one(name):
+  case, values, start = CASES[name], [], None
+  backbone = vit(image=SIZE, channels=1, patch=4, width=32, depth=1, heads=2, mlp=32, registers=1)
+  batch = jax.eval_shape(lambda b: case.views(b, jax.random.key(0)), case.batch(0))
+  batch = {k: jnp.asarray(case.batch(0)[k] if k == 'index' else np.abs(normal(i, *x.shape, scale=.3)))
+           for i, (k, x) in enumerate(batch.items())}
+  for packed in (False, True):
+    made = config.build(objectives, dict(name=name, packed=packed, **case.kwargs), 'test', backbone=backbone, steps=10)
+    start = jax.jit(made.init)(jax.random.key(0)) if start is None else start
+    loss = lambda params, memory, made=made: made.loss(params, memory, batch, jax.random.key(1), 0)[0]
+    values.append(jax.device_get(jax.jit(jax.value_and_grad(loss))(*start)))
+  assert_same(*values)
+
+
+def test_packed_crops_of_a_residual_network_are_refused():
+  with pytest.raises(ValueError, match='packed=True.*wanted a ViT, got ResNet'):
+    config.build(objectives, dict(name='dino', packed=True, **CASES['dino'].kwargs), 'test', steps=10,
+                 backbone=resnet(depth=18, blocks=(1,), width=32, stem='cifar', channels=1))
 
 
 # --- remat of residual networks --------------------------------------------------------------------------------------

@@ -287,6 +287,26 @@ class ViT(nnx.Module):
     """As `encode`, but what every block gives, f32[b, 1 + registers + n, width] each, before the last norm."""
     return self.trunk.outputs(self._extend(tokens), train=train, key=key)
 
+  def together(self, parts, examples: int, *, train: bool = False, key=None):
+    """As `encode`, of several [b * v, n, width] at once: all of an example in one sequence, each view seeing itself.
+
+    Sequence packing (2304.07193v2 section 5): the numbers are those of `encode` one by one, but for branches that are
+    left out, which are drawn for an example with all its views.
+
+    Args:
+      parts: tokens as of `embed`, the v views of an example beside each other, n and v each part's own.
+      examples: b.
+
+    Returns [f32[b * v, 1 + registers + n, width]], one for each part.
+    """
+    parts = [self._extend(tokens) for tokens in parts]
+    rows = [x.reshape(examples, -1, self.width) for x in parts]  # [b, v * (1 + registers + n), width]
+    lengths = [x.shape[1] for x in parts for _ in range(len(x) // examples)]
+    segments = jnp.asarray(np.repeat(np.arange(len(lengths)), lengths)[None])
+    out = self.trunk(jnp.concatenate(rows, 1), segments=segments, train=train, key=key)
+    ends = np.cumsum([x.shape[1] for x in rows])[:-1]
+    return [y.reshape(x.shape) for x, y in zip(parts, jnp.split(out, ends, 1), strict=True)]
+
   def _extend(self, tokens):
     extra = self.cls[...] + self.position_table[0] if self.learned else self.cls[...]
     extra = extra[None]
