@@ -253,7 +253,7 @@ def compile_tier(report: dict, where: hardware.Target, training: Training, raw, 
       fits=total <= where.chip.hbm, hbm_bytes_per_device=total, hbm=hbm, compiled_before=compiled.kept,
       flops_per_device=costs.flops, flops_f32=costs.f32 * where.devices, flops_int8=costs.int8 * where.devices,
       flops_fp8=costs.fp8 * where.devices, bytes_per_device=costs.bytes,
-      cycles=costs.cycles, loops_of_unknown_length=costs.loops, kernels=costs.kernels,
+      cycles=costs.cycles, loops_of_unknown_length=costs.loops, kernels=costs.kernels, flops_in_kernels=costs.inside,
       wire_bytes_per_device=sum(one.wire for one in costs.collectives), bytes_between_slices=costs.slices,
       collectives=[{'kind': kind, 'async': hidden, 'group': group, 'instructions': len(ones),
                     'count': sum(one.count for one in ones), 'wire_bytes': sum(one.wire for one in ones),
@@ -265,7 +265,8 @@ def estimate_tier(report: dict, where: hardware.Target, price: float | None) -> 
   """Adds a range for the time of a step, between two sums whichever is longer.
 
   One: arithmetic, memory and network, nothing overlapping. The other: the compiler's own cycles (GPUs: the ceiling
-  instead) and the communication that nothing overlaps. The ceiling, everything overlapping, is never reached.
+  instead), for kernels their arithmetic at the peak, and the communication that nothing overlaps. The ceiling,
+  everything overlapping, is never reached.
   """
   if report['fits'] is False and report['collectives'] is None:
     return
@@ -280,7 +281,9 @@ def estimate_tier(report: dict, where: hardware.Target, price: float | None) -> 
     seconds['network'] += took
     exposed += 0. if row['async'] else took
   ceiling, total = max(seconds.values()), sum(seconds.values())
-  cycles = report['cycles'] / chip.clock + exposed if chip.clock and report['cycles'] else ceiling
+  cycles = ceiling
+  if chip.clock and report['cycles']:
+    cycles = report['cycles'] / chip.clock + report['flops_in_kernels'] / chip.flops + exposed
   low, high = sorted((total, cycles))
   model = report['flops_per_step'] - report['flops_of_views']
   hours = [report['steps'] * t / 3600 for t in (low, high)]
@@ -333,6 +336,9 @@ def warn(report: dict, where: hardware.Target) -> list[str]:
     found.append(f'{gb(report["hbm"]["output_not_donated"])} of the new state do not take the place of the old one')
   if calls := report['kernels'].get('tpu_custom_call'):
     found.append(f'{calls} Pallas kernels run, whose FLOPs and traffic are not counted')
+  if calls := sum(report['kernels'].get(name, 0) for name in hlo.KERNELS):
+    found.append(f'{calls} attention kernels run, for whose time the compiler has no estimate: their products at the '
+                 "chip's peak are counted, which is the least they take")
   return found
 
 
