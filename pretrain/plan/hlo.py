@@ -15,9 +15,9 @@ KINDS = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all', 'ragged-all
          'collective-broadcast')
 BITS = dict(pred=8, bf16=16, c64=64, c128=128) | {
     f'{kind}{bits}': bits for kind in 'suf' for bits in (2, 4, 8, 16, 32, 64)}
-# products of [n, d] and [n, d], or as large, in the splash kernels that `models.attention` calls; the backward one is
-# fused: the weights again, then the gradients of v, of the weights, of q and of k
-KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dkv': 5}
+# products of [n, d] and [n, d], or as large, in the kernels of `models.attention`, by target or start of their name;
+# backward the weights again, then the gradients of v, of the weights, of q and of k
+KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dkv': 5, '__cudnn$fmhaSoftmax': 2, '__cudnn$fmhaSoftmaxBackward': 5}
 FREE = {'parameter', 'get-tuple-element', 'tuple', 'bitcast', 'constant', 'while', 'conditional', 'call', 'after-all',
         'partition-id', 'replica-id', 'iota', 'opt-barrier', 'domain', 'add-dependency'}
 
@@ -94,11 +94,11 @@ def costs(text: str) -> Costs:
       if i.op == 'send' and 'megascale' in i.line:
         slices += times * size(i.type.partition(', u32')[0])
       if i.op == 'custom-call' and (target := re.search(r'custom_call_target="([^"]+)"', i.line)):
-        known = next((name for name in KERNELS if i.name.startswith(name)), None)
-        kernels[known or target[1]] += times
-        if known:
-          mine, head, half = _attention(i, types)
-          mine *= times * KERNELS[known]
+        kernel = next((name for name in KERNELS if i.name.startswith(name)), target[1])
+        kernels[kernel] += times
+        if kernel in KERNELS:
+          mine, head, half = _attention(i)
+          mine *= times * KERNELS[kernel]
           flops, f32, inside = flops + mine, f32 + mine * (not half), inside + mine * (-(-head // 128) * 128 / head)
       if name not in fused:
         traffic += times * _traffic(module, i, types)
@@ -192,9 +192,9 @@ def _dot(i: Instruction, types: dict[str, str]) -> float:
   return 2. * math.prod(out) * math.prod(left[int(d)] for d in found[1].split(',') if d) if found else 0.
 
 
-def _attention(i: Instruction, types: dict[str, str]) -> tuple[float, int, bool]:
-  """FLOPs of one product, features of a head, whether in half precision: of queries and keys [b, heads, n, head]."""
-  kind, (b, heads, n, head), _ = next(s for x in i.operands for s in shapes(types[x]) if len(s[1]) == 4)
+def _attention(i: Instruction) -> tuple[float, int, bool]:
+  """FLOPs of one product, features of a head, whether in half precision: of a kernel that gives [b, heads, n, head]."""
+  kind, (b, heads, n, head), _ = next(s for s in shapes(i.type) if len(s[1]) == 4)
   return 2. * b * heads * n * n * head, head, kind != 'f32'
 
 
