@@ -29,11 +29,11 @@ def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
   Args:
     q, k, v: float[b, n, heads, d].
     kind: a key of `KINDS`. 'splash' is the Pallas kernel that comes with JAX (on CPUs it is interpreted, very slowly);
-      it rounds q / sqrt(d) to the dtype. 'cudnn' takes a mask or segments for an even n alone.
+      it rounds q / sqrt(d) to the dtype. 'cudnn' wants an even n in training: an odd one is padded.
     mask: bool[b or 1, 1, n or 1, n], True where a row's token sees a column's; None: it sees all.
     segments: int[b or 1, n]: tokens see those of the same number alone; None: all have the same.
 
-  Raises ValueError for a mask of 'splash', which knows segments alone, and of 'cudnn' for an odd n.
+  Raises ValueError for a mask of 'splash', which knows segments alone.
   """
   if kind == 'splash':
     if mask is not None:
@@ -43,10 +43,13 @@ def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
   if segments is not None:
     same = segments[:, None, :, None] == segments[:, None, None, :]
     mask = same if mask is None else mask & same
-  if kind == 'cudnn' and mask is not None and q.shape[1] % 2:
-    raise ValueError(f"attention='cudnn' takes a mask for an even number of tokens alone, got {q.shape[1]}; wanted "
-                     "attention='xla', or one register more")
-  return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation='cudnn' if kind == 'cudnn' else 'xla')
+  if kind == 'xla' or q.shape[1] % 2 == 0:
+    return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation=kind)  # pyrefly: ignore[bad-argument-type]
+  (b, n), pad = q.shape[:2], lambda x, *axes: jnp.pad(x, [(0, int(i in axes and s > 1)) for i, s in enumerate(x.shape)])
+  lengths = jnp.full(b, n, jnp.int32)
+  return jax.nn.dot_product_attention(
+      pad(q, 1), pad(k, 1), pad(v, 1), mask=None if mask is None else pad(mask, 2, 3), query_seq_lengths=lengths,
+      key_value_seq_lengths=lengths, implementation='cudnn')[:, :n]
 
 
 def splash(q, k, v, segments=None):

@@ -17,7 +17,8 @@ BITS = dict(pred=8, bf16=16, c64=64, c128=128) | {
     f'{kind}{bits}': bits for kind in 'suf' for bits in (2, 4, 8, 16, 32, 64)}
 # products of [n, d] and [n, d], or as large, in the kernels of `models.attention`, by target or start of their name;
 # backward the weights again, then the gradients of v, of the weights, of q and of k
-KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dkv': 5, '__cudnn$fmhaSoftmax': 2, '__cudnn$fmhaSoftmaxBackward': 5}
+KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dkv': 5, '__cudnn$fmhaSoftmax': 2, '__cudnn$fmhaSoftmaxBackward': 5,
+           '__cudnn$fmhaScaleBiasSoftmax': 2, '__cudnn$fmhaScaleBiasSoftmaxBackward': 5}
 FREE = {'parameter', 'get-tuple-element', 'tuple', 'bitcast', 'constant', 'while', 'conditional', 'call', 'after-all',
         'partition-id', 'replica-id', 'iota', 'opt-barrier', 'domain', 'add-dependency'}
 
