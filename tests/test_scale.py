@@ -228,7 +228,7 @@ def test_attention_that_cannot_be_had_is_refused_in_words():
 # --- packed crops ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', ['dino', 'dinov2', pytest.param('ibot', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('name', ['dino', *(pytest.param(name, marks=pytest.mark.slow) for name in ('ibot', 'dinov2'))])
 def test_packed_crops_are_crops_one_by_one(name):
   case, values, start = CASES[name], [], None
   backbone = vit(image=SIZE, channels=1, patch=4, width=32, depth=1, heads=2, mlp=32, registers=1)
