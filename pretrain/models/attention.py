@@ -44,7 +44,7 @@ def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
     same = segments[:, None, :, None] == segments[:, None, None, :]
     mask = same if mask is None else mask & same
   if kind == 'xla' or q.shape[1] % 2 == 0:
-    return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation=kind)  # pyrefly: ignore[bad-argument-type]
+    return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation=kind)  # pyrefly: ignore
   (b, n), pad = q.shape[:2], lambda x, *axes: jnp.pad(x, [(0, int(i in axes and s > 1)) for i, s in enumerate(x.shape)])
   lengths = jnp.full(b, n, jnp.int32)
   return jax.nn.dot_product_attention(
