@@ -138,15 +138,13 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
                       'config.labels, which choose among the others')
   evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'), labeled)
   total = configs.total_steps(steps, epochs, count, batch)
-  parts = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total, examples=indexed,
-               seed=seed, skip=bad.skip)
+  parts: dict[str, Any] = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total,
+                               examples=indexed, seed=seed, skip=bad.skip)
   method, augment, training = assemble(raw, devices, backbone=backbone, accumulate=accumulate, grad_cache=grad_cache,
                                        gather_once=gather_once, rules=rules, compiler_options=compiler_options, **parts)
-  once = {**backbone, 'remat': 'none'} if 'remat' in backbone else backbone
-  if 'remat' in (text := objective.get('text', {})):
-    parts['objective'] = {**objective, 'text': {**text, 'remat': 'none'}}
-  plainly = once == backbone and parts['objective'] == objective and grad_cache == 1
-  counted = training if plainly else assemble(raw, devices, backbone=once, **parts)[2]
+  models = plainly(backbone, objective, remat='none', attention='xla')
+  same = grad_cache == 1 and models == dict(backbone=backbone, objective=objective)
+  counted = training if same else assemble(raw, devices, **parts | models)[2]
   flops = functools.partial(operations.of_step, counted.step, counted.abstract, raw)
   begin = None if initialize is None else configs.call(beginning.Initialize, initialize, 'config.initialize')
   return Run(method, training, devices, batches, raw, augment, total, examples, flops, seed, log_every_steps, saving,
@@ -171,13 +169,21 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
   build = configs.build(pretrain.models, backbone, 'config.backbone')
   if 'text' in objective:
     objective = {**objective, 'text': configs.build(pretrain.models, objective['text'], 'config.objective.text')}
-  method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=steps,
-                         examples=examples)
+  with sharding.laid_on(mesh):  # models refuse kernels of another device
+    method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=steps,
+                           examples=examples)
   rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
   tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
   return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
                                        accumulate=accumulate, grad_cache=grad_cache, gather_once=gather_once,
                                        rules=rules, skip=skip, compiler_options=compiler_options)
+
+
+def plainly(backbone: dict, objective: dict, **levers) -> dict[str, Any]:
+  """Both specs, with these levers where their models, that of texts included, set them to something else."""
+  plain = lambda model: model | {key: value for key, value in levers.items() if key in model}
+  texts = {'text': plain(objective['text'])} if 'text' in objective else {}
+  return dict(backbone=plain(backbone), objective=objective | texts)
 
 
 def unchanged(batch, key):

@@ -168,7 +168,7 @@ def abstract(tree: Any, layout: Any) -> Any:
 
 @contextlib.contextmanager
 def laid_on(mesh: Mesh) -> Iterator[None]:
-  """Context, for tracing a step, in which `rows_stay` knows the mesh."""
+  """Context, for making models and tracing what runs on them, in which `rows_stay` and others below know the mesh."""
   before = _mesh.set(mesh)
   try:
     yield
@@ -196,6 +196,32 @@ def rows_stay(x):
   if mesh is None or len(x) % shares(mesh):
     return x
   return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
+
+
+def per_device(f, *arrays):
+  """f(*arrays) computed by every device for its own rows and heads: for kernels, which the compiler cannot split.
+
+  Args:
+    f: gives an array of the shape of the first.
+    arrays: [b, n, heads, ...], or [b or 1, n] without heads; where a size does not divide, devices share the whole.
+  """
+  mesh = _mesh.get()
+  if mesh is None:
+    return f(*arrays)
+  rows = BATCH if len(arrays[0]) % shares(mesh) == 0 else None
+  heads = 'tensor' if arrays[0].shape[2] % mesh.shape['tensor'] == 0 else None
+  specs = tuple(PartitionSpec(rows if len(x) == len(arrays[0]) else None, *((None, heads) if x.ndim > 2 else ()))
+                for x in arrays)
+  return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=specs[0], check_vma=False)(*arrays)
+
+
+def platform() -> str | None:
+  """'cpu', 'gpu' or 'tpu': of the mesh that is laid on, else of the default device; None for an abstract mesh."""
+  mesh = _mesh.get()
+  if mesh is None:
+    return jax.default_backend()
+  kind = mesh.devices.flat[0].platform if isinstance(mesh, Mesh) else None
+  return 'gpu' if kind in ('cuda', 'rocm') else kind
 
 
 @functools.cache

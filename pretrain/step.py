@@ -178,7 +178,8 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
       raise ConfigError(f'config.{name}: {parts} does not divide the batch {shapes}')
 
   def init():
-    return init_state(objective, views, tx, seed, batch)
+    with sharding.laid_on(mesh):
+      return init_state(objective, views, tx, seed, batch)
 
   def step(state, batch):
     with sharding.laid_on(mesh):

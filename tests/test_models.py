@@ -9,10 +9,11 @@ from flax import nnx
 
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, PrototypeHead
+from pretrain.models.layers import REMAT
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
-from pretrain.models.vit import REMAT, Block, Transformer, drop, vit
+from pretrain.models.vit import Block, Transformer, drop, vit
 from pretrain.models.wide_resnet import wide_resnet
 
 TINY = dict(image=8, channels=3, patch=4, width=16, depth=2, heads=2, mlp=24)

@@ -251,6 +251,26 @@ def test_groups_in_each_way_of_writing_them(line, size):
   assert hlo.group(line) == size
 
 
+def test_the_products_inside_attention_kernels_are_counted():
+  """What the compiler does not see: two forward, five backward; heads of 64 features count as 128 for the time."""
+  half, dq = 'bf16[8,4,256,64]{3,2,1,0:T(8,128)(2,1)}', 'bf16[8,1,4,256,64]{4,3,2,1,0}'
+  for name, target, given, products in (
+      ('splash_mha_fwd_segmented_residuals.1', 'tpu_custom_call', f'({half}, f32[8,4,256,128]{{3,2,1,0}})', 2),
+      ('splash_mha_dkv_segmented_no_residuals.1', 'tpu_custom_call', f'({dq}, {half}, {half})', 5),
+      ('dot_product_attention_fwd.5', '__cudnn$fmhaSoftmax', f'({half}, f32[8,4,256]{{2,1,0}}, u8[0]{{0}})', 2),
+      ('dot_product_attention_bwd.8', '__cudnn$fmhaSoftmaxBackward', f'({half}, {half}, {half}, u8[0]{{0}})', 5),
+      ('other', 'tpu_custom_call', half, 0)):
+    costs = hlo.costs(f"""
+ENTRY %main (q: bf16[8,4,256,64]) -> bf16[8,4,256,64] {{
+  %q = {half} parameter(0)
+  ROOT %{name} = {given} custom-call(%q), custom_call_target="{target}"
+}}
+""")
+    assert costs.flops == products * 2 * 8 * 4 * 256 * 256 * 64 and costs.inside == 2 * costs.flops and costs.f32 == 0
+    known, = costs.kernels
+    assert (known in hlo.KERNELS) == (products > 0) and costs.kernels[known] == 1
+
+
 # What was compiled before ---------------------------------------------------------------------------------------------
 
 class Compiler:
@@ -358,6 +378,12 @@ def test_flops_of_a_step_by_hand():
   similarities = (report['flops_per_step'] - report['flops_of_views'] - 2 * patches - 3 * (block + head)) / (
       2 * 64 * 64 * 16)
   assert similarities == round(similarities) and 2 <= similarities <= 3  # [64, 64] by 16, and its two gradients
+
+
+def test_a_kernel_counts_as_the_products_that_it_replaces():
+  """The trace of the kernel itself shows blocks of padded tokens, once for all of a grid."""
+  plain, kernel = (plan(tiny(**{'backbone.attention': kind}), 'v5e:2x2', free=True) for kind in ('xla', 'splash'))
+  assert kernel['flops_per_step'] == plain['flops_per_step'] and kernel['flops_padded'] == plain['flops_padded']
 
 
 def test_a_batch_that_does_not_divide_and_a_mesh_that_does_not_fit_are_refused():

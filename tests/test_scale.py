@@ -9,16 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec
 
 from pretrain import config, losses, objectives, sharding
 from pretrain.config import ConfigError
+from pretrain.models.attention import KINDS, attend, block_of
+from pretrain.models.functional import functional
+from pretrain.models.layers import REMAT
 from pretrain.models.resnet import resnet
+from pretrain.models.text import text
 from pretrain.models.vit import vit
+from pretrain.models.wide_resnet import wide_resnet
 from pretrain.plan import hlo
 from pretrain.step import compile_step
 from pretrain.views.simclr import simclr as simclr_views
-from tests.cases import CASES
+from tests.cases import CASES, SIZE
 from tests.checks import assert_close, normal
 
 ROOT = Path(__file__).parents[1]
@@ -131,6 +136,143 @@ def test_grad_cache_is_refused_where_examples_meet_in_the_backbone():
     simclr_step(resnet(**wide, norm='group'), grad_cache=2, accumulate=2)
   with pytest.raises(ConfigError, match='grad_cache=4 computes the gradient of the whole batch'):
     simclr_step(resnet(**wide, norm='group'), accumulate=4)
+
+
+# --- attention -------------------------------------------------------------------------------------------------------
+
+MASK = np.tril(np.ones((20, 20), bool))[None, None]
+SEGMENTS = np.stack([np.arange(20) // 7, np.arange(20) % 2, np.zeros(20), np.arange(20) > 15]).astype(np.int32)
+
+
+def attention(kind: str, mesh=None, mask=None, segments=None, head: int = 64, n: int = 20):
+  """Value and gradients in q, k and v of a sum of what `attend` gives, float32[4, n, 2, head], on a mesh."""
+  q, k, v, weight = (normal(i, 4, n, 2, head) for i in range(4))
+
+  def loss(q, k, v):
+    with sharding.laid_on(mesh or sharding.make_mesh(devices=jax.devices()[:1])):
+      return jnp.sum(weight * attend(q, k, v, kind=kind, mask=mask, segments=segments))
+
+  given = (q, k, v) if mesh is None else sharding.place((q, k, v), mesh)
+  return jax.device_get(jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(*given))
+
+
+def assert_same(got, want):
+  """Trees, to 1e-5 of an array's largest number; one that is 0 but for rounding, to 1e-8 of all arrays' largest."""
+  floor = 1e-3 * max(np.abs(x).max() for x in jax.tree.leaves(want))
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * max(np.abs(b).max(), floor))
+
+
+@pytest.mark.parametrize(('head', 'n', 'segments'), [
+  (64, 20, None), (88, 20, SEGMENTS), (64, 20, SEGMENTS[:1]), (64, 128, None),
+  pytest.param(88, 197, None, marks=pytest.mark.slow), pytest.param(64, 1025, None, marks=pytest.mark.slow)])
+def test_the_splash_kernel_is_plain_attention(head, n, segments):
+  """Interpreted: what it computes, not what a TPU makes of it. 1,025 tokens are three blocks, padded."""
+  got, want = (attention(kind, segments=segments, head=head, n=n) for kind in ('splash', 'xla'))
+  assert_same(got, want)
+
+
+def test_segments_are_a_mask_of_blocks():
+  same = SEGMENTS[:, None, :, None] == SEGMENTS[:, None, None, :]
+  assert_same(attention('xla', segments=SEGMENTS), attention('xla', mask=same))
+  assert_same(attention('xla', segments=SEGMENTS, mask=MASK), attention('xla', mask=MASK & same))
+
+
+def test_the_splash_kernel_on_a_mesh_is_the_one_on_a_device():
+  mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+  assert_same(attention('splash', mesh, segments=SEGMENTS), attention('xla', segments=SEGMENTS))
+
+
+def test_blocks_of_tokens_are_as_large_as_they_can_be_without_more_padding():
+  assert {n: block_of(n) for n in (10, 197, 257, 1024, 1025, 1300)} == {
+      10: 128, 197: 256, 257: 384, 1024: 1024, 1025: 384, 1300: 768}
+
+
+def test_a_step_with_the_splash_kernel_is_the_step_without(monkeypatch):
+  """A whole step on a mesh: `monkeypatch` lets through what CPUs may not have otherwise."""
+  monkeypatch.setitem(KINDS, 'splash', None)
+  ends, start = [], None
+  for kind in ('splash', 'xla'):
+    mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+    made, abstract = simclr_step(vit(image=16, channels=1, patch=4, width=64, depth=1, heads=2, mlp=64, scan=True,
+                                     remat='everything', attention=kind), 16, mesh)
+    batch = {'image': np.random.default_rng(0).integers(0, 256, abstract['image'].shape, np.uint8),
+             'index': np.arange(16, dtype=np.int32), 'epoch': np.zeros(16, np.int32)}
+    start = jax.device_get(made.init()) if start is None else start
+    state, metrics = made.step(jax.device_put(start, made.layout), sharding.place(batch, mesh))
+    ends.append(jax.device_get((state.params, metrics['loss'])))
+  assert_same(*ends)
+
+
+def test_attention_that_cannot_be_had_is_refused_in_words():
+  tiny = dict(image=8, channels=1, patch=4, width=64, depth=1, heads=2, mlp=64)
+  build = lambda **more: jax.eval_shape(functional(vit(**tiny | more)).init, jax.random.key(0))
+  with pytest.raises(ValueError, match=r"one of \('xla', 'splash', 'cudnn'\), got 'flash'"):
+    build(attention='flash')
+  for kind, device in (('splash', 'tpu'), ('cudnn', 'gpu')):
+    with pytest.raises(ValueError, match=rf"'{kind}' is a kernel for {device}s, and this is a cpu; .*\('xla',\)"):
+      build(attention=kind)
+  abstract = AbstractMesh((1, 1, 1, 1), ('replica', 'data', 'fsdp', 'tensor'))
+  with sharding.laid_on(abstract):  # no devices, as where only shapes are planned
+    with pytest.raises(ValueError, match="'cudnn' wants dtype='bfloat16'.*got 'float32' and 32"):
+      build(attention='cudnn')
+    with pytest.raises(ValueError, match="got 'bfloat16' and 36"):
+      build(attention='cudnn', dtype='bfloat16', width=72)
+    build(attention='cudnn', dtype='bfloat16')
+  with pytest.raises(ValueError, match="'splash' takes no mask, only segments; wanted 'xla'"):
+    attention('splash', mask=MASK)
+  with pytest.raises(ValueError, match="'splash' has no causal mask"):
+    text(vocabulary=9, length=4, width=8, depth=1, heads=1, mlp=8, causal=True, pool='last', attention='splash')
+
+
+# --- packed crops ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', ['dino', *(pytest.param(name, marks=pytest.mark.slow) for name in ('ibot', 'dinov2'))])
+def test_packed_crops_are_crops_one_by_one(name):
+  case, values, start = CASES[name], [], None
+  backbone = vit(image=SIZE, channels=1, patch=4, width=32, depth=1, heads=2, mlp=32, registers=1)
+  batch = jax.eval_shape(lambda b: case.views(b, jax.random.key(0)), case.batch(0))
+  batch = {k: jnp.asarray(case.batch(0)[k] if k == 'index' else np.abs(normal(i, *x.shape, scale=.3)))
+           for i, (k, x) in enumerate(batch.items())}
+  for packed in (False, True):
+    made = config.build(objectives, dict(name=name, packed=packed, **case.kwargs), 'test', backbone=backbone, steps=10)
+    start = jax.jit(made.init)(jax.random.key(0)) if start is None else start
+    loss = lambda params, memory, made=made: made.loss(params, memory, batch, jax.random.key(1), 0)[0]
+    values.append(jax.device_get(jax.jit(jax.value_and_grad(loss))(*start)))
+  assert_same(*values)
+
+
+def test_packed_crops_of_a_residual_network_are_refused():
+  with pytest.raises(ValueError, match='packed=True.*wanted a ViT, got ResNet'):
+    config.build(objectives, dict(name='dino', packed=True, **CASES['dino'].kwargs), 'test', steps=10,
+                 backbone=resnet(depth=18, blocks=(1,), width=32, stem='cifar', channels=1))
+
+
+# --- remat of residual networks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('model', 'build'), [
+  (resnet, dict(depth=18, blocks=(1, 1), width=32, stem='cifar')), (wide_resnet, dict(depth=10, widen=2))])
+def test_remat_changes_the_memory_of_a_residual_network_and_no_number(model, build):
+  """Nor do the running statistics move twice."""
+  nets = {remat: functional(model(channels=1, remat=remat, **build)) for remat in REMAT}
+  params, statistics = jax.jit(nets['none'].init)(jax.random.key(0))
+  images = jnp.asarray(np.random.default_rng(0).uniform(size=(8, 16, 16, 1)), jnp.float32)
+
+  def loss(params, net):
+    features, after = net.apply(params, statistics, lambda m: m(images, train=True))
+    return jnp.sum(features ** 2), after
+
+  compiled = {remat: jax.jit(jax.value_and_grad(functools.partial(loss, net=net), has_aux=True)).lower(params).compile()
+              for remat, net in nets.items()}
+  want = compiled['none'](params)
+  for one in compiled.values():
+    assert_same(one(params), want)
+  memory = {remat: one.memory_analysis().temp_size_in_bytes for remat, one in compiled.items()}
+  assert memory['everything'] < memory['dots'] < memory['none']
+  with pytest.raises(ValueError, match="remat to be one of .*got 'some'"):
+    model(channels=1, remat='some', **build)
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------------

@@ -29,9 +29,10 @@ def predictions(run, state, source, *, size: int | None = None, batch: int = BAT
   size = side(run, source, size)
   shares = sharding.shares(run.mesh)
   batch = -(-batch // shares) * shares
-  probabilities, _ = extract(Partial(run.objective.predict, state.params, state.memory), source, batch=batch,
-                             view=view(size), place=lambda images: sharding.place(images, run.mesh),
-                             rows=sharding.local_rows(run.mesh, batch), gather=processes.on_host)
+  with sharding.laid_on(run.mesh):
+    probabilities, _ = extract(Partial(run.objective.predict, state.params, state.memory), source, batch=batch,
+                               view=view(size), place=lambda images: sharding.place(images, run.mesh),
+                               rows=sharding.local_rows(run.mesh, batch), gather=processes.on_host)
   return probabilities
 
 

@@ -165,6 +165,7 @@ def features(run, encode, source):
   """Features f32[n, d] and labels i32[n] of a source."""
   shares = sharding.shares(run.mesh)
   batch = -(-BATCH // shares) * shares
-  return extract(encode, source, batch=batch, view=evaluation(size=run.evaluation.size),
-                 place=lambda images: sharding.place(images, run.mesh), rows=sharding.local_rows(run.mesh, batch),
-                 gather=processes.on_host)
+  with sharding.laid_on(run.mesh):
+    return extract(encode, source, batch=batch, view=evaluation(size=run.evaluation.size),
+                   place=lambda images: sharding.place(images, run.mesh), rows=sharding.local_rows(run.mesh, batch),
+                   gather=processes.on_host)

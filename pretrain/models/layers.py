@@ -1,7 +1,53 @@
 """Layers that several models share."""
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+
+def weighted(primitive, *given, **params) -> bool:
+  """The policy that keeps products with weights: dots without a batch, and convolutions."""
+  return primitive is jax.lax.conv_general_dilated_p or jax.checkpoint_policies.dots_with_no_batch_dims_saveable(
+      primitive, *given, **params)
+
+
+# what the backward pass of a block keeps; the rest it computes again
+REMAT = {
+  'none': None,
+  'dots': weighted,
+  'everything': jax.checkpoint_policies.nothing_saveable,
+  'offload': jax.checkpoint_policies.save_and_offload_only_these_names(  # a block's input, in the host's memory
+    names_which_can_be_saved=[], names_which_can_be_offloaded=['block'], offload_src='device',
+    offload_dst='pinned_host'),
+}
+
+
+def check_remat(remat: str) -> None:
+  if remat not in REMAT:
+    raise ValueError(f'wanted remat to be one of {tuple(REMAT)}, got {remat!r}')
+
+
+def remembering(run: Callable, remat: str) -> Callable:
+  """`run`, whose backward pass keeps of it what `remat`, a key of `REMAT`, says; it must be a pure function."""
+  return run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat])
+
+
+def convolve(blocks, x, *, train: bool, remat: str):
+  """x through blocks that normalise by the batch, one after the other, each with `remembering`.
+
+  With `train` the blocks' running statistics move once, although the backward pass computes them again.
+  """
+  def run(block, x):
+    x = block(checkpoint_name(x, 'block'), train=train)
+    return x, nnx.state(block, nnx.BatchStat)
+
+  run = remembering(run, remat)
+  for block in blocks:
+    x, statistics = run(block, x)
+    nnx.update(block, statistics)
+  return x
 
 
 def gelu(x):

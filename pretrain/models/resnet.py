@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.layers import Conv, batch_norm
+from pretrain.models.layers import Conv, batch_norm, check_remat, convolve
 from pretrain.models.patches import check_statistics, normalize
 
 # depth: (blocks of each stage, whether they are bottlenecks); 1512.03385v1 table 1
@@ -78,8 +78,9 @@ class ResNet(nnx.Module):
   """A residual network without a head; see `resnet` for its arguments. `width` is that of its features."""
 
   def __init__(self, *, blocks: tuple[int, ...], bottleneck: bool, stem: str, channels: int, width: int, norm: str,
-               zero_init: bool, mean: tuple[float, ...], std: tuple[float, ...], dtype: str, rngs: nnx.Rngs):
-    self.channels, self.mean, self.std, self.imagenet = channels, mean, std, stem == 'imagenet'
+               zero_init: bool, mean: tuple[float, ...], std: tuple[float, ...], remat: str, dtype: str,
+               rngs: nnx.Rngs):
+    self.channels, self.mean, self.std, self.imagenet, self.remat = channels, mean, std, stem == 'imagenet', remat
     size, stride = (7, 2) if self.imagenet else (3, 1)
     self.stem = Conv(channels, width, size, stride=stride, standardize=norm == 'group', dtype=dtype, rngs=rngs)
     self.stem_norm = Norm(norm, width, dtype=dtype, rngs=rngs)
@@ -103,14 +104,14 @@ class ResNet(nnx.Module):
     x = jax.nn.relu(self.stem_norm(self.stem(x), train=train))
     if self.imagenet:
       x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-    for block in self.blocks:
-      x = block(x, train=train)
+    x = convolve(self.blocks, x, train=train, remat=self.remat)
     return x.astype(jnp.float32).mean((1, 2))
 
 
 def resnet(*, depth: int, stem: str, channels: int, width: int = 64, norm: str = 'batch',
            blocks: tuple[int, ...] | None = None, zero_init: bool = True, mean: tuple[float, ...] = (0.5,),
-           std: tuple[float, ...] = (0.5,), dtype: str = 'float32') -> Callable[[nnx.Rngs], ResNet]:
+           std: tuple[float, ...] = (0.5,), remat: str = 'none',
+           dtype: str = 'float32') -> Callable[[nnx.Rngs], ResNet]:
   """ResNet (1512.03385v1, torchvision's v1.5) without a head: images in [0, 1] to features f32[b, width].
 
   Kernels are He-normal (fan-out); BatchNorm as in `layers.batch_norm`, with momentum 0.9 and epsilon 1e-5.
@@ -126,11 +127,12 @@ def resnet(*, depth: int, stem: str, channels: int, width: int = 64, norm: str =
     blocks: number of blocks in each stage, instead of those of `depth`, which then only chooses the kind of block.
     zero_init: start each branch's last gain at 0, so that blocks begin as the identity (1706.02677v2 section 5.1).
     mean, std: of the pixels, one for each channel or one for all; applied by the first layer.
+    remat: a key of `layers.REMAT`: what of a block the backward pass keeps ('dots': the convolutions).
     dtype: of the computation; parameters, statistics and features are float32.
 
   Returns build(rngs) -> ResNet.
 
-  Raises ValueError for an unknown depth, stem or norm.
+  Raises ValueError for an unknown depth, stem, norm or remat.
   """
   if depth not in DEPTHS:
     raise ValueError(f'wanted depth to be one of {tuple(DEPTHS)}, got {depth}; '
@@ -139,10 +141,12 @@ def resnet(*, depth: int, stem: str, channels: int, width: int = 64, norm: str =
     if value not in valid:
       raise ValueError(f'wanted {name} to be one of {valid}, got {value!r}')
   check_statistics(channels, mean=mean, std=std)
+  check_remat(remat)
   counts, bottleneck = DEPTHS[depth]
 
   def build(rngs: nnx.Rngs) -> ResNet:
     return ResNet(blocks=tuple(blocks or counts), bottleneck=bottleneck, stem=stem, channels=channels, width=width,
-                  norm=norm, zero_init=zero_init, mean=tuple(mean), std=tuple(std), dtype=dtype, rngs=rngs)
+                  norm=norm, zero_init=zero_init, mean=tuple(mean), std=tuple(std), remat=remat, dtype=dtype,
+                  rngs=rngs)
 
   return build

@@ -21,7 +21,7 @@ class Table(nnx.Module):
                registers: int, dtype: str, rngs: nnx.Rngs, **trunk):
     self.numeric, self.categories, self.width = numeric, categories, width
     self.columns, self.registers = numeric + len(categories), registers
-    self.levers = dict(dtype=dtype, remat=trunk['remat'], scan=trunk['scan'])  # for heads that are trunks too
+    self.levers = dict(dtype=dtype, **trunk)  # for heads that are trunks too
     bound = width ** -0.5
     draw = lambda *shape: nnx.Param(jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound))
     if numeric:
@@ -60,7 +60,7 @@ class Table(nnx.Module):
 
 
 def table(*, numeric: int, categories: tuple[int, ...] = (), width: int, depth: int, heads: int, mlp: int,
-          registers: int, remat: str = 'none', scan: bool = False,
+          registers: int, attention: str = 'xla', remat: str = 'none', scan: bool = False,
           dtype: str = 'float32') -> Callable[[nnx.Rngs], Table]:
   """A Transformer of rows f32[b, columns] without a head, after 2410.05016 (T-JEPA), to features f32[b, width].
 
@@ -72,7 +72,7 @@ def table(*, numeric: int, categories: tuple[int, ...] = (), width: int, depth: 
     categories: how many values each of the other columns has; they hold numbers from 0.
     width, depth, heads, mlp: as in `vit`.
     registers: regularisation tokens ([REG]), which see all and are seen, and of which nothing is asked; 1 in the paper.
-    remat, scan: as in `vit.Transformer`.
+    attention, remat, scan: as in `vit.Transformer`.
     dtype: of the computation in the branches.
 
   Returns build(rngs) -> Table.
@@ -84,6 +84,6 @@ def table(*, numeric: int, categories: tuple[int, ...] = (), width: int, depth: 
 
   def build(rngs: nnx.Rngs) -> Table:
     return Table(numeric=numeric, categories=tuple(categories), width=width, depth=depth, heads=heads, mlp=mlp,
-                 registers=registers, remat=remat, scan=scan, dtype=dtype, rngs=rngs)
+                 registers=registers, attention=attention, remat=remat, scan=scan, dtype=dtype, rngs=rngs)
 
   return build

@@ -32,7 +32,7 @@ class Text(nnx.Module):
     return self.pool(self.encode(tokens, train=train, key=key), tokens)
 
   def encode(self, tokens, *, train: bool = False, key=None):
-    """f32[b, l, width] of tokens int[b, l]; nothing looks at PAD, and if causal nothing at what comes after it.
+    """f32[b, l, width] of tokens int[b, l]; only PAD looks at PAD, and if causal nothing at what comes after it.
 
     Raises ValueError for more than `length` ids, or for what are none.
     """
@@ -40,8 +40,8 @@ class Text(nnx.Module):
       raise ValueError(f'wanted token ids int[b, l] with l at most {self.length}, got {tokens.dtype}{tokens.shape}; '
                        'set `length` of the text model to that of the source')
     n = tokens.shape[1]
-    mask = jnp.tril(jnp.ones((n, n), bool))[None, None] if self.causal else (tokens != PAD)[:, None, None]
-    return self.trunk(self.tokens(tokens) + self.position_table[:n], mask=mask, train=train, key=key)
+    sees = dict(mask=jnp.tril(jnp.ones((n, n), bool))[None, None]) if self.causal else dict(segments=tokens != PAD)
+    return self.trunk(self.tokens(tokens) + self.position_table[:n], train=train, key=key, **sees)
 
   def pool(self, x, tokens):
     """Features f32[b, width] of those of `encode`: at the first place, at the last that is no PAD, or their mean."""
@@ -55,7 +55,7 @@ class Text(nnx.Module):
 
 
 def text(*, vocabulary: int, length: int, width: int, depth: int, heads: int, mlp: int, causal: bool = False,
-         pool: str = 'cls', remat: str = 'none', scan: bool = False, dtype: str = 'float32',
+         pool: str = 'cls', attention: str = 'xla', remat: str = 'none', scan: bool = False, dtype: str = 'float32',
          quantize: str | None = None) -> Callable[[nnx.Rngs], Text]:
   """A pre-norm Transformer encoder of token ids without a head: int[b, l] to features f32[b, width].
 
@@ -74,19 +74,22 @@ def text(*, vocabulary: int, length: int, width: int, depth: int, heads: int, ml
     width, depth, heads, mlp: as in `vit`.
     causal: a token looks only at those before it and at itself.
     pool: 'cls' (the first token), 'last' (the last that is no padding, the END of a caption), or 'mean'.
-    remat, scan: as in `vit.Transformer`.
+    attention, remat, scan: as in `vit.Transformer`.
     dtype, quantize: as in `vit.vit`.
 
   Returns build(rngs) -> Text.
 
-  Raises ValueError for another pool, or causal attention with the first token, which would see only itself.
+  Raises ValueError for another pool, causal attention with the first token, which would see only itself, or by
+  'splash', which has no causal mask.
   """
   if pool not in POOLS or (causal and pool == 'cls'):
     raise ValueError(f"wanted pool to be one of {POOLS}, not 'cls' with causal=True; got pool={pool!r}, "
                      f'causal={causal}')
+  if causal and attention == 'splash':
+    raise ValueError("attention='splash' has no causal mask; wanted attention='xla' where causal=True")
 
   def build(rngs: nnx.Rngs) -> Text:
     return Text(vocabulary=vocabulary, length=length, width=width, depth=depth, heads=heads, mlp=mlp, causal=causal,
-                pool=pool, remat=remat, scan=scan, dtype=dtype, quantize=quantize, rngs=rngs)
+                pool=pool, attention=attention, remat=remat, scan=scan, dtype=dtype, quantize=quantize, rngs=rngs)
 
   return build

@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from pretrain.models.layers import gelu, layer_norm
+from pretrain.models.attention import attend, check_attention
+from pretrain.models.layers import check_remat, gelu, layer_norm, remembering
 from pretrain.models.patches import (
   check_statistics,
   fixed_positions,
@@ -41,24 +42,29 @@ class Attention(nnx.Module):
   The kernels are `qkv` [width, 3, heads, width / heads] and `out` [heads, width / heads, width], so that heads can be
   sharded. Each of q, k, v is Xavier-uniform as a width x width matrix. The softmax is in float32 whatever `dtype`.
 
-  Raises ValueError if the width is not divisible by the number of heads.
+  Args:
+    kind: a key of `attention.KINDS`.
+
+  Raises ValueError if the width is not divisible by the number of heads, or for a kind that cannot be had here.
   """
 
-  def __init__(self, width: int, heads: int, *, dtype: str = 'float32', quantize: str | None = None, rngs: nnx.Rngs):
+  def __init__(self, width: int, heads: int, *, kind: str = 'xla', dtype: str = 'float32', quantize: str | None = None,
+               rngs: nnx.Rngs):
     if width % heads:
       near = min((n for n in range(1, width + 1) if width % n == 0), key=lambda n: abs(n - heads))
       raise ValueError(f'wanted a width divisible by the number of heads, got width={width}, heads={heads}; '
                        f'the nearest number of heads is {near}')
-    head, init = (heads, width // heads), nnx.initializers
+    check_attention(kind, head=width // heads, dtype=dtype)
+    self.kind, head, init = kind, (heads, width // heads), nnx.initializers
     compute = dict(dtype=jnp.dtype(dtype), dot_general=products(quantize))
     # NNX initialises the flattened kernel [width, 3 * width]: with fan-in alone its bound sqrt(3 / width) is Xavier's.
     self.qkv = nnx.LinearGeneral(width, (3, *head), kernel_init=init.lecun_uniform(), rngs=rngs, **compute)
     self.out = nnx.LinearGeneral(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), rngs=rngs, **compute)
 
-  def __call__(self, x, mask=None):
-    """x [b, n, width]; mask bool[b or 1, 1, n or 1, n]: True where a row's token sees a column's, None: it sees all."""
+  def __call__(self, x, mask=None, segments=None):
+    """x [b, n, width]; mask and segments as in `attention.attend`."""
     q, k, v = jnp.moveaxis(self.qkv(x), -3, 0)  # 3 x [b, n, heads, width / heads]
-    return self.out(jax.nn.dot_product_attention(q, k, v, mask=mask))
+    return self.out(attend(q, k, v, kind=self.kind, mask=mask, segments=segments))
 
 
 class Block(nnx.Module):
@@ -70,14 +76,15 @@ class Block(nnx.Module):
   Args:
     width, heads, mlp: features of a token, attention heads, hidden features of the MLP.
     layer_scale: initial value of a learned gain on each branch (LayerScale, 2103.17239v2 section 2), or None.
+    attention: a key of `attention.KINDS`.
     quantize: of the four products with kernels, as in `quantized.products`.
   """
 
-  def __init__(self, width: int, heads: int, mlp: int, *, layer_scale: float | None = None, dtype: str = 'float32',
-               quantize: str | None = None, rngs: nnx.Rngs):
+  def __init__(self, width: int, heads: int, mlp: int, *, layer_scale: float | None = None, attention: str = 'xla',
+               dtype: str = 'float32', quantize: str | None = None, rngs: nnx.Rngs):
     compute, xavier = dict(dtype=jnp.dtype(dtype), dot_general=products(quantize)), nnx.initializers.xavier_uniform()
     self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
-    self.attention = Attention(width, heads, dtype=dtype, quantize=quantize, rngs=rngs)
+    self.attention = Attention(width, heads, kind=attention, dtype=dtype, quantize=quantize, rngs=rngs)
     self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
     self.mlp1 = nnx.Linear(width, mlp, kernel_init=xavier, rngs=rngs, **compute)
     self.mlp2 = nnx.Linear(mlp, width, kernel_init=xavier, rngs=rngs, **compute)
@@ -86,14 +93,14 @@ class Block(nnx.Module):
       self.scale1 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
       self.scale2 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
 
-  def __call__(self, x, *, mask=None, drop_path=0.0, drop_group: int = 1, key=None):
-    """x float[b, n, width], mask as in `Attention`; with a key branches are left out for some examples, see `drop`."""
+  def __call__(self, x, *, mask=None, segments=None, drop_path=0.0, drop_group: int = 1, key=None):
+    """x float[b, n, width], others as in `attend`; with a key branches are left out for some examples, see `drop`."""
     keys = (None, None) if key is None else jax.random.split(key)
-    x = drop(lambda x: self.attend(x, mask), x, keys[0], drop_path, drop_group)
+    x = drop(lambda x: self.attend(x, mask, segments), x, keys[0], drop_path, drop_group)
     return drop(self.feed, x, keys[1], drop_path, drop_group)
 
-  def attend(self, x, mask=None):
-    y = self.attention(self.norm1(x), mask)
+  def attend(self, x, mask=None, segments=None):
+    y = self.attention(self.norm1(x), mask, segments)
     return y * self.scale1[...] if self.scaled else y
 
   def feed(self, x):
@@ -123,17 +130,6 @@ def drop(branch: Callable, x, key, drop_path, group: int = 1):
   return grouped.at[:, rows].add(y * (group / len(rows))).reshape(x.shape)
 
 
-# what the backward pass of a block keeps; the rest it computes again
-REMAT = {
-  'none': None,
-  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # the products with weights
-  'everything': jax.checkpoint_policies.nothing_saveable,
-  'offload': jax.checkpoint_policies.save_and_offload_only_these_names(  # a block's input, in the host's memory
-    names_which_can_be_saved=[], names_which_can_be_offloaded=['block'], offload_src='device',
-    offload_dst='pinned_host'),
-}
-
-
 class Transformer(nnx.Module):
   """A trunk: tokens [b, n, width] -> blocks -> LayerNorm -> f32 tokens of the same shape.
 
@@ -142,38 +138,38 @@ class Transformer(nnx.Module):
   Args:
     drop_path: rate of the last block; that of block l of L is drop_path * l / (L - 1), l = 0, ..., L - 1.
     drop_group: above 1 the branches left out are not computed, see `drop`; then all blocks have the rate drop_path.
-    remat: a key of `REMAT`.
+    attention: a key of `attention.KINDS`.
+    remat: a key of `layers.REMAT`.
     scan: compile one block instead of all; the parameters are the same, and stacked at each call.
 
   Raises ValueError for a rate outside [0, 1), another policy, or a group in which nothing would be left out, or all.
   """
 
   def __init__(self, width: int, depth: int, heads: int, mlp: int, *, layer_scale: float | None = None,
-               drop_path: float = 0.0, drop_group: int = 1, remat: str = 'none', scan: bool = False,
-               dtype: str = 'float32', quantize: str | None = None, rngs: nnx.Rngs):
+               drop_path: float = 0.0, drop_group: int = 1, attention: str = 'xla', remat: str = 'none',
+               scan: bool = False, dtype: str = 'float32', quantize: str | None = None, rngs: nnx.Rngs):
     if not 0 <= drop_path < 1:
       raise ValueError(f'wanted drop_path in [0, 1), got {drop_path}')
     if drop_group < 1 or (drop_group > 1 and not 0 < round(drop_group * (1 - drop_path)) < drop_group):
       raise ValueError(f'wanted a drop_group of which drop_path={drop_path} leaves out some rows and keeps some, or 1, '
                        f'got {drop_group}')
-    if remat not in REMAT:
-      raise ValueError(f'wanted remat to be one of {tuple(REMAT)}, got {remat!r}')
-    self.blocks = nnx.List([Block(width, heads, mlp, layer_scale=layer_scale, dtype=dtype, quantize=quantize, rngs=rngs)
-                            for _ in range(depth)])
+    check_remat(remat)
+    self.blocks = nnx.List([Block(width, heads, mlp, layer_scale=layer_scale, attention=attention, dtype=dtype,
+                                  quantize=quantize, rngs=rngs) for _ in range(depth)])
     self.norm = layer_norm(width, rngs=rngs)
     rates = np.linspace(0, drop_path, depth) if drop_group == 1 else np.full(depth, drop_path)
     self.rates, self.drop_group = tuple(rates.tolist()), drop_group
     self.remat, self.scan = remat, scan
 
-  def __call__(self, tokens, *, mask=None, train: bool = False, key=None):
-    """mask: as in `Attention`, the same in all blocks; not with a drop_group above 1."""
-    return self.norm(self._run(tokens, train, key, mask, every=False))
+  def __call__(self, tokens, *, mask=None, segments=None, train: bool = False, key=None):
+    """mask, segments: as in `attend`, the same in all blocks; of several rows not with a drop_group above 1."""
+    return self.norm(self._run(tokens, train, key, mask, segments, every=False))
 
   def outputs(self, tokens, *, train: bool = False, key=None):
     """What every block gives, f32[b, n, width] each, in their order and before the last LayerNorm."""
-    return self._run(tokens, train, key, None, every=True)
+    return self._run(tokens, train, key, None, None, every=True)
 
-  def _run(self, tokens, train, key, mask, every):
+  def _run(self, tokens, train, key, mask, segments, every):
     """The output of the last block, or of all; branches are left out when training with a key."""
     drops = train and key is not None and max(self.rates) > 0
     keys = jax.random.split(key, len(self.blocks)) if drops else [None] * len(self.blocks)
@@ -181,10 +177,10 @@ class Transformer(nnx.Module):
 
     def run(block, x, rate, key):
       x = checkpoint_name(rows_stay(x), 'block')
-      return block(x, mask=mask, drop_path=self.rates[0] if grouped else rate, drop_group=self.drop_group, key=key)
+      return block(x, mask=mask, segments=segments, drop_path=self.rates[0] if grouped else rate,
+                   drop_group=self.drop_group, key=key)
 
-    if self.remat != 'none':
-      run = jax.checkpoint(run, policy=REMAT[self.remat])
+    run = remembering(run, self.remat)
     x, outputs = tokens.astype(jnp.float32), []
     if self.scan:
       def body(x, inputs):
@@ -229,7 +225,8 @@ class ViT(nnx.Module):
     self.learned = positions == 'learned'
     if self.learned:  # the first row is that of the class token
       self.position_table = nnx.Param(small(rngs.params(), (1 + math.prod(self.grid), width), jnp.float32))
-    self.levers = dict(dtype=dtype) | {key: trunk[key] for key in ('remat', 'scan', 'quantize')}  # for heads' trunks
+    levers = ('attention', 'remat', 'scan', 'quantize')
+    self.levers = dict(dtype=dtype, **{name: trunk[name] for name in levers})  # for heads that are trunks too
     self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)
 
   def __call__(self, images, *, train: bool = False, key=None):
@@ -290,6 +287,26 @@ class ViT(nnx.Module):
     """As `encode`, but what every block gives, f32[b, 1 + registers + n, width] each, before the last norm."""
     return self.trunk.outputs(self._extend(tokens), train=train, key=key)
 
+  def together(self, parts, examples: int, *, train: bool = False, key=None):
+    """As `encode`, of several [b * v, n, width] at once: all of an example in one sequence, each view seeing itself.
+
+    Sequence packing (2304.07193v2 section 5): the numbers are those of `encode` one by one, but for branches that are
+    left out, which are drawn for an example with all its views.
+
+    Args:
+      parts: tokens as of `embed`, the v views of an example beside each other, n and v each part's own.
+      examples: b.
+
+    Returns [f32[b * v, 1 + registers + n, width]], one for each part.
+    """
+    parts = [self._extend(tokens) for tokens in parts]
+    rows = [x.reshape(examples, -1, self.width) for x in parts]  # [b, v * (1 + registers + n), width]
+    lengths = [x.shape[1] for x in parts for _ in range(len(x) // examples)]
+    segments = jnp.asarray(np.repeat(np.arange(len(lengths)), lengths)[None])
+    out = self.trunk(jnp.concatenate(rows, 1), segments=segments, train=train, key=key)
+    ends = np.cumsum([x.shape[1] for x in rows])[:-1]
+    return [y.reshape(x.shape) for x, y in zip(parts, jnp.split(out, ends, 1), strict=True)]
+
   def _extend(self, tokens):
     extra = self.cls[...] + self.position_table[0] if self.learned else self.cls[...]
     extra = extra[None]
@@ -311,8 +328,8 @@ def vit(*, variant: str | None = None, image: int, channels: int, frames: int | 
         patch: int | None = None, width: int | None = None, depth: int | None = None, heads: int | None = None,
         mlp: int | None = None, registers: int = 0, layer_scale: float | None = None, drop_path: float = 0.0,
         drop_group: int = 1, positions: str = 'learned', pool: str = 'cls', mean: tuple[float, ...] = (0.5,),
-        std: tuple[float, ...] = (0.5,), remat: str = 'none', scan: bool = False, dtype: str = 'float32',
-        quantize: str | None = None) -> Callable[[nnx.Rngs], ViT]:
+        std: tuple[float, ...] = (0.5,), attention: str = 'xla', remat: str = 'none', scan: bool = False,
+        dtype: str = 'float32', quantize: str | None = None) -> Callable[[nnx.Rngs], ViT]:
   """Vision Transformer (2010.11929v2) without a head: images in [0, 1] to features f32[b, width].
 
   Kernels are Xavier-uniform (2111.06377v3 appendix A.1; q, k and v apart), biases zero; positions, the class token
@@ -326,7 +343,7 @@ def vit(*, variant: str | None = None, image: int, channels: int, frames: int | 
       3.1: 16 and 2). An image is then a clip in which nothing moves.
     patch, width, depth, heads, mlp: override the variant.
     registers: number of additional tokens without position, dropped by pooling (2309.16588v2).
-    layer_scale, drop_path, drop_group, remat, scan: as in `Transformer`.
+    layer_scale, drop_path, drop_group, attention, remat, scan: as in `Transformer`.
     positions: 'learned' (one for the class token too) or 'sincos' (fixed, see `patches.sincos`).
     pool: 'cls', or 'mean' of the patches' tokens. The class token is there in both. Deviation from
       the fine-tuning code of 2111.06377v3: the mean is taken after the final norm.
@@ -355,9 +372,9 @@ def vit(*, variant: str | None = None, image: int, channels: int, frames: int | 
 
   def build(rngs: nnx.Rngs) -> ViT:
     return ViT(image=image, frames=frames, tubelet=tubelet, channels=channels, registers=registers,
-               layer_scale=layer_scale, drop_path=drop_path, drop_group=drop_group, remat=remat, scan=scan,
-               positions=positions, pool=pool, mean=tuple(mean), std=tuple(std), dtype=dtype, quantize=quantize,
-               rngs=rngs, **sizes)
+               layer_scale=layer_scale, drop_path=drop_path, drop_group=drop_group, attention=attention, remat=remat,
+               scan=scan, positions=positions, pool=pool, mean=tuple(mean), std=tuple(std), dtype=dtype,
+               quantize=quantize, rngs=rngs, **sizes)
 
   return build
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.layers import Conv, batch_norm
+from pretrain.models.layers import Conv, batch_norm, check_remat, convolve
 from pretrain.models.patches import check_statistics, normalize
 
 leaky_relu = partial(jax.nn.leaky_relu, negative_slope=0.1)
@@ -41,8 +41,8 @@ class WideResNet(nnx.Module):
   """A wide residual network without a head; see `wide_resnet`. `width` is that of its features."""
 
   def __init__(self, *, count: int, widen: int, channels: int, mean: tuple[float, ...], std: tuple[float, ...],
-               dtype: str, rngs: nnx.Rngs):
-    self.channels, self.mean, self.std = channels, mean, std
+               remat: str, dtype: str, rngs: nnx.Rngs):
+    self.channels, self.mean, self.std, self.remat = channels, mean, std, remat
     self.stem = Conv(channels, 16, 3, dtype=dtype, rngs=rngs)
     blocks, in_ = [], 16
     for stage in range(3):
@@ -63,14 +63,14 @@ class WideResNet(nnx.Module):
     """
     del key
     x = self.stem(normalize(images, channels=self.channels, mean=self.mean, std=self.std))
-    for block in self.blocks:
-      x = block(x, train=train)
+    x = convolve(self.blocks, x, train=train, remat=self.remat)
     x = leaky_relu(self.norm(x, use_running_average=not train))
     return x.astype(jnp.float32).mean((1, 2))
 
 
 def wide_resnet(*, depth: int, widen: int, channels: int, mean: tuple[float, ...] = (0.5,),
-                std: tuple[float, ...] = (0.5,), dtype: str = 'float32') -> Callable[[nnx.Rngs], WideResNet]:
+                std: tuple[float, ...] = (0.5,), remat: str = 'none',
+                dtype: str = 'float32') -> Callable[[nnx.Rngs], WideResNet]:
   """WRN-depth-widen (1605.07146v4) without a head: images in [0, 1] to features f32[b, 64 * widen].
 
   Follows the code of 2001.07685v2: leaky ReLU of slope 0.1, BatchNorm with momentum 0.999 (flax's convention: the part
@@ -83,19 +83,21 @@ def wide_resnet(*, depth: int, widen: int, channels: int, mean: tuple[float, ...
     widen: factor of the channels 16, 32 and 64.
     channels: channels of the images.
     mean, std: of the pixels, one for each channel or one for all; applied by the first layer.
+    remat: a key of `layers.REMAT`: what of a block the backward pass keeps ('dots': the convolutions).
     dtype: of the computation; parameters, statistics and features are float32.
 
   Returns build(rngs) -> WideResNet.
 
-  Raises ValueError if the depth is not 6 * n + 4.
+  Raises ValueError if the depth is not 6 * n + 4, or for an unknown remat.
   """
   if depth < 10 or (depth - 4) % 6:
     raise ValueError(f'wanted a depth of 6 * n + 4, got {depth}; '
                      f'the nearest is {max(10, round((depth - 4) / 6) * 6 + 4)}')
   check_statistics(channels, mean=mean, std=std)
+  check_remat(remat)
 
   def build(rngs: nnx.Rngs) -> WideResNet:
     return WideResNet(count=(depth - 4) // 6, widen=widen, channels=channels, mean=tuple(mean), std=tuple(std),
-                      dtype=dtype, rngs=rngs)
+                      remat=remat, dtype=dtype, rngs=rngs)
 
   return build

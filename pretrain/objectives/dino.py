@@ -14,7 +14,7 @@ from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, student_temperature: float,
          teacher_temperature: float, teacher_temperature_start: float, teacher_warmup_steps: int, momentum: float,
-         center_momentum: float, freeze_prototypes_steps: int, steps: int) -> Objective:
+         center_momentum: float, freeze_prototypes_steps: int, steps: int, packed: bool = False) -> Objective:
   """The student matches, from every view, the centred and sharpened output of its own moving average on global views.
 
   arXiv:2104.14294v2, section 3.1, eq. 2 to 4 and algorithm 1; section 3.2 for the schedules.
@@ -29,9 +29,14 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
     center_momentum: 0.9 in the paper.
     freeze_prototypes_steps: steps in which the last layer stays as it is; one epoch in the paper.
     steps: of the whole run.
+    packed: the student sees all crops of an image in one sequence, see `vit.ViT.together`; wants a ViT.
+
+  Raises ValueError for packed crops of another backbone.
   """
   def parts(rngs):
     f = backbone(rngs)
+    if packed and not hasattr(f, 'together'):
+      raise ValueError(f'packed=True puts tokens of crops into one sequence: wanted a ViT, got {type(f).__name__}')
     head = PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, rngs=rngs)
     return nnx.Dict(backbone=f, head=head)
 
@@ -52,8 +57,14 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
 
     params = freeze_prototypes(params, 'head', step < freeze_prototypes_steps)
     keys = jax.random.split(key)
-    student, statistics = net.apply(params, memory['statistics'], lambda m: [
-        m.head(m.backbone(x, train=True, key=k)) for x, k in zip((large, small), keys, strict=True)])
+
+    def study(m):
+      if packed:
+        tokens = encode_crops(m.backbone, [m.backbone.embed(x) for x in (large, small)], b, keys, packed)
+        return [m.head(m.backbone.pool(x)) for x in tokens]
+      return [m.head(m.backbone(x, train=True, key=k)) for x, k in zip((large, small), keys, strict=True)]
+
+    student, statistics = net.apply(params, memory['statistics'], study)
     student = jnp.concatenate([views_first(x, b) for x in student])  # [2 + v, b, k]
 
     value = losses.dino(student, teacher, memory['center'], student_temperature, temperature(step))
@@ -62,6 +73,13 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
     return value, (carry, collapse(jax.nn.softmax((teacher - memory['center']) / temperature(step))))
 
   return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, loss=loss, **(shared | {'init': init}))
+
+
+def encode_crops(vit, crops, examples: int, keys, packed: bool):
+  """The tokens of global and local crops, [b * v, n, width] each, after the trunk: one after the other, or together."""
+  if packed:
+    return vit.together(crops, examples, train=True, key=keys[0])
+  return [vit.encode(x, train=True, key=key) for x, key in zip(crops, keys, strict=True)]
 
 
 def views_first(x, b: int):

@@ -12,14 +12,14 @@ from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
 from pretrain.models.patches import grid_of
 from pretrain.objective import Objective, cosine, flat
-from pretrain.objectives.dino import views_first
+from pretrain.objectives.dino import encode_crops, views_first
 from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 
 def dinov2(backbone: Callable, *, prototypes: int, patch_prototypes: int, hidden: int, bottleneck: int,
            patch_bottleneck: int, mask_ratio: tuple[float, float], koleo_weight: float, student_temperature: float,
            teacher_temperature: float, teacher_temperature_start: float, teacher_warmup_steps: int, momentum: float,
-           freeze_prototypes_steps: int, steps: int) -> Objective:
+           freeze_prototypes_steps: int, steps: int, packed: bool = False) -> Objective:
   """DINO on class tokens, iBOT on hidden patches by another head, both targets of Sinkhorn-Knopp, and KoLeo.
 
   arXiv:2304.07193v2, section 4, weights and order of the authors' code: the teacher's assignment (3 iterations, epsilon
@@ -38,6 +38,7 @@ def dinov2(backbone: Callable, *, prototypes: int, patch_prototypes: int, hidden
     momentum: of the teacher at step 0, a half cosine up to 1 at the last step; 0.994 in the paper.
     freeze_prototypes_steps: steps in which the heads' last layers stay as they are.
     steps: of the whole run.
+    packed: the student sees all crops of an image in one sequence (section 5), see `vit.ViT.together`.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -70,8 +71,9 @@ def dinov2(backbone: Callable, *, prototypes: int, patch_prototypes: int, hidden
 
     def study(m):
       masks, places, mask = hidden_patches(m)
-      tokens = m.backbone.encode(m.backbone.embed(large, masks, m.mask_token()), train=True, key=keys[1])
-      features, local = m.backbone.pool(tokens), m.head(m.backbone(small, train=True, key=keys[2]))
+      crops = m.backbone.embed(large, masks, m.mask_token()), m.backbone.embed(small)
+      tokens, local = encode_crops(m.backbone, crops, b, keys[1:], packed)
+      features, local = m.backbone.pool(tokens), m.head(m.backbone.pool(local))
       return features, m.head(features), gather(m, tokens, places), local, mask
 
     (t, t_patches), teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)

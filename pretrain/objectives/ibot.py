@@ -12,7 +12,7 @@ from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
 from pretrain.models.patches import grid_of
 from pretrain.objective import Objective, cosine, ema, flat
-from pretrain.objectives.dino import views_first
+from pretrain.objectives.dino import encode_crops, views_first
 from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 
@@ -20,7 +20,7 @@ def ibot(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, n
          mask_probability: float, mask_ratio: tuple[float, float], student_temperature: float,
          teacher_temperature: float, teacher_patch_temperature: float, teacher_temperature_start: float,
          teacher_warmup_steps: int, momentum: float, center_momentum: float, freeze_prototypes_steps: int,
-         steps: int) -> Objective:
+         steps: int, packed: bool = False) -> Objective:
   """DINO on the class tokens, and on hidden patches what the teacher says of them, who sees the whole view.
 
   arXiv:2111.07832v3, section 3 and algorithm 1 (appendix A), with the head shared by class token and patches. Of the
@@ -40,6 +40,7 @@ def ibot(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, n
     center_momentum: 0.9 in the paper, for both centres.
     freeze_prototypes_steps: steps in which the last layer stays as it is; one epoch in the paper.
     steps: of the whole run.
+    packed: the student sees all crops of an image in one sequence, see `vit.ViT.together`.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -69,9 +70,10 @@ def ibot(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, n
     def study(m):
       grid = grid_of(large.shape, m.backbone.patch)
       mask = view_masks(keys[0], batch['index'], grid, mask_probability, mask_ratio)  # [2b, n]
-      tokens = m.backbone.encode(m.backbone.embed(large, mask, m.mask_token()), train=True, key=keys[1])
-      local = m.head(m.backbone(small, train=True, key=keys[2]))
-      return m.head(m.backbone.pool(tokens)), m.head(m.backbone.patches(tokens)), local, mask
+      crops = m.backbone.embed(large, mask, m.mask_token()), m.backbone.embed(small)
+      tokens, local = encode_crops(m.backbone, crops, b, keys[1:], packed)
+      pooled, local = (m.head(m.backbone.pool(x)) for x in (tokens, local))
+      return pooled, m.head(m.backbone.patches(tokens)), local, mask
 
     params = freeze_prototypes(params, 'head', step < freeze_prototypes_steps)
     (s, s_patches, local, mask), statistics = net.apply(params, memory['statistics'], study)

@@ -15,6 +15,10 @@ KINDS = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all', 'ragged-all
          'collective-broadcast')
 BITS = dict(pred=8, bf16=16, c64=64, c128=128) | {
     f'{kind}{bits}': bits for kind in 'suf' for bits in (2, 4, 8, 16, 32, 64)}
+# products of [n, d] and [n, d], or as large, in the kernels of `models.attention`, by target or start of their name;
+# backward the weights again, then the gradients of v, of the weights, of q and of k
+KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dkv': 5, '__cudnn$fmhaSoftmax': 2, '__cudnn$fmhaSoftmaxBackward': 5,
+           '__cudnn$fmhaScaleBiasSoftmax': 2, '__cudnn$fmhaScaleBiasSoftmaxBackward': 5}
 FREE = {'parameter', 'get-tuple-element', 'tuple', 'bitcast', 'constant', 'while', 'conditional', 'call', 'after-all',
         'partition-id', 'replica-id', 'iota', 'opt-barrier', 'domain', 'add-dependency'}
 
@@ -58,7 +62,8 @@ class Costs(NamedTuple):
   cycles:  the compiler's own estimates for what it runs, communication apart; 0 where it gives none.
   slices:  bytes that a device sends to other slices of a TPU, over the data centre's network.
   loops:   loops whose trips the text does not say, counted once.
-  kernels: custom calls, whose FLOPs are not seen, by target.
+  kernels: custom calls, by target; those of `KERNELS` by their own name.
+  inside:  FLOPs of `KERNELS`, with a head's features rounded up to 128; without that they are in `flops` too.
   """
   flops: float
   f32: float
@@ -70,13 +75,14 @@ class Costs(NamedTuple):
   kernels: dict[str, int]
   int8: float
   fp8: float
+  inside: float
 
 
 def costs(text: str) -> Costs:
   """Adds up a program's text, `compiled.as_text()`."""
   module, entry = parse(text)
   runs, fused, loops = executions(module, entry)
-  flops = f32 = int8 = fp8 = traffic = cycles = slices = 0.
+  flops = f32 = int8 = fp8 = traffic = cycles = slices = inside = 0.
   kernels = collections.Counter()
   for name, instructions in module.items():
     times, types = runs(name), {i.name: i.type for i in instructions}
@@ -88,14 +94,19 @@ def costs(text: str) -> Costs:
         int8, fp8 = int8 + mine * (kinds == ['s8', 's8']), fp8 + mine * all(kind.startswith('f8') for kind in kinds)
       if i.op == 'send' and 'megascale' in i.line:
         slices += times * size(i.type.partition(', u32')[0])
-      if i.op == 'custom-call' and (kernel := re.search(r'custom_call_target="([^"]+)"', i.line)):
-        kernels[kernel[1]] += times
+      if i.op == 'custom-call' and (target := re.search(r'custom_call_target="([^"]+)"', i.line)):
+        kernel = next((name for name in KERNELS if i.name.startswith(name)), target[1])
+        kernels[kernel] += times
+        if kernel in KERNELS:
+          mine, head, half = _attention(i)
+          mine *= times * KERNELS[kernel]
+          flops, f32, inside = flops + mine, f32 + mine * (not half), inside + mine * (-(-head // 128) * 128 / head)
       if name not in fused:
         traffic += times * _traffic(module, i, types)
         if found := re.search(r'"estimated_cycles":"(\d+)"', i.line):
           cycles += times * int(found[1])
   return Costs(flops, f32, traffic, cycles, collectives(text, module, runs, fused), slices, loops, dict(kernels),
-               int8, fp8)
+               int8, fp8, inside)
 
 
 # The text -------------------------------------------------------------------------------------------------------------
@@ -182,6 +193,12 @@ def _dot(i: Instruction, types: dict[str, str]) -> float:
   return 2. * math.prod(out) * math.prod(left[int(d)] for d in found[1].split(',') if d) if found else 0.
 
 
+def _attention(i: Instruction) -> tuple[float, int, bool]:
+  """FLOPs of one product, features of a head, whether in half precision: of a kernel that gives [b, heads, n, head]."""
+  kind, (b, heads, n, head), _ = next(s for s in shapes(i.type) if len(s[1]) == 4)
+  return 2. * b * heads * n * n * head, head, kind != 'f32'
+
+
 def _convolution(i: Instruction, types: dict[str, str]) -> float:
   """TPU programs write dots as convolutions too, a batch of them with the batch as an image's side."""
   (_, out, _), (_, left, _), (_, right, _) = (shapes(t)[0] for t in (i.type, *(types[x] for x in i.operands[:2])))
@@ -203,7 +220,7 @@ def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
   if i.op in FREE or i.op.endswith('-done'):
     return 0.
   if i.op in ('copy-start', 'slice-start', 'dynamic-slice-start'):  # (to, from, ...) or ((from, ...), to, ...)
-    parts = [part for part in shapes(i.type) if part[0] != 's32']
+    parts = [part for part in shapes(i.type) if part[1]]  # without the context, a number
     kind, sides, layout = parts[0] if i.op == 'copy-start' else parts[1]
     moved = BITS.get(kind, 8) / 8 * math.prod(sides)  # into VMEM: read alone
     return moved * ((size(operand(0), True) > 0) + (not re.search(r'S\([1-9]\)', layout)))

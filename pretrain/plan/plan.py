@@ -59,9 +59,11 @@ def plan(config: dict, topology: str, *, slices: int = 1, free: bool = False, ex
   raw, count, indexed = batches(config, mesh, examples)
   steps = configs.total_steps(config['steps'], config['epochs'], count, config['batch'])
   taken = inspect.signature(run.assemble).parameters.keys() - {'raw', 'mesh', 'steps', 'examples'}
-  objective, views, training = run.assemble(
-      raw, mesh, steps=steps, examples=indexed, **{key: config[key] for key in taken & config.keys()})
-  report = free_tier(where, mesh, raw, steps, views, training)
+  given: dict[str, Any] = {key: config[key] for key in taken & config.keys()} | dict(steps=steps, examples=indexed)
+  objective, views, training = run.assemble(raw, mesh, **given)
+  models = run.plainly(config['backbone'], config['objective'], attention='xla')
+  counted = training if given == given | models else run.assemble(raw, mesh, **given | models)[2]
+  report = free_tier(where, mesh, raw, steps, views, training, counted)
   if not free:
     began = time.process_time()
     options = hardware.compiler_options(mesh, config['compiler_options'] or {})
@@ -171,13 +173,17 @@ def gpu_devices(where: hardware.Target) -> list:
 
 # Tiers ----------------------------------------------------------------------------------------------------------------
 
-def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Training) -> dict:
-  """Exact arithmetic on shapes; the HBM it gives is a lower bound, as activations are not in it."""
+def free_tier(where: hardware.Target, mesh, raw, steps: int, views, training: Training, counted: Training) -> dict:
+  """Exact arithmetic on shapes; the HBM it gives is a lower bound, as activations are not in it.
+
+  Args:
+    counted: whose FLOPs are counted: the same step without kernels, which a trace does not see into.
+  """
   leaves = [Leaf(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(training.abstract)]
   gradients = sum(x.here for x in leaves if x.path.startswith('params/'))
   shares = math.prod(mesh.shape[axis] for axis in sharding.BATCH)
   batch = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(raw)) / shares
-  work = flops.of_step(training.step, training.abstract, raw)
+  work = flops.of_step(counted.step, counted.abstract, raw)
   augmenting = flops.count(jax.make_jaxpr(views)(raw, jax.random.key(0)).jaxpr)
   streams = [raw] if 'index' in raw else list(raw.values())
   examples = sum(stream['index'].shape[0] for stream in streams)
@@ -251,7 +257,7 @@ def compile_tier(report: dict, where: hardware.Target, training: Training, raw, 
       fits=total <= where.chip.hbm, hbm_bytes_per_device=total, hbm=hbm, compiled_before=compiled.kept,
       flops_per_device=costs.flops, flops_f32=costs.f32 * where.devices, flops_int8=costs.int8 * where.devices,
       flops_fp8=costs.fp8 * where.devices, bytes_per_device=costs.bytes,
-      cycles=costs.cycles, loops_of_unknown_length=costs.loops, kernels=costs.kernels,
+      cycles=costs.cycles, loops_of_unknown_length=costs.loops, kernels=costs.kernels, flops_in_kernels=costs.inside,
       wire_bytes_per_device=sum(one.wire for one in costs.collectives), bytes_between_slices=costs.slices,
       collectives=[{'kind': kind, 'async': hidden, 'group': group, 'instructions': len(ones),
                     'count': sum(one.count for one in ones), 'wire_bytes': sum(one.wire for one in ones),
@@ -263,7 +269,8 @@ def estimate_tier(report: dict, where: hardware.Target, price: float | None) -> 
   """Adds a range for the time of a step, between two sums whichever is longer.
 
   One: arithmetic, memory and network, nothing overlapping. The other: the compiler's own cycles (GPUs: the ceiling
-  instead) and the communication that nothing overlaps. The ceiling, everything overlapping, is never reached.
+  instead), for kernels their arithmetic at the peak, and the communication that nothing overlaps. The ceiling,
+  everything overlapping, is never reached.
   """
   if report['fits'] is False and report['collectives'] is None:
     return
@@ -278,7 +285,9 @@ def estimate_tier(report: dict, where: hardware.Target, price: float | None) -> 
     seconds['network'] += took
     exposed += 0. if row['async'] else took
   ceiling, total = max(seconds.values()), sum(seconds.values())
-  cycles = report['cycles'] / chip.clock + exposed if chip.clock and report['cycles'] else ceiling
+  cycles = ceiling
+  if chip.clock and report['cycles']:
+    cycles = report['cycles'] / chip.clock + report['flops_in_kernels'] / chip.flops + exposed
   low, high = sorted((total, cycles))
   model = report['flops_per_step'] - report['flops_of_views']
   hours = [report['steps'] * t / 3600 for t in (low, high)]
@@ -331,6 +340,9 @@ def warn(report: dict, where: hardware.Target) -> list[str]:
     found.append(f'{gb(report["hbm"]["output_not_donated"])} of the new state do not take the place of the old one')
   if calls := report['kernels'].get('tpu_custom_call'):
     found.append(f'{calls} Pallas kernels run, whose FLOPs and traffic are not counted')
+  if calls := sum(report['kernels'].get(name, 0) for name in hlo.KERNELS):
+    found.append(f'{calls} attention kernels run, for whose time the compiler has no estimate: their products at the '
+                 "chip's peak are counted, which is the least they take")
   return found
 
 
