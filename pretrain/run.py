@@ -29,6 +29,20 @@ class Unlabeled(NamedTuple):
   source: dict | None = None
 
 
+class Subset(NamedTuple):
+  """config.subset: RS2, each epoch is a fresh random subset of the source (arXiv:2305.18424).
+
+  The schedule has the length of the run, so it is that of the smaller budget, as in the paper. Deviation: where a round
+  does not divide the source, the one that crosses the end of a pass begins the next; the authors' code begins the same
+  pass again. `docs/data.md` says what is drawn.
+
+  fraction:    r in (0, 1]; an epoch, the paper's round, is round(r n) examples, each at most once.
+  replacement: whether each round is drawn from all n examples, or from those that had no turn yet.
+  """
+  fraction: float
+  replacement: bool
+
+
 class Saving(NamedTuple):
   """config.checkpoint: when to save, and how many of the newest to keep."""
   every_steps: int
@@ -74,21 +88,23 @@ class Run(NamedTuple):
 def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
             checkpoint: dict, views: dict | None = None, steps: int | None = None, epochs: float | None = None,
             seed: int = 0, log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1,
-            labels: dict | None = None, unlabeled: dict | None = None, mesh: dict | None = None,
-            gather_once: bool = False, rules: tuple = (), compiler_options: dict | None = None,
-            evaluate: dict | None = None, reading: dict | None = None, initialize: dict | None = None,
-            max_bad_share: float = 0.01,
+            labels: dict | None = None, subset: dict | None = None, unlabeled: dict | None = None,
+            mesh: dict | None = None, gather_once: bool = False, rules: tuple = (),
+            compiler_options: dict | None = None, evaluate: dict | None = None, reading: dict | None = None,
+            initialize: dict | None = None, max_bad_share: float = 0.01,
             nonfinite: dict | None = None) -> Run:
   """The keys of every config are the arguments of this function.
 
   Args:
     source: of data/sources; `labels` (arguments of data.wrap.few_labels) keeps a few of its examples.
+    subset: `Subset`, a share of the source in each epoch.
     unlabeled: `Unlabeled`, for objectives with two streams.
     views, backbone, objective: of pretrain/views (None: batches as the source gives them), pretrain/models,
       pretrain/objectives; `objective.text` is a model too, of the texts that belong to images.
     optimizer, schedule: of pretrain/optim.py.
     batch: global, in examples (labeled ones, where there are two streams).
-    steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two).
+    steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two; over
+      the share of it that `subset` leaves).
     accumulate, grad_cache: parts that a batch is computed in, one after the other; see `step.train_step`.
     mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
     gather_once: whether parameters split over fsdp are gathered once a step and kept whole until its end, instead of
@@ -119,8 +135,13 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   rows = functools.partial(sharding.local_rows, devices)
   if unlabeled is None:
     count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
+    if subset is not None:
+      count, epoch = round_of(configs.call(Subset, subset, 'config.subset'), count)
+      how['epoch'] = epoch
     batches = functools.partial(loader, labeled, batch=batch, rows=rows(batch), **how)
   else:
+    if subset is not None:
+      raise ConfigError('config.subset: wanted one stream, got config.unlabeled too')
     second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
     sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
     others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
@@ -149,6 +170,17 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   begin = None if initialize is None else configs.call(beginning.Initialize, initialize, 'config.initialize')
   return Run(method, training, devices, batches, raw, augment, total, examples, flops, seed, log_every_steps, saving,
              bad, evaluation, begin)
+
+
+def round_of(spec: Subset, examples: int) -> tuple[int, int]:
+  """(examples of a round, examples of an epoch of the loader) for a source of so many examples.
+
+  Without replacement rounds are consecutive pieces of the ordinary order, so that the loader's epochs stay whole.
+  """
+  if not 0 < spec.fraction <= 1:
+    raise ConfigError(f'config.subset.fraction: wanted a share in (0, 1], got {spec.fraction}')
+  size = max(1, round(spec.fraction * examples))
+  return size, size if spec.replacement else examples
 
 
 def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict,
