@@ -1,4 +1,4 @@
-"""The start of a run from parts of another: `config.initialize`."""
+"""The start of a run from parts of another, `config.initialize`, or from all of it, `config.continues`."""
 import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,8 @@ from pretrain.config import ConfigError, nearest
 from pretrain.step import Training, TrainState
 
 AVERAGES = ('ema', 'teacher')  # entries of memory that are moving averages of the parameters
+# and what goes with them; those of objectives made of others lie below the part's name
+KNOWN = {*AVERAGES, 'statistics', *(f'{average}_statistics' for average in AVERAGES)}
 
 
 class Initialize(NamedTuple):
@@ -29,9 +31,29 @@ class Initialize(NamedTuple):
   averaged: bool = False
 
 
+def whole(workdir: str, training: Training) -> tuple[int, TrainState]:
+  """The newest step of another run and its whole state, optimizer and all, on this run's mesh: `config.continues`.
+
+  That run is only read. Raises ConfigError where it has no checkpoint, or arrays of other shapes; named.
+  """
+  with opened(workdir, 'config.continues') as checkpoints:
+    assert checkpoints.latest  # `opened` sees to that
+    state, _ = checkpoints.restore(training.abstract)
+    return checkpoints.latest, state
+
+
+def check_whole(workdir: str, abstract: TrainState, steps: int) -> None:
+  """Raises ConfigError, before anything is compiled, unless `whole` can be read, at an earlier step than the last."""
+  with opened(workdir, 'config.continues') as checkpoints:
+    compare(checkpoints.meta()['arrays'], manifest(abstract))
+    if (checkpoints.latest or 0) >= steps:
+      raise ConfigError(f'config.steps: wanted more than the {checkpoints.latest} of {workdir}, which this run goes on '
+                        f'from and which count, got {steps}')
+
+
 def check(spec: Initialize, abstract: TrainState) -> None:
   """Raises ConfigError, before anything is compiled, unless `start` can read all that it wants."""
-  with opened(spec) as checkpoints:
+  with opened(spec.workdir, 'config.initialize.workdir') as checkpoints:
     stored = checkpoints.meta()['arrays']
     wanted = manifest(tree_of(sources(spec, abstract, stored)))
     compare({path: found for path, found in stored.items() if path in wanted}, wanted)
@@ -43,7 +65,7 @@ def start(spec: Initialize, training: Training) -> TrainState:
   Raises:
     ConfigError: no checkpoint there, a part that either run lacks, arrays of other shapes; named.
   """
-  with opened(spec) as checkpoints:
+  with opened(spec.workdir, 'config.initialize.workdir') as checkpoints:
     wanted = sources(spec, training.abstract, checkpoints.meta()['arrays'])
     found, _ = checkpoints.restore(tree_of(wanted), part=True)
   state = training.init()
@@ -62,13 +84,14 @@ def start(spec: Initialize, training: Training) -> TrainState:
 
 
 @contextlib.contextmanager
-def opened(spec: Initialize):
-  directory = Path(spec.workdir) / 'checkpoints'
+def opened(workdir: str, where: str):
+  """The checkpoints of another run, which `where` in the config names; raises ConfigError where there are none."""
+  directory = Path(workdir) / 'checkpoints'
   if not directory.is_dir():
-    raise ConfigError(f'config.initialize.workdir: {spec.workdir} is not the directory of a run: it has no checkpoints')
+    raise ConfigError(f'{where}: {workdir} is not the directory of a run: it has no checkpoints')
   with contextlib.closing(Checkpoints(directory, reading=True)) as checkpoints:
     if checkpoints.latest is None:
-      raise ConfigError(f'config.initialize.workdir: {spec.workdir} holds no checkpoint yet')
+      raise ConfigError(f'{where}: {workdir} holds no checkpoint yet')
     yield checkpoints
 
 
@@ -84,7 +107,7 @@ def sources(spec: Initialize, abstract: TrainState, stored: dict) -> dict[tuple,
   chosen, unseen = {}, set(spec.parts)
   for path, leaf in jax.tree_util.tree_leaves_with_path({'params': abstract.params, 'memory': abstract.memory}):
     keys = keys_of(path)
-    place = 1 if keys[0] == 'params' else 2
+    place = 1 if keys[0] == 'params' else 2 if len(keys) < 3 or keys[1] in KNOWN or keys[2] not in KNOWN else 3
     name, below = keys[place - 1], '/'.join(map(str, keys[place:])) + '/'
     parts = [part for part in spec.parts if below.startswith(part + '/')]
     if parts and (name == 'params' or name in AVERAGES):
