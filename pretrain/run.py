@@ -210,6 +210,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
         raise
       raise ConfigError(f'config.phases, in the steps before {until}, with {changes}: {error}') from error
   begin = None if initialize is None else configs.call(beginning.Initialize, initialize, 'config.initialize')
+  beginning.check_fits(begin, training.abstract.memory)
   if continues is not None and (begin or steps is None):
     raise ConfigError('config.continues: the whole state is that of another run, and its steps count; wanted steps, '
                       f'and no initialize, got steps={steps}, initialize={initialize}')

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain import config
+from pretrain import config, objectives
 from pretrain.combine import turns
 from pretrain.config import ConfigError
 from pretrain.objectives.alternate import alternate
@@ -107,6 +107,16 @@ def test_teachers_start_as_the_shared_backbone_and_follow_it():
   _, after = made.update(moved, memory, carry, 0)
   jax.tree.map(lambda new, old: np.testing.assert_allclose(new, old + 0.1, atol=1e-5),  # momentum 0.9
                after['dino']['teacher']['backbone'], params['backbone'])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [name for name, case in CASES.items() if case.backbone is BACKBONE])
+def test_every_objective_makes_its_backbone_first(name):
+  """So that parts which start from one key, and the teachers in their memory, start from one backbone."""
+  made = config.build(objectives, dict(name=name, **CASES[name].kwargs), 'test', backbone=BACKBONE, steps=10,
+                      examples=100)
+  backbone = jax.jit(lambda key: made.init(key)[0]['backbone'])(jax.random.key(0))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), backbone, begun(MAE)[0]['backbone'])
 
 
 def test_views_of_several_sets_come_together():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from pretrain import losses
+from pretrain import config, initialize, losses, train
+from pretrain.config import ConfigError
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.vit import vit
@@ -16,6 +17,7 @@ from pretrain.objectives.dinov2_distill import dinov2_distill
 from tests.cases import BACKBONE, CASES, TEACHER, B, raw
 from tests.checks import assert_close
 from tests.reference import dinov2_distillation as twin
+from tests.test_train import assert_same, final, tiny
 
 CASE = CASES['dinov2_distill']
 
@@ -90,3 +92,27 @@ def test_patches_of_another_size_are_refused():
   *_, batch = begun()
   with pytest.raises(ValueError, match='soft_cross_entropy'):
     jax.eval_shape(lambda key: made.loss(*made.init(key), batch, key, 0), jax.random.key(0))
+
+
+def test_the_teacher_is_the_average_in_another_run(tmp_path):
+  heads = dict(prototypes=64, patch_prototypes=64, hidden=32, bottleneck=16, patch_bottleneck=16)
+  options = heads | dict(koleo_weight=0.1, student_temperature=0.1, teacher_temperature=0.07, momentum=0.9,
+                         teacher_temperature_start=0.04, teacher_warmup_steps=3, freeze_prototypes_steps=0)
+  views = dict(name='dino', size=8, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))
+  large = tiny('steps=1', 'schedule.warmup_steps=0', 'backbone.width=48', 'backbone.heads=3') | {
+      'views': views, 'objective': dict(name='dinov2', mask_ratio=(0.3, 0.6), **options)}
+  assert train.train(large, tmp_path / 'large', quiet=True) == train.DONE
+  teacher = {'image': 8, 'channels': 1, 'patch': 4, 'width': 48, 'depth': 1, 'heads': 3, 'mlp': 64, 'name': 'vit'}
+  small = tiny() | {'views': views, 'objective': dict(name='dinov2_distill', teacher=teacher, **options),
+                    'initialize': dict(teacher=str(tmp_path / 'large'), averaged=True)}
+  run = config.call(train.prepare, small, 'config')
+  assert run.initialize is not None
+  frozen = initialize.start(run.initialize, run.training).memory['frozen_teacher']
+  there = final(tmp_path / 'large', large)[0].memory['teacher']
+  assert frozen.keys() == {'backbone', 'head', 'patch_head'}
+  assert_same(jax.device_get(frozen), {part: there[part] for part in frozen})
+  with pytest.raises(ConfigError, match='config.initialize.teacher: the objective wants'):
+    config.call(train.prepare, small | {'initialize': None}, 'config')
+  other = small | {'objective': small['objective'] | {'teacher': teacher | {'mlp': 32}}}
+  with pytest.raises(ConfigError, match='another architecture.*teacher/backbone'):
+    train.train(other, tmp_path / 'small', quiet=True)
