@@ -190,10 +190,11 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   method, augment, training = assemble(raw, devices, **parts)
   models = plainly(backbone, objective, remat='none', attention='xla')
   same = grad_cache == 1 and models == dict(backbone=backbone, objective=objective)
-  once = parts | models | dict(accumulate=1, grad_cache=1, gather_once=False, rules=(), compiler_options=None)
+  once: dict[str, Any] = {**parts, **models, 'accumulate': 1, 'grad_cache': 1, 'gather_once': False, 'rules': (),
+                          'compiler_options': None}
 
   def phase(until: int, changes: dict) -> Phase:
-    mine = {'views': {**(views or {}), **changes} or None}
+    mine: dict[str, Any] = {'views': {**(views or {}), **changes} or None}
     made = assemble(raw, devices, **parts | mine)[2] if changes else training
     counted = made if same else assemble(raw, devices, **once | mine)[2]
     if phases:  # what the model cannot take is told now, not in the middle of the run
