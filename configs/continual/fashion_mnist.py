@@ -1,4 +1,4 @@
-"""Continual pretraining, Fashion-MNIST and then scikit-learn's digits, MAE, an infinite schedule: six minutes or so.
+"""Continual pretraining, Fashion-MNIST and then scikit-learn's digits, MAE, an infinite schedule.
 
 No row of a paper: arXiv:2503.02844v2 pretrains MAE on larger sets one after the other. Trunks of 300 steps, branches of
 60. Against repeated cosine (`launch/tables/continual.py`):

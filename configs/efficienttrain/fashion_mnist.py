@@ -1,4 +1,4 @@
-"""EfficientTrain's curriculum on the embedded 10,000 images of Fashion-MNIST: two or three minutes on two CPU cores.
+"""EfficientTrain's curriculum on the embedded 10,000 images of Fashion-MNIST; not run to its end here.
 
 No row of a paper: as arXiv:2211.09703 (ET_training.py of the authors' code) five phases of equal length, low
 frequencies of 160, 160, 160, 192 and 224 of 224 pixels (here 20, 24 and 28 of 28) and RandAugment's magnitudes 1, 3, 5,
