@@ -2,7 +2,8 @@
 
 Positions count the infinite stream of examples: batch b of size B is positions [bB, (b+1)B), position p is example
 permutation(seed, p // n)[p % n] of epoch p // n. So every epoch covers every index once, batches may straddle epochs,
-and the state of a run is one number, whatever the threads, workers or processes that read it.
+and the state of a run is one number, whatever the threads, workers or processes that read it. With epochs of m < n
+examples, position p is permutation(seed, p // m)[p % m]: each epoch is a fresh random subset.
 """
 import dataclasses
 import os
@@ -19,7 +20,8 @@ from data.wrap import require_labels
 
 
 def loader(source, *, batch: int, seed: int, start: int = 0, rows: np.ndarray | None = None,
-           threads: int | None = None, workers: int = 0, bad_records: str | None = None, max_bad_share: float = 0.01):
+           epoch: int | None = None, threads: int | None = None, workers: int = 0, bad_records: str | None = None,
+           max_bad_share: float = 0.01):
   """Shuffled batches without end: {'image': u8[b, h, w, c], 'label': i32[b], 'index': i32[b], 'epoch': i32[b]}.
 
   Args:
@@ -29,6 +31,7 @@ def loader(source, *, batch: int, seed: int, start: int = 0, rows: np.ndarray | 
       whatever rows of it a process reads.
     seed: non-negative; orders the examples of every epoch.
     start: number of the first batch, for a restart.
+    epoch: how many examples an epoch has, in [1, n]; None: all n.
     threads: batches read at a time; None: the cores (at most 16) for sources that decode, 2 for those in memory.
     workers: read in this many spawned processes instead of threads, for hosts where one interpreter cannot feed the
       step; the program must then be importable (`if __name__ == '__main__'`).
@@ -37,10 +40,10 @@ def loader(source, *, batch: int, seed: int, start: int = 0, rows: np.ndarray | 
   Returns:
     A `Loader`.
   Raises:
-    ValueError: empty source, batch, rows or start out of range.
+    ValueError: empty source; batch, rows, start or epoch out of range.
     BadRecordsError: from the iterator, more than `max_bad_share` of the images are broken.
   """
-  stream = Stream(_watched(source, bad_records, max_bad_share), batch=batch, seeds=(seed,), rows=rows)
+  stream = Stream(_watched(source, bad_records, max_bad_share), batch=batch, seeds=(seed,), rows=rows, epoch=epoch)
   return Loader(stream, start=start, threads=_threads(threads, source), workers=workers)
 
 
@@ -82,7 +85,8 @@ def eval_batches(source, *, batch: int, threads: int | None = None, bad_records:
 class Stream(grain.MapDataset):
   """The b-th batch of a source, for any b, or some rows of it. See the module."""
 
-  def __init__(self, source, *, batch: int, seeds: tuple[int, ...], rows: np.ndarray | None = None):
+  def __init__(self, source, *, batch: int, seeds: tuple[int, ...], rows: np.ndarray | None = None,
+               epoch: int | None = None):
     super().__init__()
     if batch < 1:
       raise ValueError(f'wanted a batch of at least 1, got {batch}')
@@ -91,6 +95,9 @@ class Stream(grain.MapDataset):
       raise ValueError(f'wanted rows of a batch in [0, {batch}), got {rows[:3]} to {rows[-3:]}')
     if min(seeds) < 0:
       raise ValueError(f'seed must not be negative, got {min(seeds)}')
+    self.epoch = len(source) if epoch is None else epoch
+    if not 1 <= self.epoch <= len(source):
+      raise ValueError(f'wanted an epoch of 1 to {len(source)} examples, got {epoch}')
     self.source, self.size, self.seeds, self.rows = source, batch, seeds, rows
 
   def __len__(self):
@@ -100,7 +107,7 @@ class Stream(grain.MapDataset):
     if isinstance(index, slice):
       return self.slice(index)
     n = len(self.source)
-    epoch, rank = np.divmod(index * self.size + self.rows, n)
+    epoch, rank = np.divmod(index * self.size + self.rows, self.epoch)
     indices = np.empty_like(rank)
     for e in range(epoch.min(), epoch.max() + 1):
       indices[epoch == e] = permutation(n, *self.seeds, e)[rank[epoch == e]]

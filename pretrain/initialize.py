@@ -1,4 +1,4 @@
-"""The start of a run from parts of another: `config.initialize`."""
+"""The start of a run from parts of another, `config.initialize`, or from all of it, `config.continues`."""
 import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,31 +10,70 @@ from pretrain.config import ConfigError, nearest
 from pretrain.step import Training, TrainState
 
 AVERAGES = ('ema', 'teacher')  # entries of memory that are moving averages of the parameters
+# and what goes with them; those of objectives made of others lie below the part's name
+KNOWN = {*AVERAGES, 'statistics', *(f'{average}_statistics' for average in AVERAGES)}
 
 
 class Initialize(NamedTuple):
   """config.initialize: the parameters and batch statistics of some parts, from the newest checkpoint of another run.
 
-  Read once, at step 0; a run that was started goes on without that directory.
+  Read once, at step 0; a run that was started goes on without that directory. Give workdir and parts, or teacher, or
+  all three.
 
   workdir:  of the other run; a relative path is one from the folder of the command.
   parts:    paths below the parameters, alike in both runs: ('backbone',), or ('backbone', 'projector/layers/0').
+  teacher:  directory of the run that is the frozen teacher of an objective that wants one: of that run are the arrays
+            in memory's 'frozen_teacher' and 'frozen_teacher_statistics', by the same paths.
   averaged: False takes what the optimizer trained, even where the objective evaluates by a moving average of it; True
             takes that average ('ema' or 'teacher') and its batch statistics.
 
   An average that this run keeps starts as a copy of its parameters, as always.
   """
-  workdir: str
-  parts: tuple[str, ...]
+  workdir: str | None = None
+  parts: tuple[str, ...] = ()
   averaged: bool = False
+  teacher: str | None = None
+
+
+def whole(workdir: str, training: Training) -> tuple[int, TrainState]:
+  """The newest step of another run and its whole state, optimizer and all, on this run's mesh: `config.continues`.
+
+  That run is only read. Raises ConfigError where it has no checkpoint, or arrays of other shapes; named.
+  """
+  with opened(workdir, 'config.continues') as checkpoints:
+    assert checkpoints.latest  # `opened` sees to that
+    state, _ = checkpoints.restore(training.abstract)
+    return checkpoints.latest, state
+
+
+def check_whole(workdir: str, abstract: TrainState, steps: int) -> None:
+  """Raises ConfigError, before anything is compiled, unless `whole` can be read, at an earlier step than the last."""
+  with opened(workdir, 'config.continues') as checkpoints:
+    compare(checkpoints.meta()['arrays'], manifest(abstract))
+    if (checkpoints.latest or 0) >= steps:
+      raise ConfigError(f'config.steps: wanted more than the {checkpoints.latest} of {workdir}, which this run goes on '
+                        f'from and which count, got {steps}')
 
 
 def check(spec: Initialize, abstract: TrainState) -> None:
   """Raises ConfigError, before anything is compiled, unless `start` can read all that it wants."""
-  with opened(spec) as checkpoints:
-    stored = checkpoints.meta()['arrays']
-    wanted = manifest(tree_of(sources(spec, abstract, stored)))
-    compare({path: found for path, found in stored.items() if path in wanted}, wanted)
+  for key in origins(spec):
+    with opened(getattr(spec, key), f'config.initialize.{key}') as checkpoints:
+      stored = checkpoints.meta()['arrays']
+      wanted = manifest(tree_of(sources(spec, abstract, stored, key)))
+      compare({path: found for path, found in stored.items() if path in wanted}, wanted)
+
+
+def check_fits(spec: Initialize | None, memory) -> None:
+  """Raises ConfigError unless workdir and parts are named together, and a teacher exactly where memory wants one."""
+  if spec and (bool(spec.workdir) != bool(spec.parts) or not origins(spec)):
+    raise ConfigError(f'config.initialize: wanted a workdir and parts of it, or a teacher, got {spec}')
+  wants, has = 'frozen_teacher' in memory, bool(spec and spec.teacher)
+  if wants and not has:
+    raise ConfigError('config.initialize.teacher: the objective wants the directory of the run that is its frozen '
+                      'teacher, got none')
+  if has and not wants:
+    raise ConfigError('config.initialize.teacher: the objective has no frozen teacher; wanted none')
 
 
 def start(spec: Initialize, training: Training) -> TrainState:
@@ -43,48 +82,61 @@ def start(spec: Initialize, training: Training) -> TrainState:
   Raises:
     ConfigError: no checkpoint there, a part that either run lacks, arrays of other shapes; named.
   """
-  with opened(spec) as checkpoints:
-    wanted = sources(spec, training.abstract, checkpoints.meta()['arrays'])
-    found, _ = checkpoints.restore(tree_of(wanted), part=True)
+  found = {}
+  for origin in origins(spec):
+    with opened(getattr(spec, origin), f'config.initialize.{origin}') as checkpoints:
+      wanted = sources(spec, training.abstract, checkpoints.meta()['arrays'], origin)
+      tree, _ = checkpoints.restore(tree_of(wanted), part=True)
+    for keys, (there, _) in wanted.items():
+      value: Any = tree
+      for key in there:
+        value = value[key]
+      found[keys] = value
   state = training.init()
 
   def choose(path, fresh):
-    keys = keys_of(path)
-    if keys not in wanted:
+    if (keys := keys_of(path)) not in found:
       return fresh
-    value: Any = found
-    for key in wanted[keys][0]:
-      value = value[key]
     # a copy: the step gives each buffer of the state away, once
-    return jax.device_put(value.copy(), fresh.sharding)
+    return jax.device_put(found[keys].copy(), fresh.sharding)
 
   return state._replace(**jax.tree_util.tree_map_with_path(choose, {'params': state.params, 'memory': state.memory}))
 
 
+def origins(spec: Initialize) -> tuple[str, ...]:
+  """Which entries of `spec` name a run to read."""
+  return tuple(name for name in ('workdir', 'teacher') if getattr(spec, name))
+
+
 @contextlib.contextmanager
-def opened(spec: Initialize):
-  directory = Path(spec.workdir) / 'checkpoints'
+def opened(workdir: str, where: str):
+  """The checkpoints of another run, which `where` in the config names; raises ConfigError where there are none."""
+  directory = Path(workdir) / 'checkpoints'
   if not directory.is_dir():
-    raise ConfigError(f'config.initialize.workdir: {spec.workdir} is not the directory of a run: it has no checkpoints')
+    raise ConfigError(f'{where}: {workdir} is not the directory of a run: it has no checkpoints')
   with contextlib.closing(Checkpoints(directory, reading=True)) as checkpoints:
     if checkpoints.latest is None:
-      raise ConfigError(f'config.initialize.workdir: {spec.workdir} holds no checkpoint yet')
+      raise ConfigError(f'{where}: {workdir} holds no checkpoint yet')
     yield checkpoints
 
 
-def sources(spec: Initialize, abstract: TrainState, stored: dict) -> dict[tuple, tuple[tuple, Any]]:
+def sources(spec: Initialize, abstract: TrainState, stored: dict, origin: str) -> dict[tuple, tuple[tuple, Any]]:
   """{keys of an array here: (its keys in the other run's state, shape, dtype and sharding)}."""
   params, statistics = ('params',), ('memory', 'statistics')
   if spec.averaged:
     kept = [name for name in AVERAGES if any(path.startswith(f'memory/{name}/') for path in stored)]
     if not kept:
-      raise ConfigError(f'config.initialize.averaged: the run in {spec.workdir} keeps no moving average '
+      raise ConfigError(f'config.initialize.averaged: the run in {getattr(spec, origin)} keeps no moving average '
                         f'({" or ".join(AVERAGES)}) of its parameters; wanted averaged=False')
     params, statistics = ('memory', kept[0]), ('memory', f'{kept[0]}_statistics')
+  if origin == 'teacher':
+    there = {'frozen_teacher': params, 'frozen_teacher_statistics': statistics}
+    leaves = [(keys_of(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path({'memory': abstract.memory})]
+    return {keys: (there[keys[1]] + keys[2:], leaf) for keys, leaf in leaves if keys[1] in there}
   chosen, unseen = {}, set(spec.parts)
   for path, leaf in jax.tree_util.tree_leaves_with_path({'params': abstract.params, 'memory': abstract.memory}):
     keys = keys_of(path)
-    place = 1 if keys[0] == 'params' else 2
+    place = 1 if keys[0] == 'params' else 2 if len(keys) < 3 or keys[1] in KNOWN or keys[2] not in KNOWN else 3
     name, below = keys[place - 1], '/'.join(map(str, keys[place:])) + '/'
     parts = [part for part in spec.parts if below.startswith(part + '/')]
     if parts and (name == 'params' or name in AVERAGES):

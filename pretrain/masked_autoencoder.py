@@ -7,6 +7,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.decoder import PatchDecoder
 from pretrain.models.functional import functional
+from pretrain.models.patches import grid_of
 from pretrain.objective import Objective, plain
 
 
@@ -24,7 +25,7 @@ def masked_autoencoder(backbone: Callable, batch: dict[str, str], hide: Callable
 
   def parts(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, decoder=PatchDecoder(f.width, f.tubelet * f.channels * f.patch ** 2, f.grid,
+    return nnx.Dict(backbone=f, decoder=PatchDecoder(f.width, f.tubelet * f.channels * f.patch ** 2,
                                                      width=decoder_width, depth=decoder_depth, heads=decoder_heads,
                                                      rngs=rngs, **f.levers))
 
@@ -35,10 +36,11 @@ def masked_autoencoder(backbone: Callable, batch: dict[str, str], hide: Callable
 
     def reconstruct(m):
       tokens = m.backbone.embed(batch[pixels])  # [b, n, d]
-      visible, mask = hide(key, batch['index'], m.backbone.grid)
+      grid = (*m.backbone.grid[:-2], *grid_of(batch[pixels].shape, m.backbone.patch))
+      visible, mask = hide(key, batch['index'], grid)
       tokens = jnp.take_along_axis(tokens, visible[..., None], 1)  # [b, n - hidden, d]
       tokens = m.backbone.encode(tokens, train=True, key=key)
-      return m.decoder(tokens, visible), targets(batch[pixels], m.backbone), mask
+      return m.decoder(tokens, visible, grid), targets(batch[pixels], m.backbone), mask
 
     (predicted, target, mask), statistics = net.apply(params, memory['statistics'], reconstruct)
     return losses.masked_mse(predicted, target, mask), ({'statistics': statistics}, {})

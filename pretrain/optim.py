@@ -2,6 +2,7 @@
 
 A path is the parameter's keys joined by '/', as in 'backbone/trunk/blocks/0/norm1/scale'.
 """
+import itertools
 import re
 import sys
 from collections.abc import Callable
@@ -131,6 +132,26 @@ def lowered(*, schedule: dict, factor: float, steps: int) -> optax.Schedule:
   """
   planned = configs.build(sys.modules[__name__], schedule, 'config.schedule', steps=steps)
   return lambda step: factor * planned(step)
+
+
+def restarted(*, schedule: dict, at: tuple[int, ...], steps: int) -> optax.Schedule:
+  """Another schedule, anew from each of some steps, every time over the steps up to the next: such as repeated cosine.
+
+  What continual pretraining does without an infinite schedule (2503.02844v2, from memory).
+
+  Args:
+    schedule: of this file, as in a config.
+    at: steps at which it begins again, ascending, between 0 and `steps`.
+    steps: of the run, all of its parts together.
+  Raises:
+    ValueError: steps that do not ascend; what the schedule raises for the length of a part.
+  """
+  edges = (0, *at, steps)
+  if any(a >= b for a, b in itertools.pairwise(edges)):
+    raise ValueError(f'restarted wants steps that ascend between 0 and the last one, {steps}, got {at}')
+  parts = [configs.build(sys.modules[__name__], schedule, 'config.schedule', steps=b - a)
+           for a, b in itertools.pairwise(edges)]
+  return optax.join_schedules(parts, list(at))
 
 
 def scaled(base: float, batch: int, per: int = 256) -> float:

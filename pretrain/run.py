@@ -1,7 +1,7 @@
 """A config made real: data, mesh, objective and step put together, and everything refused that can be, uncompiled."""
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -16,17 +16,34 @@ from data.wrap import few_labels
 from pretrain import config as configs
 from pretrain import initialize as beginning
 from pretrain import optim, sharding
+from pretrain.combine import turns
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import Evaluation, Sets, open_sets
 from pretrain.objective import Objective
 from pretrain.plan import flops as operations
 from pretrain.step import Training, compile_step
 
+MODELS = ('text', 'teacher')  # arguments of objectives that are models: of the texts of images, a frozen one
+
 
 class Unlabeled(NamedTuple):
   """config.unlabeled: the second stream; its `source` is config.source, without the labels, when None."""
   batch: int
   source: dict | None = None
+
+
+class Subset(NamedTuple):
+  """config.subset: RS2, each epoch is a fresh random subset of the source (arXiv:2305.18424).
+
+  The schedule has the length of the run, so it is that of the smaller budget, as in the paper. Deviation: where a round
+  does not divide the source, the one that crosses the end of a pass begins the next; the authors' code begins the same
+  pass again. `docs/data.md` says what is drawn.
+
+  fraction:    r in (0, 1]; an epoch, the paper's round, is round(r n) examples.
+  replacement: whether each round is drawn from all n examples, or from those that had no turn yet.
+  """
+  fraction: float
+  replacement: bool
 
 
 class Saving(NamedTuple):
@@ -52,43 +69,63 @@ class NonFinite(NamedTuple):
   factor: float = 0.5
 
 
+class Phase(NamedTuple):
+  """Steps with the same views, which one program computes.
+
+  until:    the step that ends it; the first one of the next phase.
+  changes:  of config.views; {} in the last phase.
+  training: its step; `init` and the layout of the state are those of every phase.
+  flops:    () -> those of a step, of all devices; not twice what is computed again to save memory.
+  """
+  until: int
+  changes: dict
+  training: Training
+  flops: Callable
+
+
 class Run(NamedTuple):
   """A config made real; nothing is computed yet."""
   objective: Objective
-  training: Training
+  training: Training    # of the last phase
+  phases: tuple[Phase, ...]
   mesh: Any
   batches: Callable     # (*, start, bad_records) -> iterator over this process's rows of the raw global batches
   abstract_batch: Any
-  views: Callable
+  views: Callable       # of the last phase
   steps: int
   examples: int         # a step
-  flops: Callable       # () -> those of a step, of all devices; not twice what is computed again to save memory
   seed: int
   log_every_steps: int
   saving: Saving
   nonfinite: NonFinite
   evaluation: Sets | None
   initialize: beginning.Initialize | None
+  continues: str | None
 
 
 def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
-            checkpoint: dict, views: dict | None = None, steps: int | None = None, epochs: float | None = None,
-            seed: int = 0, log_every_steps: int = 50, accumulate: int = 1, grad_cache: int = 1,
-            labels: dict | None = None, unlabeled: dict | None = None, mesh: dict | None = None,
-            gather_once: bool = False, rules: tuple = (), compiler_options: dict | None = None,
-            evaluate: dict | None = None, reading: dict | None = None, initialize: dict | None = None,
-            max_bad_share: float = 0.01,
+            checkpoint: dict, views: dict | None = None, phases: tuple = (), steps: int | None = None,
+            epochs: float | None = None, seed: int = 0, log_every_steps: int = 50, accumulate: int = 1,
+            grad_cache: int = 1, labels: dict | None = None, subset: dict | None = None, unlabeled: dict | None = None,
+            mesh: dict | None = None, gather_once: bool = False, rules: tuple = (),
+            compiler_options: dict | None = None, evaluate: dict | None = None, reading: dict | None = None,
+            initialize: dict | None = None, continues: str | None = None, max_bad_share: float = 0.01,
             nonfinite: dict | None = None) -> Run:
   """The keys of every config are the arguments of this function.
 
   Args:
     source: of data/sources; `labels` (arguments of data.wrap.few_labels) keeps a few of its examples.
+    subset: `Subset`, a share of the source in each epoch.
     unlabeled: `Unlabeled`, for objectives with two streams.
     views, backbone, objective: of pretrain/views (None: batches as the source gives them), pretrain/models,
-      pretrain/objectives; `objective.text` is a model too, of the texts that belong to images.
+      pretrain/objectives; the arguments `MODELS` of an objective are models too. `parts` of what is made of others are
+      specs: {name: views}, ((name, objective, weight or steps), ...).
+    phases: ((until_step, {key: value}), ...): other arguments of the views in the steps before until_step, for views
+      that grow in the course of the run; each phase is compiled when it begins.
     optimizer, schedule: of pretrain/optim.py.
     batch: global, in examples (labeled ones, where there are two streams).
-    steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two).
+    steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two; over
+      the share of it that `subset` leaves).
     accumulate, grad_cache: parts that a batch is computed in, one after the other; see `step.train_step`.
     mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
     gather_once: whether parameters split over fsdp are gathered once a step and kept whole until its end, instead of
@@ -97,6 +134,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     compiler_options: XLA's, by name, in place of or beside those of `plan.hardware` for the chip; None: XLA's default.
     checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
     initialize: `pretrain.initialize.Initialize`, parts of another run to start from.
+    continues: directory of a run from whose newest step and whole state this one goes on, with its own data from their
+      beginning and its own schedule; `steps` counts those of that run too.
     max_bad_share: of images that cannot be decoded; above it the run stops.
     nonfinite: `NonFinite`.
   Raises:
@@ -119,8 +158,13 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   rows = functools.partial(sharding.local_rows, devices)
   if unlabeled is None:
     count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
+    if subset is not None:
+      count, epoch = round_of(configs.call(Subset, subset, 'config.subset'), count)
+      how['epoch'] = epoch
     batches = functools.partial(loader, labeled, batch=batch, rows=rows(batch), **how)
   else:
+    if subset is not None:
+      raise ConfigError('config.subset: wanted one stream, got config.unlabeled too')
     second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
     sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
     others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
@@ -129,7 +173,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
                                 labeled_rows=rows(batch), unlabeled_rows=rows(second.batch), **how)
-  if labeled.labels is not None and labeled.labels.max() >= (classes := objective.get('classes', math.inf)):
+  classes = min(spec.get('classes', math.inf) for spec in members(objective))
+  if labeled.labels is not None and labeled.labels.max() >= classes:
     raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
                       f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
   check_vocabulary(labeled, backbone, objective)
@@ -138,17 +183,69 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
                       'config.labels, which choose among the others')
   evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'), labeled)
   total = configs.total_steps(steps, epochs, count, batch)
-  parts: dict[str, Any] = dict(views=views, objective=objective, optimizer=optimizer, schedule=schedule, steps=total,
-                               examples=indexed, seed=seed, skip=bad.skip)
-  method, augment, training = assemble(raw, devices, backbone=backbone, accumulate=accumulate, grad_cache=grad_cache,
-                                       gather_once=gather_once, rules=rules, compiler_options=compiler_options, **parts)
+  parts: dict[str, Any] = dict(
+      views=views, backbone=backbone, objective=objective, optimizer=optimizer, schedule=schedule, steps=total,
+      examples=indexed, seed=seed, accumulate=accumulate, grad_cache=grad_cache, gather_once=gather_once, rules=rules,
+      compiler_options=compiler_options, skip=bad.skip)
+  method, augment, training = assemble(raw, devices, **parts)
   models = plainly(backbone, objective, remat='none', attention='xla')
   same = grad_cache == 1 and models == dict(backbone=backbone, objective=objective)
-  counted = training if same else assemble(raw, devices, **parts | models)[2]
-  flops = functools.partial(operations.of_step, counted.step, counted.abstract, raw)
+  once: dict[str, Any] = {**parts, **models, 'accumulate': 1, 'grad_cache': 1, 'gather_once': False, 'rules': (),
+                          'compiler_options': None}
+
+  def phase(until: int, changes: dict) -> Phase:
+    mine: dict[str, Any] = {'views': {**(views or {}), **changes} or None}
+    made = assemble(raw, devices, **parts | mine)[2] if changes else training
+    counted = made if same else assemble(raw, devices, **once | mine)[2]
+    if phases:  # what the model cannot take is told now, not in the middle of the run
+      jax.eval_shape(made.step, training.abstract, raw)
+    return Phase(until, changes, made, functools.partial(operations.of_step, counted.step, counted.abstract, raw))
+
+  check_phases(phases, views, total)
+  trained = []
+  for until, changes in (*phases, (total, {})):
+    try:
+      trained.append(phase(until, changes))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+      if not changes:
+        raise
+      raise ConfigError(f'config.phases, in the steps before {until}, with {changes}: {error}') from error
   begin = None if initialize is None else configs.call(beginning.Initialize, initialize, 'config.initialize')
-  return Run(method, training, devices, batches, raw, augment, total, examples, flops, seed, log_every_steps, saving,
-             bad, evaluation, begin)
+  beginning.check_fits(begin, training.abstract.memory)
+  if continues is not None and (begin or steps is None):
+    raise ConfigError('config.continues: the whole state is that of another run, and its steps count; wanted steps, '
+                      f'and no initialize, got steps={steps}, initialize={initialize}')
+  return Run(method, training, tuple(trained), devices, batches, raw, augment, total, examples, seed, log_every_steps,
+             saving, bad, evaluation, begin, continues)
+
+
+def check_phases(phases: tuple, views: dict | None, steps: int) -> None:
+  """Raises ConfigError unless phases are pairs of an ascending step inside the run and changes of its views."""
+  before = 0
+  for phase in phases:
+    if not isinstance(phase, tuple | list) or len(phase) != 2 or not configs.fits(phase[0], int) or \
+        not isinstance(phase[1], dict):
+      raise ConfigError(f'config.phases: wanted ((until_step, dict(key=value)), ...), got {phase!r}')
+    if views is None:
+      raise ConfigError('config.phases: wanted config.views, which they change, got none')
+    if not before < phase[0] < steps:
+      raise ConfigError(f'config.phases: wanted steps that ascend between 0 and the last one, {steps}, got {phase[0]} '
+                        f'after {before}')
+    if not phase[1] or 'name' in phase[1] or phase[1].items() <= views.items():
+      raise ConfigError(f'config.phases: wanted changes of config.views other than its name, got {phase[1]} for the '
+                        f'steps before {phase[0]}')
+    before = phase[0]
+
+
+def round_of(spec: Subset, examples: int) -> tuple[int, int]:
+  """(examples of a round, examples of an epoch of the loader) for a source of so many examples.
+
+  Without replacement rounds are consecutive pieces of the ordinary order, so that the loader's epochs stay whole.
+  """
+  if not 0 < spec.fraction <= 1:
+    raise ConfigError(f'config.subset.fraction: wanted a share in (0, 1], got {spec.fraction}')
+  size = max(1, round(spec.fraction * examples))
+  return size, size if spec.replacement else examples
 
 
 def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict,
@@ -165,13 +262,10 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
     skip: steps that are not finite to leave out.
     others: as in `prepare`.
   """
-  augment = configs.build(pretrain.views, views, 'config.views') if views else unchanged
+  augment = views_of(views, 'config.views') if views else unchanged
   build = configs.build(pretrain.models, backbone, 'config.backbone')
-  if 'text' in objective:
-    objective = {**objective, 'text': configs.build(pretrain.models, objective['text'], 'config.objective.text')}
   with sharding.laid_on(mesh):  # models refuse kernels of another device
-    method = configs.build(pretrain.objectives, objective, 'config.objective', backbone=build, steps=steps,
-                           examples=examples)
+    method = objective_of(objective, 'config.objective', backbone=build, steps=steps, examples=examples)
   rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
   tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
   return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
@@ -179,11 +273,54 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
                                        rules=rules, skip=skip, compiler_options=compiler_options)
 
 
+def views_of(spec: dict, where: str) -> Callable:
+  """The view set of a config; those in `parts`, {name: spec}, first."""
+  if isinstance(spec, dict) and isinstance(parts := spec.get('parts'), dict):
+    spec = {**spec, 'parts': {name: views_of(part, f'{where}.parts.{name}') for name, part in parts.items()}}
+  return configs.build(pretrain.views, spec, where)
+
+
+def objective_of(spec: dict, where: str, *, steps: int, **given) -> Objective:
+  """The objective of a config; first what it is made of: other models than the backbone, other objectives.
+
+  Args:
+    where: its place in the config, for messages.
+    steps: of the whole run; parts of `alternate` are told how many of them are theirs.
+    given: what else the program knows.
+  """
+  if parts := parts_of(spec, where):
+    lengths = [length for *_, length in parts if configs.fits(length, int) and length > 0]
+    alternating = spec.get('name') == 'alternate' and len(lengths) == len(parts)
+    own = [max(1, turns(lengths, place, steps)) if alternating else steps for place in range(len(parts))]
+    spec = {**spec, 'parts': tuple((name, objective_of(part, f'{where}.parts.{name}', steps=known, **given), number)
+                                   for (name, part, number), known in zip(parts, own, strict=True))}
+  models = {name: configs.build(pretrain.models, spec[name], f'{where}.{name}') for name in MODELS if name in spec}
+  return configs.build(pretrain.objectives, spec | models, where, steps=steps, **given)
+
+
+def parts_of(spec: dict, where: str = 'config.objective') -> list[tuple[str, dict, Any]]:
+  """The (name, spec, number) of each objective that one is made of; [] for others. Raises ConfigError for other parts.
+  """
+  parts = spec.get('parts', ())
+  for part in parts if isinstance(parts, tuple | list) else [parts]:
+    if not configs.fits(part, tuple[str, dict, float]):
+      raise ConfigError(f"{where}.parts: wanted ((name, dict(name='...', ...), weight or steps), ...), got {part!r}")
+  return [tuple(part) for part in parts]
+
+
+def members(spec: dict) -> Iterator[dict]:
+  """The objectives' specs in one: itself, and those that it is made of."""
+  yield spec
+  for _, part, _ in parts_of(spec):
+    yield from members(part)
+
+
 def plainly(backbone: dict, objective: dict, **levers) -> dict[str, Any]:
-  """Both specs, with these levers where their models, that of texts included, set them to something else."""
+  """Both specs, with these levers where their models set them to something else, those of objectives and parts too."""
   plain = lambda model: model | {key: value for key, value in levers.items() if key in model}
-  texts = {'text': plain(objective['text'])} if 'text' in objective else {}
-  return dict(backbone=plain(backbone), objective=objective | texts)
+  models = {name: plain(objective[name]) for name in MODELS if name in objective}
+  parts = tuple((name, plainly({}, part, **levers)['objective'], number) for name, part, number in parts_of(objective))
+  return dict(backbone=plain(backbone), objective=objective | models | ({'parts': parts} if parts else {}))
 
 
 def unchanged(batch, key):
@@ -194,7 +331,8 @@ def unchanged(batch, key):
 
 def check_vocabulary(source, backbone: dict, objective: dict) -> None:
   """Raises ConfigError unless the text model has the ids of the source's tokeniser, and at most 127 more."""
-  where, model = ('objective.text', objective['text']) if 'text' in objective else ('backbone', backbone)
+  texts = [spec['text'] for spec in members(objective) if 'text' in spec]
+  where, model = ('objective.text', texts[0]) if texts else ('backbone', backbone)
   captions = getattr(source, 'captions', None)
   found = captions.tokenizer.vocabulary if captions else getattr(source, 'vocabulary', None)
   got = model.get('vocabulary') if isinstance(model, dict) else None

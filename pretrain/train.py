@@ -66,8 +66,11 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
   factor = NonFinite(**config['nonfinite']).factor ** rollbacks if rollbacks else 1.
   lowered = {'schedule': dict(name='lowered', schedule=config['schedule'], factor=factor)} if rollbacks else {}
   run = configs.call(prepare, config | lowered, 'config')
-  if run.initialize and not (workdir / 'checkpoints').exists():
-    beginning.check(run.initialize, run.training.abstract)
+  if not (workdir / 'checkpoints').exists():
+    if run.initialize:
+      beginning.check(run.initialize, run.training.abstract)
+    if run.continues:
+      beginning.check_whole(run.continues, run.training.abstract, run.steps)
   workdir.mkdir(parents=True, exist_ok=True)
   with stop_signals() as stop, contextlib.ExitStack() as stack:
     if main:
@@ -78,33 +81,43 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
     processes.agree(checkpoint=start)  # another one: the directory is not shared
     note = functools.partial(event, workdir) if main else (lambda *_, **__: None)
     stack.enter_context(rundir.noted(note))
-    state, meta = None, {}
+    state, position = None, 0
     if start:
       start, state, meta, damaged = checkpoints.restore_newest(run.training.abstract)
       for text in damaged:
         note('damaged', reason=text)
         say(text)
+      position = meta['data']['next_index']
+    elif run.continues:
+      start, state = beginning.whole(run.continues, run.training)
     device = run.mesh.devices.flat[0].device_kind
     chip = by_kind(device)
-    peak, flops = chip.flops * run.mesh.size if chip else 0., run.flops().total
+    phase = next((phase for phase in run.phases if start < phase.until), run.phases[-1])
+    peak, flops = chip.flops * run.mesh.size if chip else 0., phase.flops().total
     note('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
          processes=jax.process_count(), devices=run.mesh.devices.size,
          device=device, mesh=dict(run.mesh.shape),
          parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)), flops_per_step=flops)
-    if start:
-      position = meta['data']['next_index']
-    else:
+    if state is None:
       state = beginning.start(run.initialize, run.training) if run.initialize else run.training.init()
-      position = 0
     if whole := sharding.left_whole(run.training.abstract.params, run.mesh):
       say(f'{len(whole)} large parameters are whole on every device, as no dimension divides by the mesh '
           f'{dict(run.mesh.shape)}: {", ".join(whole[:3])}; config.rules or another config.mesh would split them')
     bad_records = 'bad_records.jsonl' if main else f'bad_records-{jax.process_index()}.jsonl'
     batches = run.batches(start=position, bad_records=str(workdir / bad_records))
     stack.enter_context(contextlib.closing(batches))
-    clock = time.perf_counter()
-    step_fn = run.training.step.lower(run.training.abstract, run.abstract_batch).compile()
-    note('compile', step=start, seconds=round(time.perf_counter() - clock, 3))
+
+    def compiled(phase, at):
+      clock = time.perf_counter()
+      step_fn = phase.training.step.lower(run.training.abstract, run.abstract_batch).compile()
+      about = dict(until=phase.until, views=phase.changes) if len(run.phases) > 1 else {}
+      note('compile', step=at, seconds=round(time.perf_counter() - clock, 3), **about)
+      if about:
+        say(f'steps {at} to {phase.until}: compiled for the views ' + (f'with {phase.changes}' if phase.changes else
+                                                                       'of the config'))
+      return step_fn
+
+    step_fn = compiled(phase, start)
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
                                             process=jax.process_index(), flops=flops, peak=peak))
     step, saving, saved, slow, inflight = start, start, start, 0, collections.deque()
@@ -148,6 +161,11 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
     try:
       while step < run.steps and not stop.signal and not processes.stopping(step):
         trace.at(step, lambda: settle(0))
+        if step == phase.until:
+          settle(0)
+          with recorder.pause(), recorder.spend('compile'):
+            phase = run.phases[run.phases.index(phase) + 1]
+            step_fn, recorder.flops = compiled(phase, step), phase.flops().total
         with recorder.spend('read'):
           batch = next(batches)
         with recorder.spend('transfer'):

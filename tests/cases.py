@@ -7,16 +7,20 @@ from data.text import BEGIN, END, PAD, SPECIAL
 from pretrain.models.table import table
 from pretrain.models.text import text
 from pretrain.models.vit import vit
+from pretrain.objectives.mae import mae
+from pretrain.objectives.simclr import simclr
 from pretrain.views.byol import byol as byol_views
 from pretrain.views.dino import dino as dino_views
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
 from pretrain.views.mae import mae as mae_views
 from pretrain.views.simclr import simclr as simclr_views
 from pretrain.views.supervised import supervised as supervised_views
+from pretrain.views.together import together
 from pretrain.views.videomae import videomae as videomae_views
 
 B, SIZE, CLASSES = 16, 8, 4
 BACKBONE = vit(image=SIZE, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128)  # kernels large enough for fsdp
+TEACHER = vit(image=SIZE, channels=1, patch=4, width=32, depth=2, heads=2, mlp=64)  # a frozen one
 WORDS, LENGTH = 96, 12
 TEXT = text(vocabulary=WORDS, length=LENGTH, width=32, depth=1, heads=2, mlp=64, causal=True, pool='last')
 
@@ -79,7 +83,13 @@ class Case(NamedTuple):
   batch: Any = raw
   backbone: Any = BACKBONE
   input: str = 'image'  # of the raw batch, what `encode` takes
+  turn: int = 1  # steps until every parameter had a gradient
 
+
+PARTS = {'simclr': simclr(BACKBONE, hidden=(64,), dim=16, temperature=0.2),
+         'mae': mae(BACKBONE, mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True)}
+VIEWS_OF_PARTS = together(parts={'simclr': simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5),
+                                 'mae': mae_views(size=SIZE, scale=(0.2, 1.))})
 
 CASES = {
     'supervised': Case(dict(classes=CLASSES, label_smoothing=0.1),
@@ -168,6 +178,12 @@ CASES = {
                         teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9,
                         freeze_prototypes_steps=0),
                    dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
+    'dinov2_distill': Case(dict(teacher=TEACHER, prototypes=128, patch_prototypes=96, hidden=64, bottleneck=32,
+                                patch_bottleneck=32, koleo_weight=0.1, student_temperature=0.1,
+                                teacher_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=3,
+                                momentum=0.9, freeze_prototypes_steps=0),
+                           dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.),
+                                      local_scale=(0.1, 0.4))),
     'simmim': Case(dict(mask_ratio=0.5, mask_size=4), mae_views(size=SIZE, scale=(0.2, 1.))),
     'data2vec': Case(dict(mask_ratio=0.5, smallest_block=1, layers=1, beta=2., momentum_start=0.8, momentum=0.9,
                           momentum_steps=3), mae_views(size=SIZE, scale=(0.2, 1.))),
@@ -184,4 +200,6 @@ CASES = {
     'siglip': Case(dict(text=TEXT, dim=16, temperature=0.2, bias=-1.), supervised_views(size=SIZE, pad=0), pairs),
     'bert': Case(dict(mask_ratio=0.25), unchanged, words,
                  text(vocabulary=WORDS, length=LENGTH, width=64, depth=1, heads=2, mlp=128, pool='mean'), 'tokens'),
+    'weighted': Case(dict(parts=(('simclr', PARTS['simclr'], 1.), ('mae', PARTS['mae'], 0.5))), VIEWS_OF_PARTS),
+    'alternate': Case(dict(parts=(('simclr', PARTS['simclr'], 1), ('mae', PARTS['mae'], 2))), VIEWS_OF_PARTS, turn=2),
 }

@@ -111,7 +111,7 @@ def test_a_step_keeps_tree_shapes_and_dtypes_and_is_compiled_once(name, compilat
 
 @every_objective
 def test_every_parameter_has_a_gradient(name):
-  state, _ = one_device(name)
+  state, _ = one_device(name, CASES[name].turn)
   dead = [jax.tree_util.keystr(path) for path, g in jax.tree_util.tree_leaves_with_path(gradient(state))
           if not np.abs(g).max() > 0]
   assert not dead

@@ -215,8 +215,10 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
   monkeypatch.setattr(stages.labeling, 'label', labeled)
   monkeypatch.setattr(stages.labeling, 'open_model', lambda _: SimpleNamespace(run=None, state=str))
   monkeypatch.setattr(stages, 'accuracy', lambda *_: 0.5)
+  monkeypatch.setattr('pretrain.programs.continual.probes',
+                      lambda _, sets, size: dict.fromkeys([each.name for each in sets], 0.01 * size))
   assert program(tree, tmp_path / 'run', quiet=True) == DONE
-  assert len(runs) == {'curriculum_labeling': 6}.get(path.parent.name, 3)
+  assert len(runs) == {'curriculum_labeling': 6, 'continual': 4}.get(path.parent.name, 3)
 
 
 CONFIG = """

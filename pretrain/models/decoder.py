@@ -14,27 +14,28 @@ class PatchDecoder(nnx.Module):
   Args:
     in_: width of the encoder's tokens.
     out: numbers predicted a patch, p.
-    grid: (rows, columns) of patches, or (times, rows, columns).
     width, depth, heads: of the decoder's Transformer; its MLP is 4 * width wide.
     levers: more of the Transformer's arguments, such as dtype.
   """
 
-  def __init__(self, in_: int, out: int, grid: tuple[int, ...], *, width: int, depth: int, heads: int, rngs: nnx.Rngs,
-               **levers):
+  def __init__(self, in_: int, out: int, *, width: int, depth: int, heads: int, rngs: nnx.Rngs, **levers):
     xavier = nnx.initializers.xavier_uniform()
-    self.grid, self.width = grid, width
+    self.width = width
     self.embed = nnx.Linear(in_, width, kernel_init=xavier, rngs=rngs)
     self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
     self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs, **levers)
     self.predict = nnx.Linear(width, out, kernel_init=xavier, rngs=rngs)
 
-  def __call__(self, tokens, visible):
-    """tokens [b, e + k, in_] (e extra tokens, then k patches), visible int[b, k] their places -> f32[b, n, out]."""
+  def __call__(self, tokens, visible, grid: tuple[int, ...]):
+    """tokens [b, e + k, in_] (e extra tokens, then k patches), visible int[b, k] their places -> f32[b, n, out].
+
+    grid: (rows, columns) of the n patches, or (times, rows, columns).
+    """
     tokens = self.embed(tokens)
-    b, n, extra = len(tokens), math.prod(self.grid), tokens.shape[1] - visible.shape[1]
+    b, n, extra = len(tokens), math.prod(grid), tokens.shape[1] - visible.shape[1]
     full = jnp.broadcast_to(self.mask_token[...], (b, n, self.width))
     full = full.at[jnp.arange(b)[:, None], visible].set(tokens[:, extra:])  # [b, n, width]
-    full = full + jnp.asarray(fixed_positions(self.grid, self.width))[None]
+    full = full + jnp.asarray(fixed_positions(grid, self.width))[None]
     return self.predict(self.trunk(jnp.concatenate([tokens[:, :extra], full], 1))[:, extra:])
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.objective import Objective
+from pretrain.per_example import remember
 from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
 
 
@@ -43,7 +44,7 @@ def flexmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_w
     return value, (carry, metrics | {'mean_threshold': jnp.mean(thresholds)})
 
   def update(params, memory, carry, step):
-    selected = memory['selected'].at[carry['rows']].set(carry['pseudo'], mode='drop')
+    selected = remember(memory['selected'], carry['rows'], carry['pseudo'])
     return shared['update'](params, memory, {'statistics': carry['statistics'], 'selected': selected}, step)
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c', 'index': 'u'}, loss=loss,

@@ -8,6 +8,7 @@ from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, in_parts, plain
+from pretrain.per_example import remember
 
 
 def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
@@ -64,7 +65,7 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
 
   def update(params, memory, carry, step):
     del step
-    rows = {name: memory[name].at[carry['index']].set(new) for name, new in carry['rows'].items()}
+    rows = {name: remember(memory[name], carry['index'], new) for name, new in carry['rows'].items()}
     return params, {'statistics': carry['statistics']} | rows
 
   return Objective({'views': 'b 2 h w c', 'index': 'b'}, init=init, update=update, encode=shared['encode'],

@@ -126,6 +126,8 @@ def batches(config: dict, mesh, examples: int | None):
   labeled = few_labels(original, **config['labels']) if config['labels'] and original is not None else original
   if config['unlabeled'] is None:
     count = len(labeled) if labeled is not None else indexed
+    if config['subset']:
+      count, _ = run.round_of(configs.call(run.Subset, config['subset'], 'config.subset'), count)
     return shapes(labeled, config['source'], size), count, indexed
   second = configs.call(run.Unlabeled, config['unlabeled'], 'config.unlabeled')
   sharding.check_divisible(second.batch, mesh, 'config.unlabeled.batch')

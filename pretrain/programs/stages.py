@@ -29,12 +29,12 @@ from pretrain import optim, processes
 from pretrain.config import ConfigError, nearest
 from pretrain.evaluate.predictions import accuracy
 from pretrain.metrics import write_json
-from pretrain.run import prepare
+from pretrain.run import MODELS, prepare
 from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, train
 
 PACKAGES = dict(source=data.sources, views=pretrain.views, backbone=pretrain.models, objective=pretrain.objectives,
                 optimizer=optim, schedule=optim)  # of the entries of a run's config that name a function
-FROM_THE_RUN = ('steps', 'backbone', 'examples', 'schedule', 'text')  # what a run itself passes to those functions
+FROM_THE_RUN = ('steps', 'backbone', 'examples', 'schedule', *MODELS)  # what a run itself passes to those functions
 
 
 class Stopped(Exception):
@@ -112,7 +112,7 @@ def check(where: str, run: dict, given: tuple[str, ...] = ()) -> None:
       if function is None:
         raise ConfigError(f'config.{where}.{key}.name: no {name!r} in {package.__name__}'
                           f'{nearest(str(name), configs.names(package))}')
-      options = {k: v for k, v in spec.items() if k not in ('name', 'text')}
+      options = {k: v for k, v in spec.items() if k not in ('name', *MODELS)}
       known = [name for name in FROM_THE_RUN if name in configs.schema(function)]
       configs.check(function, options, f'config.{where}.{key}', known)
 

@@ -1,6 +1,7 @@
 """Views for training with labels."""
 import jax.numpy as jnp
 
+from pretrain.views.ops.frequency import fourier_crop
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop, random_shift
 from pretrain.views.ops.keys import (
   channels_last,
@@ -15,7 +16,7 @@ from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout
 
 def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int | None = None,
                ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5, operations: int = 0,
-               cutout_share: float = 0.0):
+               magnitude: float = 1.0, cutout_share: float = 0.0, bandwidth: int | None = None):
   """One crop of each image, perhaps mirrored, in one of two ways: give `scale` or `pad`, not both.
 
   Args:
@@ -25,15 +26,17 @@ def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int 
       section 4.2); pad=0 with the image's own size only flips.
     flip: probability.
     operations: of RandAugment on the crop (arXiv:1909.13719v2), drawn with replacement; ranges in `ops.randaugment`.
+    magnitude: of these, in [0, 1]: the weakest such share of every range.
     cutout_share: side of a grey square in the crop, as a fraction of the crop's.
+    bandwidth: the low frequencies of the view alone, as an image of this side (`ops.frequency.fourier_crop`).
 
-  Returns `views(batch, key) -> batch`: raw 'image' u8[b, h, w, c] becomes f32[b, size, size, c] in [0, 1];
-  'label' stays.
+  Returns `views(batch, key) -> batch`: raw 'image' u8[b, h, w, c] becomes f32[b, size, size, c] in [0, 1], or of side
+  bandwidth; 'label' stays.
   Raises: ValueError unless exactly one of `scale` and `pad` is given.
   """
   if (scale is None) == (pad is None):
     raise ValueError(f'give scale=(low, high) for resized crops or pad=pixels for padded ones, got {scale=}, {pad=}')
-  check_unit(flip=flip, cutout_share=cutout_share)
+  check_unit(flip=flip, magnitude=magnitude, cutout_share=cutout_share)
 
   def views(batch, key):
     keys = example_keys(key, batch['index'], batch['epoch'])
@@ -47,8 +50,10 @@ def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int 
     crops = crops[:, 0]
     if strong:
       chain, hole = strong
-      crops = rand_augment(jnp.round(255 * crops), chain.reshape(len(crops), operations, OPERATION_DRAWS))
+      crops = rand_augment(jnp.round(255 * crops), chain.reshape(len(crops), operations, OPERATION_DRAWS), magnitude)
       crops = cutout(crops, hole[:, 0], share=cutout_share) / 255
+    if bandwidth is not None:
+      crops = fourier_crop(crops, bandwidth)
     return replace_image(batch, image=channels_last(crops))
 
   return views

@@ -18,16 +18,17 @@ from pretrain.views.ops.geometry import warp
 
 POOL = ('AutoContrast', 'Brightness', 'Color', 'Contrast', 'Equalize', 'Identity', 'Posterize', 'Rotate', 'Sharpness',
         'ShearX', 'ShearY', 'Solarize', 'TranslateX', 'TranslateY')  # arXiv:2001.07685v2 table 12
+SIGNED = ('Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')  # weak in the middle of their range
 OPERATION_DRAWS = 2
 CUTOUT_DRAWS = 2
 GREY = 128.0  # what stands where the warp shows nothing, and in the cutout
 
 
-def rand_augment(images, u):
+def rand_augment(images, u, magnitude: float = 1.0):
   """A chain of random operations of random magnitude (arXiv:1909.13719v2; ranges of arXiv:2001.07685v2 table 12).
 
   Args: `images` f32[n, c, h, w], whole numbers 0..255; `u` f32[n, operations, OPERATION_DRAWS] uniform: which
-    operation, and where in its range.
+    operation, and where in its range; `magnitude` in [0, 1] draws from the weakest such share of every range.
   Returns: f32[n, c, h, w], whole numbers 0..255.
   Deviations from the authors' code: every operation drawn is applied (theirs: with probability 0.5, which the paper
   does not mention), over the table's ranges (their code has others, e.g. enhancement to 1.72 and 1 to 4 bits), with
@@ -35,8 +36,14 @@ def rand_augment(images, u):
   """
   for i in range(u.shape[1]):
     chosen = jnp.floor(u[:, i, 0] * len(POOL)).astype(jnp.int32)
-    images = apply_operation(images, chosen, u[:, i, 1])
+    images = apply_operation(images, chosen, u[:, i, 1] if magnitude == 1 else weakened(chosen, u[:, i, 1], magnitude))
   return images
+
+
+def weakened(chosen, place, magnitude: float):
+  """Places f32[n] in [0, 1) of an operation's range, drawn towards its weak end: the middle, or 1."""
+  signed = jnp.isin(chosen, jnp.array([POOL.index(name) for name in SIGNED]))
+  return jnp.where(signed, 0.5 + magnitude * (place - 0.5), 1 - magnitude * (1 - place))
 
 
 def apply_operation(images, chosen, magnitude):

@@ -1,0 +1,2 @@
+"""Objectives made of objectives: no row of a paper."""
+PUBLISHED = []

@@ -1,0 +1,77 @@
+"""DINOv2's distillation of a large frozen model into a smaller one (self-distillation and masked modelling)."""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from pretrain import losses
+from pretrain.models.functional import functional
+from pretrain.models.heads import PrototypeHead
+from pretrain.objective import Objective, cosine, flat
+from pretrain.objectives.dino import views_first
+from pretrain.semi_supervised import averaged
+from pretrain.teacher import collapse, freeze_prototypes, linear
+
+
+def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: int, patch_prototypes: int, hidden: int,
+                   bottleneck: int, patch_bottleneck: int, koleo_weight: float, student_temperature: float,
+                   teacher_temperature: float, teacher_temperature_start: float, teacher_warmup_steps: int,
+                   momentum: float, freeze_prototypes_steps: int, steps: int) -> Objective:
+  """`dinov2` with a larger, frozen teacher; nothing is hidden, and the patches of both global views count.
+
+  arXiv:2304.07193v2, section 5, "Model distillation" (from memory): the training loop of `dinov2`, except that the
+  teacher is frozen, an average of the student is kept and is the final model, masks and stochastic depth are left out,
+  and iBOT's loss is on the two global crops. KoLeo is not among the exceptions, so it stays. The teacher is memory's
+  'frozen_teacher', from a run of `dinov2` with the same heads: its backbone, head and patch_head.
+
+  Args:
+    backbone: the student's: a ViT with pool='cls' and, as the paper has it, drop_path=0.
+    teacher: build(rngs) -> the teacher's ViT, of the same patch size.
+    others: as in `dinov2`, and those of the heads as in the teacher's run; momentum is of the average.
+  """
+  def heads(width, rngs):
+    head = lambda k, narrow: PrototypeHead(width, k, hidden=hidden, bottleneck=narrow, normalize_last=False, rngs=rngs)
+    return {'head': head(prototypes, bottleneck), 'patch_head': head(patch_prototypes, patch_bottleneck)}
+
+  def parts(build):
+    def make(rngs):
+      f = build(rngs)
+      return nnx.Dict(backbone=f, **heads(f.width, rngs))
+    return make
+
+  net, frozen = functional(parts(backbone)), functional(parts(teacher))
+  temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
+  shared = averaged(net, cosine(momentum, 1., steps), couples_batch=True)
+
+  def init(key):
+    params, memory = shared['init'](key)
+    fixed, statistics = frozen.init(jax.random.fold_in(key, 1))
+    return params, memory | {'frozen_teacher': fixed, 'frozen_teacher_statistics': statistics}
+
+  def see(m, images, train, key=None):  # class tokens before the head and after it, patches after theirs
+    tokens = m.backbone.encode(m.backbone.embed(images), train=train, key=key)
+    features = m.backbone.pool(tokens)
+    return features, m.head(features), m.patch_head(m.backbone.patches(tokens))
+
+  def loss(params, memory, batch, key, step):
+    b, keys = len(batch['global']), jax.random.split(key)
+    large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
+    (_, t, t_patches), _ = frozen.apply(memory['frozen_teacher'], memory['frozen_teacher_statistics'],
+                                        lambda m: see(m, large, train=False))
+    for head in ('head', 'patch_head'):
+      params = freeze_prototypes(params, head, step < freeze_prototypes_steps)
+    ((features, s, s_patches), local), statistics = net.apply(params, memory['statistics'], lambda m: (
+        see(m, large, train=True, key=keys[0]), m.head(m.backbone(small, train=True, key=keys[1]))))
+
+    t = views_first(losses.sinkhorn(t, temperature(step), 3), b)  # [2, b, k] probabilities
+    t_patches = losses.sinkhorn(flat(t_patches), temperature(step), 3).reshape(t_patches.shape)  # [2b, n, l]
+    s = jnp.concatenate([views_first(s, b), views_first(local, b)])  # [2 + v, b, k]
+    views = losses.swav(s, t, student_temperature)
+    patches = jnp.mean(losses.soft_cross_entropy(t_patches, s_patches / student_temperature))
+    koleo = sum(losses.koleo(x) for x in views_first(features, b))
+    return views + patches + koleo_weight * koleo, (
+        {'statistics': statistics}, {'views': views, 'patches': patches, 'koleo': koleo, **collapse(t)})
+
+  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, init=init, loss=loss, update=shared['update'],
+                   encode=shared['encode'], couples_batch=True)
