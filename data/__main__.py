@@ -1,10 +1,11 @@
-"""Image sets, tokenisers and label stores from the command line.
+"""Image sets, tokenisers, splits and label stores from the command line.
 
   python -m data prepare --folder=DIR --out=DIR [--size=256] [--shards=8] [--split-fraction=0.1]
   python -m data prepare --tfds=NAME --data-dir=DIR --out=DIR
   python -m data prepare --huggingface=DIR --out=DIR
   python -m data describe --path=DIR
   python -m data tokenizer --text=FILE_OR_DIR --vocabulary=8192 --out=tokenizer.json
+  python -m data split --source="dict(name='fashion_mnist', split='train')" --per-class=25 --seed=0 --out=FILE.json
   python -m data labels describe STORE [STORE] [--truth="dict(name='fashion_mnist', split='train')"] [--out=FILE.png]
 """
 import argparse
@@ -13,11 +14,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from data import prepare as preparation
+from data import splits
 from data.describe_labels import describe, plot, words
 from data.sources.array_record import array_record
 from data.sources.text import text_files
 from data.text import train as train_tokenizer
+from data.wrap import few_labels, identity, indices
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,6 +47,12 @@ def main(argv: list[str] | None = None) -> int:
   texts.add_argument('--text', required=True, help='UTF-8 file, or a folder of .txt and .md files')
   texts.add_argument('--vocabulary', type=int, required=True, help='ids, four special ones included')
   texts.add_argument('--out', required=True, help='file to write')
+  fixed = commands.add_parser('split', help='draw which examples keep their labels, once and for all')
+  fixed.add_argument('--source', required=True, help='labeled source, as a config has it')
+  fixed.add_argument('--per-class', '--per_class', type=int, help='examples of every class')
+  fixed.add_argument('--count', type=int, help='or so many of all, whatever their classes')
+  fixed.add_argument('--seed', type=int, required=True, help='of the draw')
+  fixed.add_argument('--out', required=True, help='file to write')
   stores = commands.add_parser('labels', help='what is in a label store')
   stores.add_argument('what', choices=['describe'])
   stores.add_argument('store', nargs='+', help='folder that `python -m pretrain label` made; a second one is compared')
@@ -53,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
       _describe(args.path)
     elif args.command == 'tokenizer':
       print(f'{args.out}: {train_tokenizer(text_files(args.text), args.vocabulary, args.out)} ids')
+    elif args.command == 'split':
+      _split(args)
     elif args.command == 'labels':
       _labels(args)
     else:
@@ -66,20 +79,36 @@ def main(argv: list[str] | None = None) -> int:
   return 0
 
 
+def _split(args) -> None:
+  source = _source(args.source, '--source')
+  made = {name: value for name, value in dict(per_class=args.per_class, count=args.count).items() if value is not None}
+  made['seed'] = args.seed
+  few = few_labels(source, **made)
+  found = splits.write(args.out, indices(few), data=identity(source), source=source.origin, examples=len(source),
+                       made=made)
+  print(f'{args.out}: {len(few)} of the {len(source)} examples, of each class {np.bincount(few.labels).tolist()}; '
+        f'hash {found}')
+
+
 def _labels(args) -> None:
-  from data.opened import opened
-  from pretrain.config import literal
   if len(args.store) > 2:
     raise ValueError(f'labels describe: wanted one store or two, got {len(args.store)}')
-  try:
-    spec = literal(ast.parse(args.truth, mode='eval').body) if args.truth else None
-  except (ValueError, SyntaxError) as error:
-    raise ValueError(f"--truth: wanted dict(name='...', ...), got {args.truth}") from error
-  found = describe(*args.store, truth=opened(spec, 'truth') if spec else None)
+  found = describe(*args.store, truth=_source(args.truth, '--truth') if args.truth else None)
   print(words(found))
   if args.out:
     plot(found, args.out)
     print(f'\n{args.out}')
+
+
+def _source(text: str, flag: str):
+  """The source that a flag describes as a config does."""
+  from data.opened import opened
+  from pretrain.config import literal
+  try:
+    spec = literal(ast.parse(text, mode='eval').body)
+  except (ValueError, SyntaxError) as error:
+    raise ValueError(f"{flag}: wanted dict(name='...', ...), got {text}") from error
+  return opened(spec, flag.removeprefix('--'))
 
 
 def _prepare(args) -> None:

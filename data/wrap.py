@@ -3,6 +3,7 @@ import dataclasses
 
 import numpy as np
 
+from data import splits
 from data.shuffle import permutation
 
 
@@ -39,25 +40,65 @@ def require_labels(source) -> np.ndarray:
   return labels
 
 
-def few_labels(source, *, per_class: int, seed: int):
-  """A class-balanced subset of `per_class` examples of every class, drawn by `seed`; positions ascending.
+def few_labels(source, *, per_class: int | None = None, count: int | None = None, seed: int | None = None,
+               split: str | None = None, balanced: bool = False):
+  """A subset with labels: so many of each class, so many of all as they come, or those of a file; positions ascending.
 
-  Draws are nested: the 4 of a class are among its 25 with the same seed.
+  Draws are nested: the 4 of a class are among its 25 with the same seed, the first 100 of all among the first 1,000.
 
+  Args:
+    per_class: examples of every class, drawn by `seed`.
+    count: examples in all, drawn by `seed` without a look at their classes: as frequent as they are.
+    split: a file of `python -m data split`, of this very set.
+    balanced: examples of rarer classes come several times, until every class is as frequent as the most frequent one;
+      with none of the three above, all examples that have a class.
   Raises:
-    ValueError: no labels, or a class with fewer examples.
+    FileNotFoundError, ValueError: no labels, not one way to choose, a class with too few examples or none, a split of
+      another set.
   """
   labels = require_labels(source)
-  order = permutation(len(labels), seed)
-  count = len(source.classes) if source.classes else int(labels.max()) + 1
+  ways = {name: value for name, value in dict(per_class=per_class, count=count, split=split).items()
+          if value is not None}
+  if len(ways) > 1 or not (ways or balanced) or (seed is None) != (per_class is count is None):
+    raise ValueError(f'labels: wanted one of per_class or count, with a seed, or split, got {ways} and seed={seed}')
+  names = source.classes or range(int(labels.max()) + 1)
+  if per_class is not None:
+    chosen = _of_each_class(labels, names, per_class, permutation(len(labels), seed))
+  elif count is not None:
+    order = permutation(len(labels), seed)
+    order = order[labels[order] >= 0]
+    if not 1 <= count <= len(order):
+      raise ValueError(f'{source.origin} has {len(order)} examples with labels, wanted count={count}')
+    chosen = order[:count]
+  elif split is not None:
+    found = splits.read(split)
+    if found['data'] != (here := identity(source)):
+      raise ValueError(f'{split} is a split of {found["examples"]} examples, {found["source"]!r} ({found["data"]}); '
+                       f'the source is {source.origin!r} with {len(source)} ({here})')
+    chosen = places(indices(source), found['indices'], source.origin)
+  else:
+    chosen = np.flatnonzero(labels >= 0)
+  each = [chosen[labels[chosen] == c] for c in range(len(names))]
+  if missing := [str(name) for name, rows in zip(names, each, strict=True) if not len(rows)]:
+    raise ValueError(f'{source.origin}: of the classes {missing} no example is among the {len(chosen)} with labels')
+  if balanced:
+    chosen = np.concatenate([np.resize(rows, max(map(len, each))) for rows in each])
+  return source.take(np.sort(chosen))
+
+
+def _of_each_class(labels: np.ndarray, names, per_class: int, order: np.ndarray) -> np.ndarray:
   chosen = []
-  for c in range(count):
+  for c, name in enumerate(names):
     mine = order[labels[order] == c]
-    if len(mine) < per_class:
-      name = source.classes[c] if source.classes else c
+    if not 1 <= per_class <= len(mine):
       raise ValueError(f'class {name!r} has {len(mine)} examples, wanted per_class={per_class}')
     chosen.append(mine[:per_class])
-  return source.take(np.sort(np.concatenate(chosen)))
+  return np.concatenate(chosen)
+
+
+def identity(source) -> str:
+  """`splits.identity` of a labeled source."""
+  return splits.identity(indices(source), require_labels(source), source.classes)
 
 
 def indices(source) -> np.ndarray:

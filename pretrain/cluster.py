@@ -79,6 +79,35 @@ def kmeans(features, clusters: int, *, init: str | np.ndarray = 'k-means++', see
     centers = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centers)
 
 
+def whiten(features, dim: int | None = None) -> np.ndarray:
+  """Features f32[n, d] on their first `dim` (None: all) principal components, each of variance 1, as rows of length 1.
+
+  arXiv:1905.01278 in the authors' code: variances below 1e-5 of the largest count as that much.
+  """
+  x = np.asarray(features, np.float32)
+  x = x - x.mean(0, dtype=np.float64).astype(np.float32)
+  variance, axes = np.linalg.eigh(x.T @ x / len(x))
+  order = np.argsort(-variance)[:dim]
+  x = x @ (axes[:, order] / np.sqrt(np.maximum(variance[order], max(1e-5 * variance.max(), 1e-30))))
+  return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def in_two_levels(features, super_clusters: int, clusters: int, *, seed: int, iterations: int = 10,
+                  mesh=None) -> np.ndarray:
+  """Labels i32[n]: k-means, and k-means within each of its clusters; label // clusters is the first level's.
+
+  A super-cluster of fewer than `clusters` examples has one cluster for each.
+  """
+  first = kmeans(features, super_clusters, init='random', seed=seed, iterations=iterations, mesh=mesh).labels
+  label = first * clusters
+  for s in range(super_clusters):
+    mine = np.flatnonzero(first == s)
+    if len(mine):
+      label[mine] += kmeans(features[mine], min(clusters, len(mine)), init='random', seed=seed, iterations=iterations,
+                            mesh=mesh).labels
+  return label
+
+
 @functools.partial(jax.jit, static_argnames='chunks')
 def assign(x, use, centers, *, chunks: int):
   """The nearest centre of each example, the first of equals.

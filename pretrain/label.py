@@ -78,7 +78,7 @@ def open_model(workdir: str | os.PathLike, mesh: dict | None = None) -> Model:
 def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | None = None, size: int | None = None,
           probabilities: bool = True, generation: int = 0, examples_per_part: int = 65536, batch: int = 256,
           mesh: dict | None = None, quiet: bool = False) -> int:
-  """Labels a source with the newest checkpoint of a run directory, or goes on with it; unaugmented images, in order.
+  """Labels a source with the newest checkpoint of a run directory, or goes on with it; unaugmented, in order.
 
   Killed at any moment, the same command goes on behind the last whole part. Every process computes its rows of a
   batch; the parts are written in turns.
@@ -141,7 +141,7 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Watched:
-  """Images of a source at some positions, read by threads, in which broken ones are noticed.
+  """Images or texts of a source at some positions, read by threads, in which broken ones are noticed.
 
   Args:
     source: without labels.
@@ -158,11 +158,15 @@ class Watched:
   def __len__(self):
     return len(self.rows)
 
+  @property
+  def shape(self) -> tuple[int, ...]:
+    return self.source.shape
+
   def batch(self, positions: np.ndarray) -> dict[str, Any]:
     rows = self.rows[positions]
     pieces = list(self.pool.map(self.source.batch, np.array_split(rows, -(-len(rows) // READ))))
     self.broken[rows] = np.concatenate([piece['index'] for piece in pieces]) != indices(self.source)[rows]
-    return {'image': np.concatenate([piece['image'] for piece in pieces])}
+    return {key: np.concatenate([piece[key] for piece in pieces]) for key in ('image', 'tokens') if key in pieces[0]}
 
 
 def classes_of(run: Run, images, size: int | None) -> int:
@@ -170,5 +174,6 @@ def classes_of(run: Run, images, size: int | None) -> int:
   if run.objective.predict is None:
     raise ConfigError('config.objective: it has no classes (no `predict`); wanted a supervised or semi-supervised one')
   pixels, state = side(run, images, size), run.training.abstract
-  image = jax.ShapeDtypeStruct((1, pixels, pixels, images.shape[2]), np.float32)
-  return jax.eval_shape(run.objective.predict, state.params, state.memory, image).shape[1]
+  one = jax.ShapeDtypeStruct((1, *images.shape), np.int32) if pixels is None else jax.ShapeDtypeStruct(
+      (1, pixels, pixels, images.shape[2]), np.float32)
+  return jax.eval_shape(run.objective.predict, state.params, state.memory, one).shape[1]

@@ -143,6 +143,7 @@ CASES = {
                      momentum=0.9), either(fixmatch_views(operations=0)), streams),
     's4l': Case(dict(classes=CLASSES, rotation_weight=1., ema_momentum=0.9), fixmatch_views(operations=0,
                 cutout_share=0.), streams),
+    'deepercluster': Case(dict(classes=CLASSES, super_clusters=2), supervised_views(size=SIZE, pad=1)),
     'byol': Case(dict(hidden=64, dim=16, predictor_hidden=64, momentum=0.9),
                  byol_views(size=SIZE, scale=(0.3, 1.))),
     'simsiam': Case(dict(hidden=(64,), dim=3, predictor_hidden=64),

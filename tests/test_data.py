@@ -1,4 +1,5 @@
 """Sources, order, position and broken images of the input side, on real files of every format."""
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from data import splits
 from data.__main__ import main
 from data.bad import BadRecords, BadRecordsError
 from data.decode import decode
@@ -31,7 +33,7 @@ from data.sources.fashion_mnist import CLASSES, fashion_mnist
 from data.sources.folder import folder
 from data.sources.huggingface import huggingface
 from data.sources.tfds import tfds
-from data.wrap import few_labels, require_labels, subset, unlabeled
+from data.wrap import few_labels, identity, require_labels, subset, unlabeled
 
 ROOT = Path(__file__).parents[1]
 
@@ -450,6 +452,61 @@ def test_few_labels_are_balanced_seeded_and_nested():
   assert set(few.rows) < set(few_labels(source, per_class=25, seed=0).rows)
   with pytest.raises(ValueError, match="class 'T-shirt/top' has 1000 examples, wanted per_class=1001"):
     few_labels(source, per_class=1001, seed=0)
+
+
+def test_few_labels_as_frequent_as_they_come_or_balanced():
+  label = np.repeat([0, 1, 2, -1], [600, 300, 60, 40])
+  source = Arrays(np.zeros((1000, 1, 1), np.uint8), label)
+  some, more = (few_labels(source, count=count, seed=3) for count in (96, 480))
+  assert len(some) == 96 and set(some.rows) < set(more.rows) and np.all(np.diff(more.rows) > 0)
+  assert np.all(abs(np.bincount(more.labels) - [300, 150, 30]) < [40, 40, 15])
+  largest = np.bincount(more.labels).max()
+  for options, size in [({}, 600), (dict(count=480, seed=3), largest), (dict(per_class=9, seed=0), 9)]:
+    even = few_labels(source, balanced=True, **options)
+    assert np.bincount(even.labels).tolist() == [size] * 3
+    assert set(even.rows) == set((few_labels(source, **options) if options else source.take(np.arange(960))).rows)
+  for options, words in [
+      ({}, 'one of per_class or count'), (dict(per_class=1), 'with a seed'), (dict(split='x', seed=0), 'one of'),
+      (dict(per_class=1, count=3, seed=0), 'one of'), (dict(per_class=0, seed=0), 'per_class=0'),
+      (dict(count=961, seed=0), '960 examples with labels, wanted count=961'), (dict(count=0, seed=0), 'count=0'),
+      (dict(count=2, seed=0), r"of the classes \[.*'2'\] no example is among the 2")]:
+    with pytest.raises(ValueError, match=words):
+      few_labels(source, **options)
+
+
+def test_a_split_is_a_file_that_fits_one_set_and_never_changes(tmp_path, capsys):
+  path = tmp_path / 'split.json'
+  spec = "dict(name='fashion_mnist', split='train')"
+  command = ['split', f'--source={spec}', '--per-class=4', '--seed=0', f'--out={path}']
+  assert main(command) == 0 and '40 of the 10000' in (said := capsys.readouterr().out)
+  source = fashion_mnist(split='train')
+  drawn, fixed = few_labels(source, per_class=4, seed=0), few_labels(source, split=str(path))
+  np.testing.assert_array_equal(fixed.rows, drawn.rows)
+  content = path.read_bytes()
+  assert main(command) == 0 and path.read_bytes() == content and json.loads(content)['hash'] in said
+  assert main([*command[:-2], '--seed=1', command[-1]]) == 1 and 'never changed' in capsys.readouterr().err
+  assert main([*command[:2], '--count=50', '--seed=1', f'--out={tmp_path / "b.json"}']) == 0
+  assert len(few_labels(source, split=str(tmp_path / 'b.json'))) == 50
+  assert main(['split', '--source=fashion', *command[2:]]) == 1 and '--source: wanted' in capsys.readouterr().err
+  # the same set in another order of reading, or with other words for its place; never a set that only looks like it
+  moved = dataclasses.replace(source, origin='elsewhere')
+  assert few_labels(moved, split=str(path)).rows.tolist() == drawn.rows.tolist()
+  assert splits.write(tmp_path / 'c.json', drawn.rows, data=identity(moved), source='elsewhere', examples=10000,
+                      made=dict(per_class=4, seed=0)) == json.loads(content)['hash']
+  swapped = source.label.copy()
+  swapped[[0, 1]] = swapped[[1, 0]] if swapped[0] != swapped[1] else (swapped[0] + 1) % 10
+  for other in (fashion_mnist(split='test'), dataclasses.replace(source, classes=tuple('abcdefghij')),
+                dataclasses.replace(source, label=swapped), source.take(np.arange(9999))):
+    with pytest.raises(ValueError, match=r"is a split of 10000 examples, 'train of fashion_mnist' \(.*the source is"):
+      few_labels(other, split=str(path))
+  path.write_text(content.decode().replace('"indices": [', '"indices": [1, '))
+  with pytest.raises(ValueError, match='changed after it was made'):
+    few_labels(source, split=str(path))
+  path.write_text('{"format": "split 0"}')
+  with pytest.raises(ValueError, match="is not a split .*'split 0'"):
+    few_labels(source, split=str(path))
+  with pytest.raises(FileNotFoundError, match='data split --out='):
+    few_labels(source, split=str(tmp_path / 'none.json'))
 
 
 # ------------------------------------------------------------------------------------------ TFDS, Hugging Face, prepare

@@ -55,7 +55,7 @@ def test_what_pages_name_exists(page):
   code = '\n'.join([*re.findall(r'`([^`\n]+)`', text(page)), *blocks(page, 'sh')])
   assert set(re.findall(r'\bmake ([a-z]+)', code)) <= set(targets)
   assert set(re.findall(r'-m pretrain ([a-z]+)', code)) <= {'train', 'evaluate', 'report', 'plan', 'label', 'program'}
-  assert set(re.findall(r'-m data ([a-z]+)', code)) <= {'prepare', 'describe', 'tokenizer', 'labels'}
+  assert set(re.findall(r'-m data ([a-z]+)', code)) <= {'prepare', 'describe', 'tokenizer', 'split', 'labels'}
   for name in set(re.findall(r'`(pretrain(?:\.\w+)+)`', text(page))):
     module, _, attribute = name.rpartition('.')
     assert hasattr(__import__(module, fromlist=[attribute]), attribute), name

@@ -9,20 +9,27 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from data import labels as stores
 from launch.local import free_port
-from pretrain import sharding
+from pretrain import label, sharding, train
 from pretrain.metrics import read_rows
+from pretrain.train import DONE
+from tests.test_labels import N
+from tests.test_programs import HARD
+from tests.test_train import tiny
 
 ROOT = Path(__file__).parents[1]
 STEPS = 60
+TRAIN = ('train', '--config=tests/tiny.py', f'--config.steps={STEPS}', '--config.checkpoint.every_steps=20')
 
 
 class Processes:
-  """`pretrain train --distributed` in some processes of so many devices each; outputs in files beside the run."""
+  """A command with --distributed in some processes of so many devices each; outputs in files beside the run."""
 
-  def __init__(self, workdir: Path, processes: int, devices: int, *flags: str, own_flags=None):
+  def __init__(self, workdir: Path, processes: int, devices: int, *flags: str, own_flags=None, command=TRAIN):
     port = free_port()
     self.outputs = [workdir.parent / f'{workdir.name}-{processes}-{p}.txt' for p in range(processes)]
     self.running = []
@@ -31,12 +38,12 @@ class Processes:
           'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 '
                        '--xla_cpu_collective_call_terminate_timeout_seconds=600',
           'JAX_COORDINATOR_ADDRESS': f'localhost:{port}', 'JAX_NUM_PROCESSES': str(processes), 'JAX_PROCESS_ID': str(p)}
-      command = [sys.executable, '-m', 'pretrain', 'train', '--config=tests/tiny.py', f'--workdir={workdir}',
-                 f'--config.steps={STEPS}', '--config.checkpoint.every_steps=20', *flags, *(own_flags or {}).get(p, ())]
+      argv = [sys.executable, '-m', 'pretrain', *command, f'--workdir={workdir}', *flags,
+              *(own_flags or {}).get(p, ())]
       if processes > 1:
-        command.append('--distributed')
+        argv.append('--distributed')
       with output.open('w') as file:
-        self.running.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=file, stderr=file))
+        self.running.append(subprocess.Popen(argv, cwd=ROOT, env=env, stdout=file, stderr=file))
 
   def wait(self) -> list[int]:
     try:
@@ -126,6 +133,79 @@ def test_who_the_others_are_must_be_said(tmp_path):
                         capture_output=True, text=True)
   assert done.returncode == 1
   assert 'error: --distributed: ' in done.stderr and 'only JAX_NUM_PROCESSES is set' in done.stderr
+
+
+# Labels ---------------------------------------------------------------------------------------------------------------
+
+PARTS = 48  # of 30 digits
+
+
+@pytest.fixture(scope='module')
+def teacher(tmp_path_factory):
+  """A run with classes, and the store that one process makes with it."""
+  workdir = tmp_path_factory.mktemp('teacher') / 'run'
+  assert train.train(tiny(*HARD), workdir, quiet=True) == DONE
+  store = workdir.parent / 'store'
+  assert label.label(workdir, store, examples_per_part=30, quiet=True) == DONE
+  return workdir, stores.read(store)
+
+
+def labeling(workdir: Path, store: Path, processes: int, devices: int) -> Processes:
+  return Processes(workdir, processes, devices, f'--out={store}', '--config.examples_per_part=30', command=('label',))
+
+
+def whole_parts(store: Path) -> list[str]:
+  """The parts under their final names, each of which is a whole file."""
+  found = sorted((store / 'parts').glob('*'))
+  assert all(len(pq.read_table(path)) in (30, N - 30 * (PARTS - 1)) for path in found)
+  return [path.name for path in found]
+
+
+def wait_for_a_part(store: Path, there: int, processes: Processes) -> None:
+  deadline = time.time() + 400
+  while len(list((store / 'parts').glob('*.parquet'))) <= there:
+    assert time.time() < deadline and all(p.poll() is None for p in processes.running), processes.text()
+    time.sleep(0.002)
+
+
+def assert_the_same_labels(store: Path, wanted: stores.Labels):
+  found = stores.read(store)
+  assert found.about == wanted.about and {path.name for path in store.iterdir()} == {'parts', 'labels.json'}
+  np.testing.assert_array_equal(found.index, wanted.index)
+  np.testing.assert_array_equal(found.label, wanted.label)
+  np.testing.assert_allclose(found.probabilities, wanted.probabilities, rtol=1e-5, atol=1e-6)
+
+
+def test_labels_by_two_processes_stopped_together_and_continued_by_one(teacher, tmp_path):
+  workdir, wanted = teacher
+  two = labeling(workdir, tmp_path / 'store', 2, 4)
+  wait_for_a_part(tmp_path / 'store', 0, two)
+  two.running[1].send_signal(signal.SIGTERM)  # one of them is told
+  assert two.wait() == [75, 75], two.text()
+  before = whole_parts(tmp_path / 'store')
+  assert 0 < len(before) < PARTS and not (tmp_path / 'store' / 'labels.json').exists()
+  assert two.text().count('stopped by') == 1
+  assert label.label(workdir, tmp_path / 'store', examples_per_part=30, quiet=True) == DONE
+  assert_the_same_labels(tmp_path / 'store', wanted)
+
+
+@pytest.mark.slow
+def test_labels_by_two_processes_killed_at_any_moment(teacher, tmp_path):
+  workdir, wanted = teacher
+  store, rng, there = tmp_path / 'store', np.random.default_rng(0), 0
+  for processes, devices in [(2, 4), (4, 2), (2, 4)]:
+    some = labeling(workdir, store, processes, devices)
+    wait_for_a_part(store, there, some)
+    time.sleep(rng.uniform(0, 0.1))
+    for process in some.running:
+      process.kill()
+    some.wait()
+    there = len(whole_parts(store))
+    assert not (store / 'labels.json').exists()
+  last = labeling(workdir, store, 2, 4)
+  assert last.wait() == [0, 0], last.text()
+  assert last.text().count('done:') == 1
+  assert_the_same_labels(store, wanted)
 
 
 def test_rows_that_a_process_holds_are_those_of_its_devices():

@@ -1,4 +1,5 @@
 """Programs of several runs: the stages, what goes from one to the next, stops and kills; the start from another run."""
+import functools
 import json
 import math
 import os
@@ -16,6 +17,8 @@ import pytest
 
 import data.sources
 from data import labels as stores
+from data.sources import array_record, folder
+from data.sources.arrays import Arrays
 from data.sources.digits import digits
 from pretrain import config, initialize, losses, train
 from pretrain.__main__ import main
@@ -151,6 +154,56 @@ def test_simclr2_fine_tunes_from_the_projector_and_distils_without_labels(tmp_pa
   assert [row['examples'] for row in result(tmp_path)] == [80, 1437]
 
 
+def plm(unlabeled: dict | None) -> dict:
+  return dict(program=dict(name='predictions_plm', unlabeled=unlabeled, test=TEST), finetune=tiny(*HARD, LABELS),
+              pretrain=student(*HARD, 'steps=2'))
+
+
+def test_predictions_are_learned_before_the_labels(tmp_path):
+  tree = plm(dict(name='digits', split='train'))
+  assert program(tree, tmp_path, quiet=True) == DONE
+  rows = result(tmp_path)
+  assert [(row['stage'], row['examples']) for row in rows] == [('finetune0', 80), ('pretrain', 1437), ('finetune1', 80)]
+  assert 0 < rows[1]['label_accuracy'] < 1 and 'label_accuracy' not in rows[2]
+  run = json.loads((tmp_path / 'finetune1' / 'config.json').read_text())
+  assert run.pop('initialize') == dict(workdir=str(tmp_path / 'pretrain'), parts=['backbone', 'head'])
+  assert run == json.loads((tmp_path / 'finetune0' / 'config.json').read_text())
+  assert losses_of(tmp_path / 'finetune1') != losses_of(tmp_path / 'finetune0')
+
+
+def test_without_unlabeled_examples_the_predictions_are_plain_fine_tuning(whole, tmp_path):
+  tree = plm(None)
+  assert program(tree, tmp_path, quiet=True) == DONE
+  assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {'finetune0', 'finetune1'}
+  for stage in ('finetune0', 'finetune1'):
+    assert losses_of(tmp_path / stage) == losses_of(whole / 'cycle0')  # a run of this config, on its own
+    assert_same(final(tmp_path / stage, tree['finetune'])[0], final(whole / 'cycle0', tree['finetune'])[0])
+
+
+def test_predictions_for_pre_training_a_model_of_texts(tmp_path):
+  """Two classes that a word tells apart; few labels, many texts without."""
+  rng, words = np.random.default_rng(0), ['good', 'bad', *'abcdefgh']
+  for name, n in [('gold', 12), ('many', 64), ('test', 40)]:
+    labels = np.arange(n) % 2
+    lines = [{'text': ' '.join(words[i] for i in [*rng.integers(2, 10, 2), y]), **({} if name == 'many' else {
+        'label': words[y]})} for y in labels]
+    (tmp_path / f'{name}.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+  of = lambda name: dict(name='labeled_text', path=str(tmp_path / f'{name}.jsonl'), tokenizer='bytes', length=12)
+  run = student(*HARD, 'batch=8', 'steps=30', 'checkpoint.every_steps=30', 'schedule.peak=1e-2',
+                "backbone={'name': 'text', 'vocabulary': 260, 'length': 12, 'width': 16, 'depth': 1, 'heads': 2, "
+                "'mlp': 16, 'pool': 'mean'}")
+  run = {key: value for key, value in run.items() if key != 'views'}
+  run['objective'] = dict(name='supervised', classes=2, tokens=True)
+  tree = dict(program=dict(name='predictions_plm', unlabeled=of('many'), test=of('test')),
+              finetune=run | dict(source=of('gold')), pretrain=run)
+  assert program(tree, tmp_path / 'run', quiet=True) == DONE
+  rows = result(tmp_path / 'run')
+  assert [row['examples'] for row in rows] == [12, 64, 12] and 'label_accuracy' not in rows[1]
+  assert rows[2]['accuracy'] > 0.8
+  found = stores.read(tmp_path / 'run' / 'labels')
+  assert found.about.classes == 2 and np.bincount(found.label, minlength=2).min() > 0
+
+
 @pytest.mark.parametrize(('at', 'within'), [(5, 'cycle0'), (8, 'labels1'), (14, 'cycle1')])
 def test_a_stopped_program_goes_on_inside_its_stage(at, within, whole, tmp_path, monkeypatch, capsys):
   """While a run's accuracy is measured, the source is labeled, the next run trains."""
@@ -189,11 +242,25 @@ def test_what_a_program_sets_a_config_must_not(tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+def black(monkeypatch, module) -> None:
+  """Puts 20,000 black images of 10 classes behind a source that reads files; its signature stays."""
+  name = module.__name__.rpartition('.')[2]
+
+  @functools.wraps(getattr(module, name))
+  def source(*, size, channels=3, **_):
+    return Arrays(np.broadcast_to(np.uint8(0), (20_000, size, size, channels)), np.arange(20_000) % 10)
+
+  monkeypatch.setattr(module, name, source)
+
+
 @pytest.mark.parametrize('path', sorted(path for path in (ROOT / 'configs').rglob('*.py')
-                                        if 'c.program' in path.read_text()), ids=lambda path: path.parent.name)
+                                        if 'c.program' in path.read_text()), ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, tmp_path, monkeypatch):
-  """Nothing is trained: runs are prepared, stores are drawn."""
+  """Nothing is trained: runs are prepared, stores are drawn; data sets that are not embedded are imitated."""
+  for module in (folder, array_record):
+    black(monkeypatch, module)
   tree, runs = config.load(str(path), []), []
+  classes = max(run['objective'].get('classes', 10) for name, run in tree.items() if name != 'program')
 
   def trained(run, workdir, **_):
     made = config.call(prepare, json.loads(json.dumps(run)), 'config')
@@ -205,20 +272,22 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
 
   def labeled(_, out, *, source, generation, **__):
     images = config.build(data.sources, source, 'source')
-    p = np.random.default_rng(generation).dirichlet(np.full(10, 0.1), len(images)).astype(np.float32)
-    about = stores.About('m', images.origin, len(images), 10, generation)
+    p = np.random.default_rng(generation).dirichlet(np.full(classes, 0.1), len(images)).astype(np.float32)
+    about = stores.About('m', images.origin, len(images), classes, generation)
     stores.write_part(out, 0, 1, stores.Labels(about, np.arange(len(p)), p.argmax(1).astype(np.int32), p.max(1), p))
     stores.finish(out, 1, about)
     return DONE
 
   monkeypatch.setattr(stages, 'train', trained)
   monkeypatch.setattr(stages.labeling, 'label', labeled)
-  monkeypatch.setattr(stages.labeling, 'open_model', lambda _: SimpleNamespace(run=None, state=str))
+  model = SimpleNamespace(run=SimpleNamespace(mesh=None), state=str, identity='m')
+  monkeypatch.setattr(stages.labeling, 'open_model', lambda _: model)
+  monkeypatch.setattr(stages, 'features', lambda _, __, images: np.random.default_rng(0).normal(size=(len(images), 4)))
   monkeypatch.setattr(stages, 'accuracy', lambda *_: 0.5)
   monkeypatch.setattr('pretrain.programs.continual.probes',
                       lambda _, sets, size: dict.fromkeys([each.name for each in sets], 0.01 * size))
   assert program(tree, tmp_path / 'run', quiet=True) == DONE
-  assert len(runs) == {'curriculum_labeling': 6, 'continual': 4}.get(path.parent.name, 3)
+  assert len(runs) == {'curriculum_labeling': 6, 'continual': 4, 'deepercluster': 5}.get(path.parent.name, 3)
 
 
 CONFIG = """

@@ -22,6 +22,7 @@ from data.__main__ import main
 from data.loader import loader
 from data.sources.captions import captions
 from data.sources.fashion_mnist import CLASSES, fashion_mnist
+from data.sources.labeled_text import labeled_text
 from data.sources.pairs import pairs
 from data.sources.text import text as text_source
 from data.text import BEGIN, END, MASK, PAD, SPECIAL, tokenizer
@@ -113,6 +114,31 @@ def test_captions_begin_end_and_are_padded_or_cut():
 
 
 # --- Sources ---------------------------------------------------------------------------------------------------------
+
+def test_labeled_text_from_lines(tmp_path):
+  path = tmp_path / 'set.jsonl'
+  open_ = lambda **options: labeled_text(path=str(path), tokenizer='bytes', length=8, **options)
+  path.write_text('{"text": "yes", "label": "good"}\n{"text": "no", "label": "bad"}\n{"text": "yes!", "label": "good"}')
+  source = open_()
+  assert source.classes == ('bad', 'good') and source.labels.tolist() == [1, 0, 1] and source.vocabulary == 260
+  batch = source.take([2, 0]).batch(np.array([0, 1]))
+  assert batch['label'].tolist() == [1, 1] and batch['index'].tolist() == [2, 0] and batch['tokens'].shape == (2, 8)
+  assert bytes((batch['tokens'][0][1:5] - SPECIAL).tolist()) == b'yes!' and batch['tokens'][0, 5:].tolist() == [
+      END, PAD, PAD]
+  assert open_(classes=('good', 'bad')).labels.tolist() == [0, 1, 0]
+  assert 'label' not in source.unlabeled().batch(np.arange(3)) and source.unlabeled().labels is None
+  with pytest.raises(ValueError, match=r'2 of 3 lines have no label of .*bad.*line 1'):
+    open_(classes=('bad',))
+  for text_, words_ in [('{"text": "a"}\n{"text": "b", "label": "x"}', '1 of 2 lines'), ('{"text": " "}', 'line 1'),
+                        ('{"text": "a"}\nnonsense', 'line 2'), ('[1]', 'line 1'), ('', 'no text')]:
+    path.write_text(text_)
+    with pytest.raises(ValueError, match=words_):
+      open_()
+  path.write_text('{"text": "a"}\n{"text": "b"}')
+  assert open_().labels is None and open_().classes is None
+  with pytest.raises(FileNotFoundError):
+    labeled_text(path='nowhere', tokenizer='bytes', length=8)
+
 
 def test_packed_text_is_all_documents_in_order_without_padding(tmp_path):
   for name, content in (('b.txt', 'wörld'), ('a.md', 'hello\n'), ('c.rst', 'not read')):

@@ -8,7 +8,8 @@ from data.wrap import Relabeled, few_labels, indices, places
 
 def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, threshold: float | None = None,
                    percentile: float | None = None, margin: float | None = None, per_class: int | None = None,
-                   repeat: bool = False, soft: bool = False, weighted: bool = False) -> Relabeled:
+                   repeat: bool = False, balanced: bool = False, incomplete: bool = False, soft: bool = False,
+                   weighted: bool = False) -> Relabeled:
   """The examples of `source` whose label in the store is admitted, with these labels.
 
   `source` may be labeled: but for those that `labels` chooses, no label of it is looked at.
@@ -19,6 +20,8 @@ def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, thre
     labels: arguments of `data.wrap.few_labels`; what it chooses is in any case there, once, with its own label, and
       is not counted in the criteria.
     threshold, percentile, margin, per_class, repeat: which labels are admitted, see `data.labels.admitted`.
+    balanced: examples of rarer classes come several times, until all are as frequent as the most frequent one.
+    incomplete: a class without an example is no error, as clusters may be empty.
     soft: batches hold 'probabilities' f32[b, k] too: the store's, or 1 for the class of an example with its own label.
     weighted: batches hold 'weight' f32[b] too: the store's confidence, or 1.
   Raises:
@@ -50,9 +53,12 @@ def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, thre
                      f'{stored.confidence.max(initial=0):.4g}')
   taken = np.sort(np.concatenate([taken, np.flatnonzero(own)]))
   counts = np.bincount(label[taken], minlength=about.classes)
-  if (counts == 0).any():
+  if (counts == 0).any() and not incomplete:
     raise ValueError(f'of the classes {np.flatnonzero(counts == 0).tolist()} no label of {store} is admitted by '
                      f'{criteria}; admitted of each class: {counts.tolist()}')
+  if balanced:
+    each = [taken[label[taken] == c] for c in np.flatnonzero(counts)]
+    taken = np.sort(np.concatenate([np.resize(rows, counts.max()) for rows in each]))
   columns = {'label': label}
   if soft:
     if stored.probabilities is None:

@@ -11,19 +11,23 @@ SUFFIXES = ('.txt', '.md')
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sequences:
-  """A source over token ids in memory; a batch is one gather. There are no images and no labels.
+  """A source over token ids in memory; a batch is one gather. There are no images.
 
   Args:
     tokens: u16 or i32[n, l].
     vocabulary: of the tokeniser.
     origin: words for messages.
     rows: i64[k] which of the sequences, in order; None: all.
+    label: i32[n], or None.
+    classes: names of the classes, or None.
   """
   tokens: np.ndarray
   vocabulary: int
   origin: str
   rows: np.ndarray | None = None
-  labels = classes = captions = None
+  label: np.ndarray | None = None
+  classes: tuple[str, ...] | None = None
+  captions = None
 
   def __len__(self):
     return len(self.tokens) if self.rows is None else len(self.rows)
@@ -39,10 +43,16 @@ class Sequences:
     """(l,), the length of every sequence."""
     return self.tokens.shape[1:]
 
+  @property
+  def labels(self) -> np.ndarray | None:
+    """Labels i32[n] by position, or None."""
+    return self.label if self.label is None or self.rows is None else self.label[self.rows]
+
   def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Positions i64[b] -> {'tokens': i32[b, l], 'index': i32[b]}."""
+    """Positions i64[b] -> {'tokens': i32[b, l], 'index': i32[b]}, with labels 'label' i32[b] too."""
     rows = np.asarray(indices) if self.rows is None else self.rows[indices]
-    return {'tokens': self.tokens[rows].astype(np.int32), 'index': rows.astype(np.int32)}
+    batch = {'tokens': self.tokens[rows].astype(np.int32), 'index': rows.astype(np.int32)}
+    return batch if self.label is None else batch | {'label': self.label[rows]}
 
   def take(self, indices: np.ndarray) -> 'Sequences':
     """The source of these positions; `index` stays the row of the whole array."""
@@ -50,8 +60,8 @@ class Sequences:
     return dataclasses.replace(self, rows=rows if self.rows is None else self.rows[rows])
 
   def unlabeled(self) -> 'Sequences':
-    """The source itself: it has no labels."""
-    return self
+    """The source without labels and classes."""
+    return dataclasses.replace(self, label=None, classes=None)
 
 
 def text(*, path: str, tokenizer: str, length: int) -> Sequences:

@@ -17,9 +17,10 @@ def extract(encode: Callable, source, *, batch: int, view: Callable | None = Non
 
   Args:
     encode: f32[b, h, w, c] in [0, 1] -> float[b, d].
-    source: has a length, `labels` i32[n] or None, and batch(positions i64[b]) -> {'image': u8[b, h, w, c], ...}.
+    source: has a length, `labels` i32[n] or None, and batch(positions i64[b]) -> {'image': u8[b, h, w, c], ...}, or
+      'tokens' i32[b, l] instead.
     batch: examples at a time; the last batch is filled up with copies of the source's last example.
-    view: images u8[b, h, w, c] as stored -> what `encode` takes, on the device; `unit_range` if None.
+    view: what is stored -> what `encode` takes, on the device; `unit_range` of images if None.
     place: {'image': ...} on the host -> the same on the mesh; the batch as it is if None.
     rows: those of a batch that `place` wants, where processes share the work; all if None.
     gather: features on the mesh -> all of them as NumPy.
@@ -35,8 +36,10 @@ def extract(encode: Callable, source, *, batch: int, view: Callable | None = Non
   rows = np.arange(batch) if rows is None else rows
   features, waiting = [], None
   for start in range(0, n, batch):
-    images = {'image': source.batch(np.minimum(start + rows, n - 1))['image']}
-    running = _run(encode, view, (images if place is None else place(images))['image'])
+    raw = source.batch(np.minimum(start + rows, n - 1))
+    key = 'image' if 'image' in raw else 'tokens'
+    inputs = {key: raw[key]}
+    running = _run(encode, view, (inputs if place is None else place(inputs))[key])
     if running.ndim != 2 or running.shape[0] != batch:
       raise ValueError(f'wanted an encoder that returns [b, d] = [{batch}, d], got {running.shape}')
     if waiting is not None:  # copied while the next batch runs
@@ -57,8 +60,8 @@ def pixels(images):
 
 
 @jax.jit
-def _run(encode, view, images):
-  return encode(view(images)).astype(jnp.float32)
+def _run(encode, view, inputs):
+  return encode(view(inputs)).astype(jnp.float32)
 
 
 def _partial(function: Callable) -> Partial:

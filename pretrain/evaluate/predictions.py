@@ -1,4 +1,4 @@
-"""What a method's own classifier says: probabilities of a source's images, and how often they are right."""
+"""What a trained model says of a source's images: probabilities, how often they are right, and features."""
 import functools
 
 import numpy as np
@@ -13,7 +13,7 @@ BATCH = 256  # examples at a time; rounded up to what the mesh divides
 
 
 def predictions(run, state, source, *, size: int | None = None, batch: int = BATCH) -> np.ndarray:
-  """Probabilities f32[n, k] of all images of a source, in order, unaugmented, by `run.objective.predict`.
+  """Probabilities f32[n, k] of all images or texts of a source, in order, unaugmented, by `run.objective.predict`.
 
   Args:
     run: of `pretrain.run.prepare`.
@@ -26,24 +26,35 @@ def predictions(run, state, source, *, size: int | None = None, batch: int = BAT
   """
   if run.objective.predict is None:
     raise ConfigError('config.objective: it has no classes (no `predict`); wanted a supervised or semi-supervised one')
-  size = side(run, source, size)
+  return _of_all(run.objective.predict, run, state, source, size, batch)
+
+
+def features(run, state, source, *, size: int | None = None, batch: int = BATCH) -> np.ndarray:
+  """Features f32[n, d] of all images by `run.objective.encode`; arguments as `predictions`."""
+  return _of_all(run.objective.encode, run, state, source, size, batch)
+
+
+def _of_all(function, run, state, source, size: int | None, batch: int) -> np.ndarray:
   shares = sharding.shares(run.mesh)
   batch = -(-batch // shares) * shares
   with sharding.laid_on(run.mesh):
-    probabilities, _ = extract(Partial(run.objective.predict, state.params, state.memory), source, batch=batch,
-                               view=view(size), place=lambda images: sharding.place(images, run.mesh),
-                               rows=sharding.local_rows(run.mesh, batch), gather=processes.on_host)
-  return probabilities
+    found, _ = extract(Partial(function, state.params, state.memory), source, batch=batch,
+                       view=view(side(run, source, size)), place=lambda batch: sharding.place(batch, run.mesh),
+                       rows=sharding.local_rows(run.mesh, batch), gather=processes.on_host)
+  return found
 
 
-def side(run, source, size: int | None) -> int:
+def side(run, source, size: int | None) -> int | None:
+  """Of the images that the model sees; None for texts."""
+  if len(source.shape) == 1:
+    return None
   return size or (run.evaluation.size if run.evaluation else min(source.shape[:2]))
 
 
 @functools.cache
-def view(size: int):
+def view(size: int | None):
   """One function for each size, so that it is compiled once."""
-  return evaluation(size=size)
+  return (lambda tokens: tokens) if size is None else evaluation(size=size)
 
 
 def accuracy(run, state, source, *, size: int | None = None) -> float:

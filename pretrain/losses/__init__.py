@@ -38,6 +38,7 @@ from pretrain.losses.semi_supervised import (
   confident,
   dash,
   dash_threshold,
+  deepercluster,
   fairness,
   fixmatch,
   flexmatch,

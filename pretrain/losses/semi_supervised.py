@@ -427,3 +427,25 @@ def fst(labeled, label, teacher, strong, threshold, unlabeled_weight):
   pseudo, use = confident(teacher, threshold)
   share = jnp.mean(use.astype(f32))
   return total(labeled, label, share * jnp.mean(cross_entropy(strong, pseudo)), unlabeled_weight, use_ratio=share)
+
+
+def deepercluster(super_logits, logits, super_class, cluster):
+  """Cross-entropy of the super-class plus that of the cluster within it.
+
+  arXiv:1905.01278, section 4.2 (the number from memory); the sum of the two means is unweighted, as in the authors'
+  code. With one super-class it is DeepCluster's cross-entropy.
+
+  Args:
+    super_logits: [b, s].
+    logits: [b, s, k] of the clusters in every super-class; of an image those in its own count.
+    super_class, cluster: int[b], in [0, s) and in [0, k).
+  Returns:
+    f32[] nats, and {'super', 'cluster', 'accuracy'}; accuracy is the share of images right in both.
+  Raises:
+    ValueError: numbers of images or super-classes that differ.
+  """
+  same_shape('deepercluster', super_logits=super_logits.shape, logits=logits.shape[:2])
+  own = jnp.take_along_axis(logits, super_class[:, None, None], 1)[:, 0]  # [b, k]
+  first, second = jnp.mean(cross_entropy(super_logits, super_class)), jnp.mean(cross_entropy(own, cluster))
+  right = (super_logits.argmax(-1) == super_class) & (own.argmax(-1) == cluster)
+  return first + second, {'super': first, 'cluster': second, 'accuracy': jnp.mean(right)}

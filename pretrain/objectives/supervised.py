@@ -13,7 +13,7 @@ from pretrain.semi_supervised import classifier
 
 
 def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0., projector: tuple[int, ...] = (),
-               weighted: bool = False) -> Objective:
+               weighted: bool = False, tokens: bool = False) -> Objective:
   """Cross-entropy of a linear classifier on the backbone's features.
 
   Args:
@@ -23,7 +23,10 @@ def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.,
     projector: widths of layers (linear, BatchNorm, ReLU) between backbone and classifier: the first ones of a SimCLR
       projector, from a middle layer of which the network is fine-tuned (arXiv:2006.10029v2, section 2).
     weighted: batches hold the examples' weights; the loss is the mean of weight times cross-entropy.
+    tokens: the backbone reads texts.
   """
+  source, shape = ('tokens', 'b l') if tokens else ('image', 'b h w c')
+
   def parts(rngs):
     f = backbone(rngs)
     g = MLP(f.width, tuple(projector[:-1]), projector[-1], batch_norm=True, last_batch_norm=True, last_affine=True,
@@ -39,7 +42,7 @@ def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.,
   def loss(params, memory, batch, key, step):
     del step
     logits, statistics = net.apply(params, memory['statistics'],
-                                   lambda m: classify(m, batch['image'], train=True, key=key))
+                                   lambda m: classify(m, batch[source], train=True, key=key))
     targets = (1 - label_smoothing) * jax.nn.one_hot(batch['label'], classes) + label_smoothing / classes  # [b, k]
     value = jnp.mean((batch['weight'] if weighted else 1.) * losses.soft_cross_entropy(targets, logits))
     return value, ({'statistics': statistics}, {'accuracy': jnp.mean(logits.argmax(-1) == batch['label'])})
@@ -47,5 +50,5 @@ def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.,
   def predict(params, memory, images):
     return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: classify(m, images))[0])
 
-  wanted = {'image': 'b h w c', 'label': 'b'} | ({'weight': 'b'} if weighted else {})
+  wanted = {source: shape, 'label': 'b'} | ({'weight': 'b'} if weighted else {})
   return Objective(wanted, loss=loss, predict=predict, **plain(net))

@@ -22,12 +22,14 @@ import pretrain.models
 import pretrain.objectives
 import pretrain.programs
 import pretrain.views
+from data import labels as stores
 from data.wrap import few_labels, indices, places
 from pretrain import config as configs
 from pretrain import label as labeling
 from pretrain import optim, processes
+from pretrain.cluster import in_two_levels, whiten
 from pretrain.config import ConfigError, nearest
-from pretrain.evaluate.predictions import accuracy
+from pretrain.evaluate.predictions import accuracy, features
 from pretrain.metrics import write_json
 from pretrain.run import MODELS, prepare
 from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, train
@@ -144,6 +146,35 @@ def label(model: Path, out: Path, *, source: dict, generation: int = 0) -> Path:
   code = labeling.label(model, out, source=source, generation=generation, quiet=announce(out))
   if code == STOPPED:
     raise Stopped
+  return out
+
+
+def cluster(model: Path | None, out: Path, *, source: dict, super_clusters: int, clusters: int, dim: int | None = None,
+            seed: int = 0, generation: int = 0) -> Path:
+  """Clusters a source's images in two levels by a finished run's features; returns the folder of the label store.
+
+  Args:
+    model: directory of the run; None: all images are in one cluster.
+    super_clusters, clusters, seed: see `pretrain.cluster.in_two_levels`; labels are of the product's many classes.
+    dim: of the whitened features.
+  """
+  announce(out)
+  images = configs.build(data.sources, source, 'config.source').unlabeled()
+  made = labeling.open_model(model) if model else None
+  identity, classes = (made.identity, super_clusters * clusters) if made else ('one cluster', 1)
+  about = stores.About(identity, images.origin, len(images), classes, generation)
+  done = bool(stores.parts_there(out, 1, about)) and (out / 'labels.json').is_file()
+  processes.agree(clustered=done)
+  if done:
+    return out
+  label = np.zeros(len(images), np.int32)
+  if made:
+    found = whiten(features(made.run, made.state(), images), dim)
+    label = in_two_levels(found, super_clusters, clusters, seed=seed, mesh=made.run.mesh)
+  if jax.process_index() == 0:
+    stores.write_part(out, 0, 1, stores.Labels(about, indices(images), label, np.ones(len(images), np.float32), None))
+    stores.finish(out, 1, about)
+  processes.agree(written=str(out))
   return out
 
 

@@ -1,0 +1,217 @@
+"""DeeperCluster: the loss against its twin, its limits, the clusters of a whole set, and the program."""
+import json
+
+import jax
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from data import labels as stores
+from data.sources.digits import digits
+from data.sources.pseudo_labeled import pseudo_labeled
+from pretrain import losses
+from pretrain.cluster import in_two_levels, kmeans, whiten
+from pretrain.config import ConfigError
+from pretrain.models.vit import vit
+from pretrain.objectives.deepercluster import deepercluster
+from pretrain.objectives.supervised import supervised
+from pretrain.programs.stages import program
+from pretrain.train import DONE, STOPPED
+from tests.checks import assert_close, assert_finite, assert_gradient, assert_half_precision, normal
+from tests.reference import deepercluster as twin
+from tests.test_train import StopAfter, tiny
+from tests.test_train import losses as losses_of
+
+BACKBONE = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
+VIEWS = dict(name='supervised', size=8, pad=0, flip=0.)
+loss = jax.jit(losses.deepercluster)
+
+
+def of_twin(super_logits, logits, super_class, cluster, rotations=4):
+  return twin.deepercluster(super_logits, logits, super_class // rotations, cluster, super_class % rotations, rotations)
+
+
+def batch(seed: int, b: int, s: int, k: int):
+  rng = np.random.default_rng(seed)
+  return normal(seed, b, s, scale=2), normal(seed + 1, b, s, k, scale=2), rng.integers(0, s, b), rng.integers(0, k, b)
+
+
+@pytest.mark.parametrize('arguments', [batch(0, 3, 4, 5), batch(2, 6, 8, 3)])
+def test_the_loss_is_its_twin(arguments):
+  value, terms = loss(*arguments)
+  wanted, of = of_twin(*arguments)
+  assert_close(value, wanted)
+  assert_close(terms['super'], of['super'])
+  assert_close(terms['cluster'], of['sub'])
+  y, z = arguments[2:]
+  assert_gradient(lambda u, v: loss(u, v, y, z)[0], lambda u, v: of_twin(u, v, y, z)[0], *arguments[:2])
+  assert_half_precision(lambda *x: loss(*x)[0], lambda *x: of_twin(*x)[0], *arguments)
+
+
+def test_points_and_extremes_of_the_loss():
+  y, z = np.array([1, 0]), np.array([0, 2])
+  even = loss(np.zeros((2, 4), np.float32), np.zeros((2, 4, 3), np.float32), y, z)[0]
+  assert_close(even, np.log(4) + np.log(3))
+  certain = np.zeros((2, 4), np.float32), np.zeros((2, 4, 3), np.float32)
+  certain[0][[0, 1], y] = certain[1][[0, 1], y, z] = 50
+  value, terms = loss(*certain, y, z)
+  assert_close(value, 0, atol=1e-6)
+  assert terms['accuracy'] == 1 and loss(*certain, y, np.array([1, 2]))[1]['accuracy'] == 0.5
+  assert_finite(lambda u, v: losses.deepercluster(u, v, y, z)[0],
+                *((scale * certain[0], -scale * certain[1]) for scale in (0, 1e4)))
+  with pytest.raises(ValueError, match='equal shapes'):
+    losses.deepercluster(np.zeros((2, 3)), np.zeros((2, 4, 3)), y, z)
+
+
+def test_one_rotation_and_one_super_cluster_are_deep_cluster():
+  key, k = jax.random.key(0), 5
+  data = {'image': np.abs(normal(0, 6, 8, 8, 1)), 'label': np.arange(6) % k, 'index': np.arange(6)}
+  deep, plain = deepercluster(BACKBONE, classes=k, super_clusters=1, rotations=1), supervised(BACKBONE, classes=k)
+  params, memory = deep.init(key)
+  value = float(deep.loss(params, memory, data, key, 0)[0])
+  assert_close(value, plain.loss({'backbone': params['backbone'], 'head': params['clusters']}, memory, data, key, 0)[0])
+  logits = normal(3, 6, k)
+  assert_close(loss(np.zeros((6, 1), np.float32), logits[:, None], np.zeros(6, int), data['label'])[0],
+               twin.deepcluster(logits, data['label']))
+
+
+def test_ids_permuted_with_the_rows_of_the_heads_leave_the_loss_unchanged():
+  key, m, k = jax.random.key(1), 3, 4
+  objective = deepercluster(BACKBONE, classes=m * k, super_clusters=m)
+  rng = np.random.default_rng(0)
+  data = {'image': np.abs(normal(0, 8, 8, 8, 1)), 'label': rng.integers(0, m * k, 8), 'index': np.arange(8)}
+  params, memory = jax.device_get(objective.init(key))
+  params['clusters']['linear']['bias'] = normal(5, m * 4 * k)
+  value = float(objective.loss(params, memory, data, key, 0)[0])
+  first, second = rng.permutation(m), np.stack([rng.permutation(k) for _ in range(m)])  # new ids of the old ones
+  label = first[data['label'] // k] * k + second[data['label'] // k, data['label'] % k]
+  old = np.argsort(first)
+  heads = np.concatenate([4 * s + np.arange(4) for s in old])
+  columns = np.concatenate([(4 * s + r) * k + np.argsort(second[s]) for s in old for r in range(4)])
+  moved = params | {name: {'linear': {'kernel': params[name]['linear']['kernel'][:, order],
+                                      'bias': params[name]['linear']['bias'][order]}}
+                    for name, order in (('head', heads), ('clusters', columns))}
+  assert_close(objective.loss(moved, memory, data | {'label': label}, key, 0)[0], value)
+  assert abs(float(objective.loss(params, memory, data | {'label': label}, key, 0)[0]) - value) > 1e-3
+
+
+def test_every_image_is_turned_and_says_how():
+  """Alone in a batch, an image's loss is that of one of its four turns, by the twin; all four come up."""
+  m, k, key = 2, 3, jax.random.key(0)
+  objective = deepercluster(BACKBONE, classes=m * k, super_clusters=m)
+  params, memory = objective.init(key)
+  image, label = np.abs(normal(0, 8, 8, 1)), 4
+  turned = np.stack([np.rot90(image, r) for r in range(4)])
+  h = np.asarray(objective.encode(params, memory, turned), np.float64)
+  of = lambda name: h @ params[name]['linear']['kernel'] + params[name]['linear']['bias']
+  wanted = [of_twin(of('head')[r:r + 1], of('clusters')[r:r + 1].reshape(1, m * 4, k), np.array([label // k * 4 + r]),
+                    np.array([label % k]))[0] for r in range(4)]
+  value = jax.jit(jax.vmap(lambda i: objective.loss(params, memory, {
+      'image': image[None], 'label': np.array([label]), 'index': i[None]}, key, 0)[0]))(np.arange(40))
+  distance = abs(np.asarray(value)[:, None] - np.array(wanted))
+  assert distance.min(1).max() < 1e-5 and len(np.unique(distance.argmin(1))) == 4
+
+
+@pytest.mark.parametrize('options', [dict(rotations=2), dict(super_clusters=4), dict(super_clusters=0)])
+def test_what_the_objective_refuses(options):
+  with pytest.raises(ValueError, match='1 or 4 rotations'):
+    deepercluster(BACKBONE, **(dict(classes=6, super_clusters=2) | options))
+
+
+# Clusters -------------------------------------------------------------------------------------------------------------
+
+def test_whitened_features_are_principal_components_of_length_1():
+  x = normal(0, 300, 6) @ normal(1, 6, 6)
+  wanted = PCA(4, whiten=True).fit_transform(x)
+  wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+  found = whiten(x, 4)
+  np.testing.assert_allclose(found * np.sign(found[0]) * np.sign(wanted[0]), wanted, atol=2e-4)
+  assert whiten(x).shape == (300, 6)
+  assert np.isfinite(whiten(np.concatenate([x, np.zeros((300, 1))], 1))).all()  # a feature that says nothing
+  assert np.isfinite(whiten(np.ones((5, 3)))).all()
+
+
+def test_clusters_in_two_levels():
+  rng = np.random.default_rng(0)
+  centers = np.array([[0, 0], [0, 4], [100, 0], [100, 4]])
+  truth = rng.integers(0, 4, 200)
+  label = in_two_levels(centers[truth] + rng.normal(0, 0.1, (200, 2)), 2, 2, seed=0)
+  assert all(len(np.unique(label[truth == c])) == 1 for c in range(4)) and len(np.unique(label)) == 4
+  assert len(np.unique(label[truth < 2] // 2)) == 1  # neighbours in one super-cluster
+  one = in_two_levels(centers[truth], 1, 4, seed=0)
+  np.testing.assert_array_equal(one, kmeans(centers[truth], 4, init='random', seed=0, iterations=10).labels)
+  few = in_two_levels(np.float32([[0], [1], [100]]), 2, 2, seed=0)
+  assert sorted(np.bincount(few // 2, minlength=2)) == [1, 2] and len(np.unique(few)) == 3
+
+
+def test_labels_of_clusters_may_be_balanced_and_some_without_an_example(tmp_path):
+  n = 1437
+  label = np.where(np.arange(n) < 1000, 0, np.where(np.arange(n) < 1400, 2, 3)).astype(np.int32)
+  about = stores.About('m', 'train of digits', n, 4, 0)
+  stores.write_part(tmp_path, 0, 1, stores.Labels(about, np.arange(n), label, np.ones(n, np.float32), None))
+  stores.finish(tmp_path, 1, about)
+  source = dict(name='digits', split='train')
+  with pytest.raises(ValueError, match=r'classes \[1\]'):
+    pseudo_labeled(source=source, store=str(tmp_path))
+  found = pseudo_labeled(source=source, store=str(tmp_path), balanced=True, incomplete=True)
+  assert np.bincount(found.labels).tolist() == [1000, 0, 1000, 1000] and len(np.unique(found.rows)) == n
+
+
+# The program ----------------------------------------------------------------------------------------------------------
+
+def tree(*overrides: str, cycles: int = 2, **options) -> dict:
+  run = tiny("objective={'name': 'deepercluster'}", 'steps=2', 'schedule.warmup_steps=0', 'checkpoint.every_steps=2',
+             *overrides) | {'views': VIEWS}
+  return dict(program=dict(name='deepercluster', super_clusters=2, clusters=6, cycles=cycles, **options), train=run)
+
+
+def test_the_program_clusters_the_features_of_the_run_before(tmp_path, monkeypatch):
+  with monkeypatch.context() as patch:  # in the features, of which two batches are made
+    StopAfter(patch, 4)
+    assert program(tree(cycles=1, dim=8), tmp_path, quiet=True) == STOPPED
+  assert (tmp_path / 'cycle0' / 'result.json').exists() and not (tmp_path / 'clusters1').exists()
+  assert program(tree(cycles=1, dim=8), tmp_path, quiet=True) == DONE
+  rows = json.loads((tmp_path / 'result.json').read_text())['stages']
+  assert [row['stage'] for row in rows] == ['cycle0', 'cycle1'] and [row['clusters'] for row in rows] == [1, 12]
+  assert rows[0]['information'] == 0 < rows[1]['information'] < 1
+  first, second = (json.loads((tmp_path / f'cycle{c}' / 'config.json').read_text()) for c in range(2))
+  assert [c['objective']['classes'] for c in (first, second)] == [1, 12] and (first['seed'], second['seed']) == (0, 1)
+  assert 'initialize' not in first and second['initialize'] == dict(workdir=str(tmp_path / 'cycle0'),
+                                                                    parts=['backbone'])
+  made = pseudo_labeled(**{key: value for key, value in second['source'].items() if key != 'name'})
+  assert len(made) == 12 * np.bincount(stores.read(tmp_path / 'clusters1').label).max()  # all clusters are as frequent
+
+
+@pytest.mark.slow
+def test_stopped_in_any_stage_it_goes_on_to_the_same_clusters(tmp_path, monkeypatch):
+  assert program(tree(), tmp_path / 'a', quiet=True) == DONE
+  for at in (5, 9):
+    with monkeypatch.context() as patch:
+      StopAfter(patch, at)
+      assert program(tree(), tmp_path / 'b', quiet=True) == STOPPED
+  assert program(tree(), tmp_path / 'b', quiet=True) == DONE
+  one, other = (json.loads((tmp_path / name / 'result.json').read_text())['stages'] for name in 'ab')
+  assert one == other and losses_of(tmp_path / 'a' / 'cycle2') == losses_of(tmp_path / 'b' / 'cycle2')
+  models = {stores.read(tmp_path / 'a' / f'clusters{c}').about.model for c in range(3)}
+  assert len(models) == 3
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    (tree(cycles=0), 'cycles'), (tree(dim=0), 'dim'), (tree("objective={'name': 'simclr'}"), 'objective'),
+    (tree('objective.classes=3'), 'the program sets classes'), (tree("labels={'per_class': 1}"), 'set by the program'),
+    (tree('objective.rotation=1'), "nearest: 'rotations'")])
+def test_what_the_program_refuses(change, words, tmp_path):
+  with pytest.raises(ConfigError, match=words):
+    program(change, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_the_clusters_of_rotated_digits_say_more_and_more_of_their_classes(tmp_path):
+  made = tree('steps=150', 'checkpoint.every_steps=150', 'schedule.peak=3e-3', 'batch=64', 'backbone.width=64',
+              'backbone.patch=2', 'backbone.depth=2', 'backbone.mlp=128', cycles=4)
+  made['program'] |= dict(super_clusters=2, clusters=10)
+  assert program(made, tmp_path, quiet=True) == DONE
+  information = [row['information'] for row in json.loads((tmp_path / 'result.json').read_text())['stages']]
+  print(information)
+  assert information[-1] > information[1] + 0.05 and len(digits(split='train')) == 1437
