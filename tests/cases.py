@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.text import BEGIN, END, PAD, SPECIAL
+from pretrain.models.resnet import resnet
 from pretrain.models.table import table
 from pretrain.models.text import text
 from pretrain.models.vit import vit
@@ -170,6 +171,8 @@ CASES = {
                    dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))),
     'simmim': Case(dict(mask_ratio=0.5, mask_size=4), mae_views(size=SIZE, scale=(0.2, 1.))),
     'data2vec': Case(dict(mask_ratio=0.5, smallest_block=1, layers=1, beta=2., momentum_start=0.8, momentum=0.9,
+    'spark': Case(dict(mask_ratio=0.5, decoder_width=32), mae_views(size=SIZE, scale=(0.2, 1.)), raw,
+                  resnet(depth=18, blocks=(1, 1), width=32, stem='cifar', channels=1, zero_init=False)),
                           momentum_steps=3), mae_views(size=SIZE, scale=(0.2, 1.))),
     'i_jepa': Case(dict(targets=1, target_scale=(0.25, 0.25), target_aspect=(1., 1.), context_scale=(1., 1.),
                         context_patches=2, predictor_width=32, predictor_depth=1, predictor_heads=2, momentum=0.9),
