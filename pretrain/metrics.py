@@ -138,6 +138,7 @@ class Recorder:
     quiet: True shows nothing; the files are written all the same.
     process: index of this process; only process 0 writes and shows.
     flops: operations a step, for the rows' 'tflops_per_second'; 0: unknown.
+    tokens: of an example, for 'tokens_per_second'; 0: there are none.
     peak: operations a second of all devices together, for 'mfu', the share of it that is used; 0: unknown.
     description: what the bar is called; the directory's name if empty.
   """
@@ -153,9 +154,10 @@ class Recorder:
     process: int = 0,
     flops: float = 0.0,
     peak: float = 0.0,
+    tokens: int = 0,
     description: str = '',
   ):
-    self.flops, self.peak = flops, peak
+    self.flops, self.peak, self.tokens = flops, peak, tokens
     self.steps, self.batch, self.writes = steps, batch, process == 0
     self.shows = self.writes and not quiet
     self.rate: float | None = None
@@ -223,6 +225,8 @@ class Recorder:
       speed = (step - self.since_step) * self.batch / seconds
       self.rate = speed if self.rate is None else SMOOTHING * self.rate + (1 - SMOOTHING) * speed
       metrics = {**metrics, 'examples_per_second': round(speed, 2)}
+      if self.tokens:
+        metrics['tokens_per_second'] = round(speed * self.tokens, 1)
       if self.flops:
         each = self.flops * speed / self.batch
         metrics['tflops_per_second'] = round(each / 1e12, 4)

@@ -119,7 +119,8 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
 
     step_fn = compiled(phase, start)
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
-                                            process=jax.process_index(), flops=flops, peak=peak))
+                                            process=jax.process_index(), flops=flops, peak=peak,
+                                            tokens=tokens_of(run.abstract_batch)))
     step, saving, saved, slow, inflight = start, start, start, 0, collections.deque()
 
     def settle(depth):
@@ -217,6 +218,11 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
           'made': rundir.made()})
       print(f'done: {workdir / "report.html"}')
     return DONE
+
+
+def tokens_of(batch) -> int:
+  """The length of a batch's texts, if it is one of texts."""
+  return batch['tokens'].shape[1] if 'tokens' in batch else 0
 
 
 def complete(workdir: Path, config: dict) -> bool:

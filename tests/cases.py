@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.text import BEGIN, END, PAD, SPECIAL
+from pretrain.models.resnet import resnet
 from pretrain.models.table import table
 from pretrain.models.text import text
 from pretrain.models.vit import vit
@@ -12,6 +13,7 @@ from pretrain.objectives.simclr import simclr
 from pretrain.views.byol import byol as byol_views
 from pretrain.views.dino import dino as dino_views
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from pretrain.views.fractal_scenes import fractal_scenes
 from pretrain.views.mae import mae as mae_views
 from pretrain.views.simclr import simclr as simclr_views
 from pretrain.views.supervised import supervised as supervised_views
@@ -186,11 +188,15 @@ CASES = {
                            dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.),
                                       local_scale=(0.1, 0.4))),
     'simmim': Case(dict(mask_ratio=0.5, mask_size=4), mae_views(size=SIZE, scale=(0.2, 1.))),
+    'spark': Case(dict(mask_ratio=0.5, decoder_width=32), mae_views(size=SIZE, scale=(0.2, 1.)), raw,
+                  resnet(depth=18, blocks=(1, 1), width=32, stem='cifar', channels=1, zero_init=False)),
     'data2vec': Case(dict(mask_ratio=0.5, smallest_block=1, layers=1, beta=2., momentum_start=0.8, momentum=0.9,
                           momentum_steps=3), mae_views(size=SIZE, scale=(0.2, 1.))),
     'i_jepa': Case(dict(targets=1, target_scale=(0.25, 0.25), target_aspect=(1., 1.), context_scale=(1., 1.),
                         context_patches=2, predictor_width=32, predictor_depth=1, predictor_heads=2, momentum=0.9),
                    mae_views(size=SIZE, scale=(0.2, 1.))),
+    'multi_instance': Case(dict(classes=CLASSES, weighted=True),
+                           fractal_scenes(size=SIZE, channels=1, points=128, codes=CLASSES, seed=0, instances=(1, 3))),
     'videomae': Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
                      videomae_views(size=SIZE, scale=(0.5, 1.), frames=4), raw,
                      vit(image=SIZE, channels=1, frames=4, tubelet=2, patch=4, width=64, depth=1, heads=2, mlp=128)),

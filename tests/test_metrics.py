@@ -135,7 +135,7 @@ def test_what_has_no_json_form_is_named():
 
 
 def test_throughput_leaves_out_pauses_and_the_eta_does_not(tmp_path, clock, capsys):
-  with recorder(tmp_path, batch=10, steps=100, quiet=False) as rec:
+  with recorder(tmp_path, batch=10, steps=100, quiet=False, tokens=128) as rec:
     clock[0] += 60  # XLA
     rec.restart(0)
     clock[0] += 2
@@ -145,6 +145,7 @@ def test_throughput_leaves_out_pauses_and_the_eta_does_not(tmp_path, clock, caps
         clock[0] += 3
     row = rec.log(10, {'loss': 4.5})
     assert row['examples_per_second'] == pytest.approx(50)  # 100 examples in 2 s
+    assert row['tokens_per_second'] == pytest.approx(50 * 128)
     assert 'ETA 0:01:30' in capsys.readouterr().out  # 10 s for 10 steps, 90 to go
     with rec.pause():
       clock[0] += 5

@@ -1,8 +1,9 @@
 """BERT with an academic budget, 24 layers of width 1024 on Wikipedia and BookCorpus: arXiv:2104.07705v2.
 
 Settings of the command in the authors' README (IntelLabs/academic-budget-bert) and of its dataset/README.md. The budget
-there is 24 hours; the 20,000 steps here stand for them, as their number could not be looked up. Deviations: no dropout
-(theirs 0.1); moments are corrected for their start; masks are new each time; another tokeniser of as many ids, which
+there is 24 hours; the 20,000 steps here stand for them, as their number could not be looked up: choose 86,400 *
+examples_per_second / 4,096 of a short run on your machine, with warmup_steps to match. Deviations: no dropout (theirs
+0.1); moments are corrected for their start; masks are new each time; another tokeniser of as many ids, which
 `python -m data tokenizer` makes. Encoder in bfloat16. The folder holds .txt files, a document each, and the tokeniser's
 file.
 

@@ -153,7 +153,9 @@ def some_views(run):
     batch = jax.tree.map(lambda x: jnp.asarray(x[:SHOWN]), next(batches))
   views = run.views(batch, jax.random.key(run.seed))
   images = [view if view.ndim == 5 else view[:, None] for view in views.values() if view.ndim in (4, 5)]
-  raw = batch.get('unlabeled', batch)['image']
+  raw = batch.get('unlabeled', batch).get('image')
+  if raw is None:  # the views draw the images
+    raw = jnp.round(255 * images[0][:, 0]).astype(jnp.uint8)
   return np.asarray(raw), [np.asarray(view) for view in images if len(view) == len(raw)]
 
 

@@ -2,7 +2,7 @@
 
 Nothing here knows parameters, devices or steps. Inputs of any float dtype; sums and logarithms are taken in float32.
 """
-from pretrain.losses.basic import cross_entropy, normalize, same_shape, soft_cross_entropy
+from pretrain.losses.basic import cross_entropy, multi_instance, normalize, same_shape, soft_cross_entropy
 from pretrain.losses.consistency import (
   comatch,
   mixmatch,

@@ -1,10 +1,13 @@
-"""Light Transformers that predict patches from the tokens of others."""
+"""Light decoders: what was hidden, predicted from what is seen."""
 import math
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pretrain.models.layers import MaskToken, batch_norm
 from pretrain.models.patches import fixed_positions, sincos
+from pretrain.models.resnet import Norm, spread
 from pretrain.models.vit import Transformer
 
 
@@ -68,3 +71,54 @@ class BlockPredictor(nnx.Module):
     x = jnp.concatenate([x, self.mask_token[...] + positions[target]], 2)  # [b, m, k + t, width]
     x = self.trunk(x.reshape(b * m, k + t, self.width))[:, k:]
     return self.predict(x).reshape(b, m, t, -1)
+
+
+class MapDecoder(nnx.Module):
+  """Maps of a convolutional encoder at several scales -> an image, in the shape of a U-Net (arXiv:2301.03580).
+
+  From the smallest map on: normalised over the visible positions, a learned vector in the hidden ones, a convolution
+  to the decoder's width, added to what comes from below; then twice the side and half the width.
+
+  Args:
+    widths: channels of the maps, from the largest map to the smallest, each of half the side of the one before.
+    out: channels of the image.
+    reduction: pixels on a side of a position of the smallest map, a power of two.
+    width: of the decoder at the smallest map.
+
+  Raises ValueError for a width that cannot be halved so often.
+  """
+
+  def __init__(self, widths: tuple[int, ...], out: int, reduction: int, *, width: int, rngs: nnx.Rngs):
+    doublings = reduction.bit_length() - 1
+    if width % reduction:
+      raise ValueError(f'wanted a decoder width divisible by {reduction}, as it is halved {doublings} times, got '
+                       f'{width}; the nearest is {max(reduction, round(width / reduction) * reduction)}')
+    small, back = nnx.initializers.truncated_normal(0.02), widths[::-1]
+    conv = lambda in_, out, size, bias=False: nnx.Conv(in_, out, (size, size), use_bias=bias, kernel_init=small,
+                                                       rngs=rngs)
+    channels = [width >> i for i in range(doublings + 1)]
+    self.norms = nnx.List([Norm('batch', each, rngs=rngs) for each in back])
+    self.tokens = nnx.List([MaskToken(each, rngs=rngs) for each in back])
+    self.projects = nnx.List([conv(each, width >> i, 3 if i else 1, bias=True) for i, each in enumerate(back)])
+    self.ups = nnx.List([nnx.ConvTranspose(c, c, (4, 4), strides=(2, 2), padding='SAME', rngs=rngs,
+                                           kernel_init=nnx.initializers.variance_scaling(2., 'fan_out', 'normal'))
+                         for c in channels[:-1]])
+    self.convs = nnx.List([conv(a, b, 3) for c, d in zip(channels, channels[1:], strict=False)
+                           for a, b in ((c, c), (c, d))])
+    self.conv_norms = nnx.List([batch_norm(b, rngs=rngs) for c, d in zip(channels, channels[1:], strict=False)
+                                for b in (c, d)])
+    self.predict = conv(channels[-1], out, 1, bias=True)
+
+  def __call__(self, maps, visible, *, train: bool):
+    """maps: those of the encoder's `outputs`; visible bool[b, rows, columns], of the smallest -> f32[b, h, w, out]."""
+    x = jnp.zeros(())
+    for i in range(len(self.ups) + 1):
+      if i < len(maps):
+        mask = spread(visible, maps[-1 - i])
+        y = self.norms[i](maps[-1 - i], train=train, visible=visible)
+        x = x + self.projects[i](jnp.where(mask, y, self.tokens[i]()))
+      if i < len(self.ups):
+        x = self.convs[2 * i](self.ups[i](x))
+        x = jax.nn.relu6(self.conv_norms[2 * i](x, use_running_average=not train))
+        x = self.conv_norms[2 * i + 1](self.convs[2 * i + 1](x), use_running_average=not train)
+    return self.predict(x)

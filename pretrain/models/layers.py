@@ -34,13 +34,13 @@ def remembering(run: Callable, remat: str) -> Callable:
   return run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat])
 
 
-def convolve(blocks, x, *, train: bool, remat: str):
-  """x through blocks that normalise by the batch, one after the other, each with `remembering`.
+def convolve(blocks, x, *, train: bool, remat: str, **given):
+  """x through blocks that normalise by the batch, one after the other, each with `remembering`; `given` to each.
 
   With `train` the blocks' running statistics move once, although the backward pass computes them again.
   """
   def run(block, x):
-    x = block(checkpoint_name(x, 'block'), train=train)
+    x = block(checkpoint_name(x, 'block'), train=train, **given)
     return x, nnx.state(block, nnx.BatchStat)
 
   run = remembering(run, remat)

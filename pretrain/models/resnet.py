@@ -34,8 +34,12 @@ class Norm(nnx.Module):
     init = nnx.initializers.zeros_init() if zero else nnx.initializers.ones_init()
     self.norm = nnx.GroupNorm(width, num_groups=32, epsilon=1e-5, scale_init=init, dtype=jnp.dtype(dtype), rngs=rngs)
 
-  def __call__(self, x, *, train: bool):
-    return self.norm(x, use_running_average=not train) if isinstance(self.norm, nnx.BatchNorm) else self.norm(x)
+  def __call__(self, x, *, train: bool, visible=None):
+    """visible: bool[b, rows, columns] or None: statistics are over the visible positions, the others become 0."""
+    mask = None if visible is None else jnp.broadcast_to(spread(visible, x), x.shape)
+    x = self.norm(x, use_running_average=not train, mask=mask) if isinstance(self.norm, nnx.BatchNorm) else \
+        self.norm(x, mask=mask)
+    return x if mask is None else jnp.where(mask, x, 0)
 
 
 class Block(nnx.Module):
@@ -63,19 +67,25 @@ class Block(nnx.Module):
       self.shortcut = Conv(in_, out, 1, stride=stride, **options)
       self.shortcut_norm = Norm(norm, out, dtype=dtype, rngs=rngs)
 
-  def __call__(self, x, *, train: bool):
+  def __call__(self, x, *, train: bool, visible=None):
     y = x
     for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-      y = norm(conv(y), train=train)
+      y = norm(conv(y), train=train, visible=visible)
       if i < len(self.convs) - 1:
         y = jax.nn.relu(y)
     if self.project:
-      x = self.shortcut_norm(self.shortcut(x), train=train)
+      x = self.shortcut_norm(self.shortcut(x), train=train, visible=visible)
     return jax.nn.relu(x + y)
 
 
 class ResNet(nnx.Module):
-  """A residual network without a head; see `resnet` for its arguments. `width` is that of its features."""
+  """A residual network without a head; see `resnet` for its arguments.
+
+  Attributes:
+    width: of the features.
+    widths: channels of the maps of `outputs`.
+    reduction: pixels on a side of a position of the last map.
+  """
 
   def __init__(self, *, blocks: tuple[int, ...], bottleneck: bool, stem: str, channels: int, width: int, norm: str,
                zero_init: bool, mean: tuple[float, ...], std: tuple[float, ...], remat: str, dtype: str,
@@ -85,11 +95,13 @@ class ResNet(nnx.Module):
     self.stem = Conv(channels, width, size, stride=stride, standardize=norm == 'group', dtype=dtype, rngs=rngs)
     self.stem_norm = Norm(norm, width, dtype=dtype, rngs=rngs)
     layers, in_ = [], width
+    self.counts, self.reduction = blocks, (4 if self.imagenet else 1) << len(blocks) - 1
+    self.widths = tuple((width << stage) * (EXPANSION if bottleneck else 1) for stage in range(len(blocks)))
     for stage, count in enumerate(blocks):
       for i in range(count):
         layers.append(Block(in_, width << stage, stride=2 if stage and not i else 1, bottleneck=bottleneck, norm=norm,
                             zero_init=zero_init, dtype=dtype, rngs=rngs))
-        in_ = (width << stage) * (EXPANSION if bottleneck else 1)
+        in_ = self.widths[stage]
     self.blocks, self.width = nnx.List(layers), in_
 
   def __call__(self, images, *, train: bool = False, key=None):
@@ -99,13 +111,42 @@ class ResNet(nnx.Module):
 
     Raises ValueError for other channels or integer pixels.
     """
+    return self.outputs(images, train=train, key=key)[-1].mean((1, 2))
+
+  def outputs(self, images, visible=None, *, train: bool = False, key=None):
+    """The maps at the end of each stage, f32[b, h, w, widths[i]] each, of images as above.
+
+    visible: bool[b, h / reduction, w / reduction], True where pixels are seen; None: all. Hidden pixels have no
+    influence, as all is 0 there after each convolution and norm (2301.03580, "sparse convolution"), and maps are 0.
+
+    Raises ValueError if the mask does not fit the image.
+    """
     del key
     x = normalize(images, channels=self.channels, mean=self.mean, std=self.std)
-    x = jax.nn.relu(self.stem_norm(self.stem(x), train=train))
+    if visible is not None:
+      if (want := (len(x), *(side // self.reduction for side in x.shape[1:3]))) != visible.shape:
+        raise ValueError(f'wanted a mask {want} for images {images.shape}, got {visible.shape}')
+      x = jnp.where(spread(visible, x), x, 0)
+    x = jax.nn.relu(self.stem_norm(self.stem(x), train=train, visible=visible))
     if self.imagenet:
       x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-    x = convolve(self.blocks, x, train=train, remat=self.remat)
-    return x.astype(jnp.float32).mean((1, 2))
+      x = x if visible is None else jnp.where(spread(visible, x), x, 0)
+    maps, blocks = [], iter(self.blocks)
+    for count in self.counts:
+      x = convolve([next(blocks) for _ in range(count)], x, train=train, remat=self.remat, visible=visible)
+      maps.append(x.astype(jnp.float32))
+    return maps
+
+
+def spread(visible, x):
+  """A mask bool[b, rows, columns] at the size of the maps x [b, h, w, c]: bool[b, h, w, 1].
+
+  Raises ValueError if the mask's sides do not divide those of the maps.
+  """
+  (rows, columns), (h, w) = visible.shape[1:], x.shape[1:3]
+  if h % rows or w % columns:
+    raise ValueError(f'wanted a mask whose sides divide those of maps of {h} x {w}, got {rows} x {columns}')
+  return jnp.repeat(jnp.repeat(visible, h // rows, 1), w // columns, 2)[..., None]
 
 
 def resnet(*, depth: int, stem: str, channels: int, width: int = 64, norm: str = 'batch',
