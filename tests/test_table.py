@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import pretrain.objectives
 from launch.spec import cell_of, read, state
 from launch.table import main
+from pretrain import config
 from pretrain.metrics import event, write_json
+from pretrain.run import prepare
 from pretrain.train import fingerprint
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +27,18 @@ def get_table():
       metrics={'kNN': 'evaluation/pretrained backbone/knn', 'loss': 'metrics/loss'},
       paper={'SimCLR': {'0.2': {'kNN': 80.0}}}, source='nobody, table 0', tolerance=3.)
 """.replace('TINY', f'{ROOT}/tests/tiny.py')
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'launch' / 'tables').glob('*.py')), ids=lambda p: p.stem)
+def test_every_table_has_cells_whose_configs_are_configs(path):
+  _, cells = read(str(path.relative_to(ROOT)), Path('runs'))
+  for cell in cells:
+    if 'program' in cell.config:  # which sets some keys of its runs, and checks them when it begins
+      continue
+    config.check(prepare, cell.config, 'config')
+    own = dict(cell.config['objective'])
+    name = own.pop('name')
+    config.check(config.find(pretrain.objectives, name), own, 'config.objective', ('backbone', 'steps', 'examples'))
 
 
 @pytest.fixture
