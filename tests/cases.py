@@ -195,6 +195,8 @@ CASES = {
     'i_jepa': Case(dict(targets=1, target_scale=(0.25, 0.25), target_aspect=(1., 1.), context_scale=(1., 1.),
                         context_patches=2, predictor_width=32, predictor_depth=1, predictor_heads=2, momentum=0.9),
                    mae_views(size=SIZE, scale=(0.2, 1.))),
+    'self_distillation_fpt': Case(dict(weight=1., mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2,
+                                       standardize=True), mae_views(size=SIZE, scale=(0.2, 1.))),
     'multi_instance': Case(dict(classes=CLASSES, weighted=True),
                            fractal_scenes(size=SIZE, channels=1, points=128, codes=CLASSES, seed=0, instances=(1, 3))),
     'videomae': Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),

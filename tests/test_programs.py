@@ -1,4 +1,5 @@
 """Programs of several runs: the stages, what goes from one to the next, stops and kills; the start from another run."""
+import dataclasses
 import functools
 import json
 import math
@@ -25,13 +26,17 @@ from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.models.vit import vit
 from pretrain.objectives.distill import distill
+from pretrain.objectives.mae import mae
+from pretrain.objectives.self_distillation_fpt import self_distillation_fpt
 from pretrain.objectives.supervised import supervised
 from pretrain.programs import stages
 from pretrain.programs.stages import program
 from pretrain.train import DONE, STOPPED, prepare
 from pretrain.views.supervised import supervised as supervised_views
-from tests.checks import assert_close, assert_gradient, normal
+from tests.checks import assert_close, assert_finite, assert_gradient, normal
 from tests.reference import distill as twin
+from tests.reference import self_distillation_fpt as further_twin
+from tests.reference import ssld as ssld_twin
 from tests.test_train import StopAfter, assert_same, final, tiny
 from tests.test_train import losses as losses_of
 
@@ -204,6 +209,60 @@ def test_predictions_for_pre_training_a_model_of_texts(tmp_path):
   assert found.about.classes == 2 and np.bincount(found.label, minlength=2).min() > 0
 
 
+MAE = ["views={'name': 'mae', 'size': 8, 'scale': (0.8, 1.0)}", "schedule={'name': 'constant', 'peak': 1e-3}",
+       'batch=64', "objective={'name': 'mae', 'mask_ratio': 0.5, 'decoder_width': 16, 'decoder_depth': 1, "
+       "'decoder_heads': 2, 'standardize': True}", 'checkpoint.every_steps=50']
+
+
+def test_mae_pre_pretraining_goes_from_run_to_run(tmp_path, monkeypatch):
+  """Nothing is trained; what the stages are given is what is looked at."""
+  from pretrain.programs import mae_prepretrain as file
+  runs = {}
+  monkeypatch.setattr(file, 'fit', lambda run, workdir: runs.update({workdir.name: run}) or workdir)
+  monkeypatch.setattr(file, 'row', lambda stage, *_: {'stage': stage.name})
+  configs = dict(prepretrain=tiny(*MAE), pretrain=tiny(*HARD), finetune=tiny(*HARD, LABELS))
+  for last in (True, False):
+    given = configs if last else {name: run for name, run in configs.items() if name != 'finetune'}
+    rows = file.mae_prepretrain(workdir=tmp_path, **given)
+    assert [row['stage'] for row in rows] == list(given)[1:]
+  for name, before in [('pretrain', 'prepretrain'), ('finetune', 'pretrain')]:
+    assert runs[name] == configs[name] | {'initialize': dict(workdir=str(tmp_path / before), parts=('backbone',))}
+  assert runs['prepretrain'] == configs['prepretrain']
+  with pytest.raises(ConfigError, match='config.finetune.*set by the program'):
+    file.mae_prepretrain(workdir=tmp_path, **configs | dict(finetune=runs['finetune']))
+
+
+def test_ssld_uses_no_label_of_the_source(tmp_path, monkeypatch):
+  """The student's run is the same where all labels are wrong."""
+  js = [text.replace("'temperature': 1.", "'temperature': 1., 'divergence': 'js'") for text in SOFT]
+  tree = dict(program=dict(name='ssld', test=TEST), student=student(*js),
+              teacher=tiny(*HARD, 'steps=200', 'checkpoint.every_steps=200', 'schedule.peak=1e-2'))
+  assert program(tree, tmp_path / 'one', quiet=True) == DONE
+  assert [row['examples'] for row in result(tmp_path / 'one')] == [1437, 1437]
+  true = data.sources.digits.digits
+  wrong = lambda *, split: dataclasses.replace(true(split=split), label=np.zeros(len(true(split=split)), np.int32))
+  wrong.__name__, wrong.__module__ = 'digits', 'data.sources.digits'
+  monkeypatch.setattr(data.sources.digits, 'digits', wrong)
+  run = stages.relabeled(tree['student'], dict(name='digits', split='train'), tmp_path / 'one' / 'labels', soft=True)
+  assert train.train(run, tmp_path / 'other', quiet=True) == DONE
+  assert losses_of(tmp_path / 'other') == losses_of(tmp_path / 'one' / 'student')
+
+
+def test_further_pretraining_with_distillation_stays_nearer_to_the_start(tmp_path):
+  tree = dict(program=dict(name='self_distillation_fpt', weight=10., test=TEST), pretrain=tiny(*MAE, 'steps=4'),
+              further=tiny(*MAE, 'steps=40', "labels={'per_class': 10, 'seed': 0}"), finetune=tiny(*HARD, LABELS))
+  assert program(tree, tmp_path, quiet=True) == DONE
+  ends = {name: final(tmp_path / name, json.loads((tmp_path / name / 'config.json').read_text()))[0]
+          for name in ('pretrain', 'teacher', 'student')}
+  run = json.loads((tmp_path / 'finetune' / 'config.json').read_text())
+  assert run['initialize'] == dict(workdir=str(tmp_path / 'student'), parts=['backbone'])
+  assert_same(ends['student'].memory['frozen_teacher']['backbone'], ends['teacher'].params['backbone'])
+  moved = {name: math.sqrt(sum(float(np.sum((a - b) ** 2)) for a, b in zip(
+      jax.tree.leaves(end.params['backbone']), jax.tree.leaves(ends['pretrain'].params['backbone']), strict=True)))
+      for name, end in ends.items()}
+  assert 0 < moved['student'] < moved['teacher']
+
+
 @pytest.mark.parametrize(('at', 'within'), [(5, 'cycle0'), (8, 'labels1'), (14, 'cycle1')])
 def test_a_stopped_program_goes_on_inside_its_stage(at, within, whole, tmp_path, monkeypatch, capsys):
   """While a run's accuracy is measured, the source is labeled, the next run trains."""
@@ -287,7 +346,8 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
   monkeypatch.setattr('pretrain.programs.continual.probes',
                       lambda _, sets, size: dict.fromkeys([each.name for each in sets], 0.01 * size))
   assert program(tree, tmp_path / 'run', quiet=True) == DONE
-  assert len(runs) == {'curriculum_labeling': 6, 'continual': 4, 'deepercluster': 5}.get(path.parent.name, 3)
+  assert len(runs) == dict(curriculum_labeling=6, continual=4, deepercluster=5, mae_prepretrain=2,
+                           self_distillation_fpt=4, ssld=2).get(path.parent.name, 3)
 
 
 CONFIG = """
@@ -404,6 +464,8 @@ def test_it_is_read_at_step_0_alone(whole, tmp_path, monkeypatch):
      'params/head/linear/bias: checkpoint lacks it'),
     (dict(parts=('backbone',), workdir='nowhere'), [], 'nowhere is not the directory of a run'),
     (dict(part=1), [], "nearest: 'parts'"),
+    (dict(parts=()), [], 'wanted a workdir and parts of it, or a teacher'),
+    (dict(parts=('backbone',), teacher='nowhere'), [], 'has no frozen teacher'),
 ])
 def test_what_cannot_be_started_from(options, overrides, words, source, tmp_path):
   tree = after(source, *overrides, **{k: v for k, v in options.items() if k != 'workdir'})
@@ -447,6 +509,66 @@ def test_distillation_is_its_twin():
   assert np.isfinite(value(np.float32([[0., 1.]]), np.float32([[1e4, -1e4]]), 0.1))
   with pytest.raises(ValueError, match='equal shapes'):
     losses.distill(np.zeros((2, 3)), np.zeros((2, 4)), 1.)
+
+
+def test_jensen_shannon_is_its_twin():
+  value = jax.jit(lambda p, z: losses.jensen_shannon(p, z, 1.).mean())
+  for seed in range(3):
+    teacher, logits = normal(seed, 5, 4, scale=2), normal(seed + 9, 5, 4, scale=2)
+    p, q = softmax(teacher), softmax(logits)
+    assert_close(value(p, logits), ssld_twin.jensen_shannon(logits, teacher))
+    assert_gradient(lambda z, p=p: value(p, z), lambda z, teacher=teacher: ssld_twin.jensen_shannon(z, teacher), logits)
+    assert np.all(np.asarray(jax.grad(value)(p, logits)) == 0)
+    assert_close(value(p, logits), value(q, teacher))  # symmetric
+    assert_close(value(p, teacher), 0)
+    assert value(p, logits) > 1e-3
+  # certain of different classes: log 2, which is the most; certain against even, with m = (1/4, 3/4)
+  far = np.float32([[50., 0.]]), np.float32([[0., 1.]])
+  assert_close(value(far[1], far[0]), math.log(2))
+  assert_close(value(np.float32([[0., 1.]]), np.zeros((1, 2), np.float32)),
+               (math.log(4 / 3) + math.log(2) / 2 + math.log(2 / 3) / 2) / 2)
+  assert_finite(lambda z: value(np.float32([[0., 1.]]), z), (np.float32([[1e4, -1e4]]),), (np.ones((1, 2), 'f'),))
+  assert_close(losses.jensen_shannon(softmax(teacher), 0.5 * logits, 0.5).mean(),
+               ssld_twin.jensen_shannon(logits, 2 * teacher))
+  with pytest.raises(ValueError, match='equal shapes'):
+    losses.jensen_shannon(np.zeros((2, 3)), np.zeros((2, 4)), 1.)
+
+
+def test_the_distance_of_hidden_representations_is_its_twin():
+  student, teacher = normal(0, 5, 4), normal(1, 5, 4)
+  assert_close(losses.hidden_distance(student, teacher), further_twin.hidden_distance(student, teacher))
+  assert_gradient(lambda h: losses.hidden_distance(h, teacher), lambda h: further_twin.hidden_distance(h, teacher),
+                  student)
+  assert np.all(np.asarray(jax.grad(losses.hidden_distance, 1)(student, teacher)) == 0)
+  assert losses.hidden_distance(student, student) == 0
+  assert_close(losses.hidden_distance(np.eye(2), np.zeros((2, 2))), 1)
+  with pytest.raises(ValueError, match='equal shapes'):
+    losses.hidden_distance(student, teacher[:1])
+
+
+def test_further_pretraining_is_mae_and_a_distance_that_is_zero_where_the_weights_coincide():
+  backbone = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
+  options = dict(mask_ratio=0.5, decoder_width=16, decoder_depth=1, decoder_heads=2, standardize=True)
+  plain, key = mae(backbone, **options), jax.random.key(0)
+  batch = {'image': jax.random.uniform(key, (4, 8, 8, 1)), 'index': np.arange(4)}
+
+  @jax.jit
+  def value(weight, params, memory):
+    return self_distillation_fpt(backbone, weight=weight, **options).loss(params, memory, batch, key, 0)
+
+  params, memory = jax.jit(self_distillation_fpt(backbone, weight=1., **options).init)(key)
+  encode = jax.jit(lambda params: plain.encode(params, {'statistics': {}}, batch['image']))
+  wanted = jax.jit(lambda params: plain.loss(params, {'statistics': {}}, batch, key, 0)[0])(params)
+  loss, (_, metrics) = value(0.5, params, memory)
+  assert_close(loss, wanted)
+  assert metrics['distance'] == 0
+  memory['frozen_teacher'] = jax.tree.map(lambda x: x + 0.01, memory['frozen_teacher'])
+  student, teacher = encode(params), encode(params | memory['frozen_teacher'])
+  for weight in (0., 0.5):
+    loss, (_, metrics) = value(weight, params, memory)
+    assert_close(loss, further_twin.self_distillation_fpt(wanted, student, teacher, weight)[0])
+    assert_close(metrics['distance'], further_twin.hidden_distance(student, teacher))
+    assert_close(metrics['masked'], wanted)
 
 
 def test_weights_and_limits_of_the_objectives():

@@ -30,7 +30,18 @@ from pretrain.losses.contrastive import (
   swav,
   vicreg,
 )
-from pretrain.losses.distillation import byol, dino, distill, hidden_mean, ibot, koleo, simsiam, smooth_l1
+from pretrain.losses.distillation import (
+  byol,
+  dino,
+  distill,
+  hidden_distance,
+  hidden_mean,
+  ibot,
+  jensen_shannon,
+  koleo,
+  simsiam,
+  smooth_l1,
+)
 from pretrain.losses.masked import masked_l1, masked_mse, masked_words, standardize_patches
 from pretrain.losses.semi_supervised import (
   adamatch,

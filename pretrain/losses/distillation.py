@@ -49,6 +49,46 @@ def distill(probabilities, logits, temperature):
   return soft_cross_entropy(jax.nn.softmax(teacher / temperature), logits.astype(f32) / temperature)
 
 
+def jensen_shannon(probabilities, logits, temperature):
+  """Jensen-Shannon divergence of the student's probabilities from a teacher's, both at a temperature.
+
+  arXiv:2103.05959 (SSLD; only the authors' documentation was seen, not the paper): KL(p | m) / 2 + KL(q | m) / 2 with
+  m = (p + q) / 2, symmetric, 0 only where p = q. Deviation: what the authors' code calls by this name is
+  (KL(p | q) + KL(q | p)) / 2, which has no bound.
+
+  Args:
+    probabilities: [..., k], the teacher's at temperature 1; no gradient.
+    logits: [..., k], the student's.
+    temperature: > 0, of both; 1 in the paper.
+  Returns:
+    f32[...] in [0, log 2], nats.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  same_shape('jensen_shannon', probabilities=probabilities.shape, logits=logits.shape)
+  tiny = jnp.finfo(f32).tiny
+  teacher = jnp.log(jnp.maximum(jax.lax.stop_gradient(probabilities).astype(f32), tiny))
+  logp, logq = (jax.nn.log_softmax(x / temperature) for x in (teacher, logits.astype(f32)))
+  logm = jnp.logaddexp(logp, logq) - jnp.log(2.)
+  return jnp.sum(jnp.exp(logp) * (logp - logm) + jnp.exp(logq) * (logq - logm), -1) / 2
+
+
+def hidden_distance(student, teacher):
+  """Squared distance of hidden representations, mean over the examples; no gradient to the teacher.
+
+  arXiv:2210.02871v3, section 3.2, L_distill (number from memory).
+
+  Args:
+    student, teacher: [b, d].
+  Returns:
+    f32[].
+  Raises:
+    ValueError: the shapes differ.
+  """
+  same_shape('hidden_distance', student=student.shape, teacher=teacher.shape)
+  return jnp.mean(jnp.sum(jnp.square(student.astype(f32) - jax.lax.stop_gradient(teacher).astype(f32)), -1))
+
+
 def byol(prediction, target):
   """Squared distance of unit vectors, 2 - 2 cos, mean over the examples; no gradient to the target.
 

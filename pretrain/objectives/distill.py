@@ -1,5 +1,6 @@
 """Distillation of a teacher's probabilities, stored for each example, into a student (pseudo-label)."""
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ from pretrain.objective import Objective, plain
 from pretrain.semi_supervised import classifier
 
 
-def distill(backbone: Callable, *, classes: int, temperature: float, weighted: bool = False) -> Objective:
+def distill(backbone: Callable, *, classes: int, temperature: float, weighted: bool = False,
+            divergence: Literal['cross_entropy', 'js'] = 'cross_entropy') -> Objective:
   """A classifier learns the probabilities that a teacher gave; no label is used.
 
   arXiv:2006.10029v2, section 2 and eq. 2, with alpha = 1; at temperature 1 also the soft pseudo labels of Noisy Student
@@ -20,8 +22,10 @@ def distill(backbone: Callable, *, classes: int, temperature: float, weighted: b
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
     temperature: tau > 0, of teacher and student.
-    weighted: batches hold the examples' weights; the loss is the mean of weight times cross-entropy.
+    weighted: batches hold the examples' weights; the loss is the mean of weight times divergence.
+    divergence: 'js' is the Jensen-Shannon divergence of arXiv:2103.05959 (SSLD), there at temperature 1.
   """
+  apart = losses.jensen_shannon if divergence == 'js' else losses.distill
   net = classifier(backbone, classes)
 
   def loss(params, memory, batch, key, step):
@@ -29,7 +33,7 @@ def distill(backbone: Callable, *, classes: int, temperature: float, weighted: b
     logits, statistics = net.apply(params, memory['statistics'], lambda m: m.head(
         m.backbone(batch['image'], train=True, key=key)))
     weight = batch['weight'] if weighted else 1.
-    value = jnp.mean(weight * losses.distill(batch['probabilities'], logits, temperature))
+    value = jnp.mean(weight * apart(batch['probabilities'], logits, temperature))
     agreement = jnp.mean(logits.argmax(-1) == batch['probabilities'].argmax(-1))
     return value, ({'statistics': statistics}, {'agreement': agreement})
 
