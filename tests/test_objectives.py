@@ -133,8 +133,14 @@ def test_three_steps_saved_and_three_more_are_six_steps_bit_for_bit(name, tmp_pa
     np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize('mesh', MESHES)
-@every_objective
+def pairs() -> list:
+  """Every objective on every mesh; by default on the one of all axes and on one of the others by turns, for time."""
+  *others, most = MESHES
+  return [pytest.param(name, mesh, marks=() if mesh in (most, others[n % len(others)]) else pytest.mark.slow)
+          for n, name in enumerate(CASES) for mesh in MESHES]
+
+
+@pytest.mark.parametrize(('name', 'mesh'), pairs())
 def test_three_steps_on_eight_devices_are_those_on_one(name, mesh):
   """Loss, memory, and the optimizer's trace, which is the sum of the gradients of the three steps, discounted."""
   made, _ = training(name, mesh=mesh)

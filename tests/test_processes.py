@@ -137,7 +137,8 @@ def test_who_the_others_are_must_be_said(tmp_path):
 
 # Labels ---------------------------------------------------------------------------------------------------------------
 
-PARTS = 48  # of 30 digits
+PART = 6  # digits: so many parts that the notice to stop comes before the last
+PARTS = -(-N // PART)
 
 
 @pytest.fixture(scope='module')
@@ -146,18 +147,19 @@ def teacher(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('teacher') / 'run'
   assert train.train(tiny(*HARD), workdir, quiet=True) == DONE
   store = workdir.parent / 'store'
-  assert label.label(workdir, store, examples_per_part=30, quiet=True) == DONE
+  assert label.label(workdir, store, examples_per_part=PART, quiet=True) == DONE
   return workdir, stores.read(store)
 
 
 def labeling(workdir: Path, store: Path, processes: int, devices: int) -> Processes:
-  return Processes(workdir, processes, devices, f'--out={store}', '--config.examples_per_part=30', command=('label',))
+  return Processes(workdir, processes, devices, f'--out={store}', f'--config.examples_per_part={PART}',
+                   command=('label',))
 
 
 def whole_parts(store: Path) -> list[str]:
   """The parts under their final names, each of which is a whole file."""
   found = sorted((store / 'parts').glob('*'))
-  assert all(len(pq.read_table(path)) in (30, N - 30 * (PARTS - 1)) for path in found)
+  assert all(len(pq.read_table(path)) in (PART, N - PART * (PARTS - 1)) for path in found)
   return [path.name for path in found]
 
 
@@ -185,7 +187,7 @@ def test_labels_by_two_processes_stopped_together_and_continued_by_one(teacher, 
   before = whole_parts(tmp_path / 'store')
   assert 0 < len(before) < PARTS and not (tmp_path / 'store' / 'labels.json').exists()
   assert two.text().count('stopped by') == 1
-  assert label.label(workdir, tmp_path / 'store', examples_per_part=30, quiet=True) == DONE
+  assert label.label(workdir, tmp_path / 'store', examples_per_part=PART, quiet=True) == DONE
   assert_the_same_labels(tmp_path / 'store', wanted)
 
 

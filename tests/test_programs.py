@@ -161,7 +161,7 @@ def test_simclr2_fine_tunes_from_the_projector_and_distils_without_labels(tmp_pa
 
 def plm(unlabeled: dict | None) -> dict:
   return dict(program=dict(name='predictions_plm', unlabeled=unlabeled, test=TEST), finetune=tiny(*HARD, LABELS),
-              pretrain=student(*HARD, 'steps=2'))
+              pretrain=student(*HARD, 'steps=2', 'schedule.warmup_steps=0'))
 
 
 def test_predictions_are_learned_before_the_labels(tmp_path):
@@ -248,6 +248,7 @@ def test_ssld_uses_no_label_of_the_source(tmp_path, monkeypatch):
   assert losses_of(tmp_path / 'other') == losses_of(tmp_path / 'one' / 'student')
 
 
+@pytest.mark.slow
 def test_further_pretraining_with_distillation_stays_nearer_to_the_start(tmp_path):
   tree = dict(program=dict(name='self_distillation_fpt', weight=10., test=TEST), pretrain=tiny(*MAE, 'steps=4'),
               further=tiny(*MAE, 'steps=40', "labels={'per_class': 10, 'seed': 0}"), finetune=tiny(*HARD, LABELS))

@@ -61,7 +61,7 @@ class Sequences:
 
   def unlabeled(self) -> 'Sequences':
     """The source without labels and classes."""
-    return dataclasses.replace(self, label=None, classes=None)
+    return self if self.label is None else dataclasses.replace(self, label=None, classes=None)
 
 
 def text(*, path: str, tokenizer: str, length: int) -> Sequences:
