@@ -35,13 +35,17 @@ def features(run, state, source, *, size: int | None = None, batch: int = BATCH)
 
 
 def _of_all(function, run, state, source, size: int | None, batch: int) -> np.ndarray:
+  found, _ = extracted(Partial(function, state.params, state.memory), run, source, view(side(run, source, size)), batch)
+  return found
+
+
+def extracted(function, run, source, view, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray | None]:
+  """`features.extract` of a whole source on the mesh of a run, by all its processes."""
   shares = sharding.shares(run.mesh)
   batch = -(-batch // shares) * shares
   with sharding.laid_on(run.mesh):
-    found, _ = extract(Partial(function, state.params, state.memory), source, batch=batch,
-                       view=view(side(run, source, size)), place=lambda batch: sharding.place(batch, run.mesh),
-                       rows=sharding.local_rows(run.mesh, batch), gather=processes.on_host)
-  return found
+    return extract(function, source, batch=batch, view=view, place=lambda batch: sharding.place(batch, run.mesh),
+                   rows=sharding.local_rows(run.mesh, batch), gather=processes.on_host)
 
 
 def side(run, source, size: int | None) -> int | None:

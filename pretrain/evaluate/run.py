@@ -9,18 +9,16 @@ from jax.tree_util import Partial
 
 import data.sources
 from pretrain import config as configs
-from pretrain import processes, sharding
 from pretrain.evaluate import measure, print_table
-from pretrain.evaluate.features import extract, pixels
+from pretrain.evaluate.features import pixels
 from pretrain.evaluate.health import health
 from pretrain.evaluate.knn import knn
-from pretrain.evaluate.predictions import accuracy
+from pretrain.evaluate.predictions import accuracy, extracted
 from pretrain.evaluate.zero_shot import zero_shot
 from pretrain.metrics import write_json
 from pretrain.report import save_report_data
 from pretrain.views.evaluation import evaluation
 
-BATCH = 256   # examples at a time; rounded up to what the mesh divides
 ONLINE = 5000  # training examples that the kNN during training looks at, at most
 SHOWN = 8     # images, queries and neighbours in the report
 DRAWN = 1500  # points of the projection
@@ -165,9 +163,4 @@ def encoder(run, state) -> Partial:
 
 def features(run, encode, source):
   """Features f32[n, d] and labels i32[n] of a source."""
-  shares = sharding.shares(run.mesh)
-  batch = -(-BATCH // shares) * shares
-  with sharding.laid_on(run.mesh):
-    return extract(encode, source, batch=batch, view=evaluation(size=run.evaluation.size),
-                   place=lambda images: sharding.place(images, run.mesh), rows=sharding.local_rows(run.mesh, batch),
-                   gather=processes.on_host)
+  return extracted(encode, run, source, evaluation(size=run.evaluation.size))
