@@ -9,7 +9,7 @@ from flax import nnx
 
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, PrototypeHead
-from pretrain.models.layers import REMAT
+from pretrain.models.layers import REMAT, Conv, max_pool
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
@@ -378,6 +378,35 @@ def conv64(x, kernel, stride):
   x = np.pad(x, ((size // 2, size // 2), (size // 2, size // 2), (0, 0)))
   out = sum(x[i:i + h, j:j + w] @ kernel[i, j] for i in range(size) for j in range(size))
   return out[::stride, ::stride]
+
+
+@pytest.mark.parametrize(('sides', 'size', 'stride'), [
+    ((2, 2), 3, 1), ((4, 4), 3, 2), ((1, 1), 3, 1), ((3, 5), 7, 2), ((2, 3), 3, 2), ((1, 2), 1, 2),  # dense
+    ((3, 3), 3, 1), ((7, 5), 3, 2)])
+def test_convolution_of_small_maps_equals_numpy(sides, size, stride):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(2, *sides, 3)).astype(np.float32)
+  net = functional(lambda rngs: Conv(3, 4, size, stride=stride, rngs=rngs))
+  params = net.init(jax.random.key(0))[0]
+  run = lambda params, x: net.apply(params, {}, lambda conv: conv(x))[0]  # noqa: E731
+  kernel = np.asarray(params['kernel'])
+  want = np.stack([conv64(image, kernel.astype(np.float64), stride) for image in x.astype(np.float64)])
+  np.testing.assert_allclose(run(params, x), want, rtol=1e-5, atol=1e-5)
+  g, side = rng.normal(size=want.shape).astype(np.float32), (size - 1) // 2
+  plain = lambda kernel, x: jax.lax.conv_general_dilated(  # noqa: E731
+      x, kernel, (stride, stride), ((side, side), (side, side)), dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  got = jax.vjp(lambda kernel, x: run({'kernel': kernel}, x), kernel, x)[1](g)
+  for a, b in zip(got, jax.vjp(plain, kernel, x)[1](g), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('sides', [(14, 14), (7, 5), (1, 2)])
+def test_max_pool_has_the_value_and_the_gradient_of_a_window(sides):
+  x = np.random.default_rng(0).normal(size=(2, *sides, 3)).astype(np.float32)
+  window = lambda x: nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))  # noqa: E731
+  np.testing.assert_array_equal(max_pool(x), window(x))
+  gradients = [jax.grad(lambda x, pool=pool: jnp.square(pool(jax.nn.relu(x))).sum())(x) for pool in (max_pool, window)]
+  np.testing.assert_allclose(*gradients, rtol=1e-6)
 
 
 def running64(x, p, s, epsilon=1e-5):

@@ -1,4 +1,5 @@
 """Layers that several models share."""
+import functools
 from collections.abc import Callable
 
 import jax
@@ -93,9 +94,42 @@ class Conv(nnx.Module):
     if self.standardize:
       kernel = kernel - kernel.mean((0, 1, 2))
       kernel = kernel * jax.lax.rsqrt(jnp.square(kernel).mean((0, 1, 2)) + 1e-10)
-    return jax.lax.conv_general_dilated(
-      x.astype(self.dtype), kernel.astype(self.dtype), (self.stride, self.stride), ((side, side), (side, side)),
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    if -(-min(x.shape[1:3]) // self.stride) < len(kernel):
+      return jnp.einsum('brsi,rsituo->btuo', x, dense_kernel(kernel, x.shape[1:3], self.stride))
+    return jax.lax.conv_general_dilated(x, kernel, (self.stride, self.stride), ((side, side), (side, side)),
+                                        dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def dense_kernel(kernel, sides: tuple[int, int], stride: int):
+  """The matrix [h, w, in, h', w', out] of a convolution [size, size, in, out] over maps of these sides h, w.
+
+  For maps smaller than the kernel: each output sees most inputs, so one matrix product is less work than it was, and
+  XLA has no fast convolution for them on CPUs.
+  """
+  size = len(kernel)
+  taps = [jnp.arange(side)[:, None] - stride * jnp.arange(-(-side // stride)) + (size - 1) // 2 for side in sides]
+  rows, columns = taps[0][:, None, :, None], taps[1][None, :, None, :]
+  inside = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)  # [h, w, h', w']
+  whole = jnp.where(inside[..., None, None], kernel[rows.clip(0, size - 1), columns.clip(0, size - 1)], 0)
+  return whole.transpose(0, 1, 4, 2, 3, 5)
+
+
+def max_pool(x):
+  """The maximum over 3 x 3 windows with a stride of 2, padded by 1 on every side: [b, h, w, c] -> [b, h / 2, w / 2, c].
+
+  On CPUs as maxima of slices, of rows and then of columns: XLA's gradient of a window takes several times as long
+  there. Where a window has equal maxima the gradient goes to the first, on CPUs to all in parts.
+  """
+  def slices(x):
+    for axis in (1, 2):
+      padded = jnp.pad(x, [(1, 1) if i == axis else (0, 0) for i in range(4)], constant_values=-jnp.inf)
+      last = 2 * ((x.shape[axis] - 1) // 2) + 1
+      x = functools.reduce(jnp.maximum, [jax.lax.slice_in_dim(padded, i, i + last, 2, axis) for i in range(3)])
+    return x
+
+  window = functools.partial(nnx.max_pool, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+  return jax.lax.platform_dependent(x, cpu=slices, default=window)
 
 
 def standardize(x):

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.layers import Conv, batch_norm, check_remat, convolve
+from pretrain.models.layers import Conv, batch_norm, check_remat, convolve, max_pool
 from pretrain.models.patches import check_statistics, normalize
 
 # depth: (blocks of each stage, whether they are bottlenecks); 1512.03385v1 table 1
@@ -129,7 +129,7 @@ class ResNet(nnx.Module):
       x = jnp.where(spread(visible, x), x, 0)
     x = jax.nn.relu(self.stem_norm(self.stem(x), train=train, visible=visible))
     if self.imagenet:
-      x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+      x = max_pool(x)
       x = x if visible is None else jnp.where(spread(visible, x), x, 0)
     maps, blocks = [], iter(self.blocks)
     for count in self.counts:
