@@ -140,6 +140,25 @@ def test_a_scanned_program_costs_what_the_unrolled_one_costs():
   assert scanned.f32 == scanned.flops
 
 
+def test_convolutions_of_cudnn_cost_what_the_trace_says():
+  """The calls of a convolution with stride 2 and of its two gradients, as XLA writes them for GPUs."""
+  call = lambda name, kind, operands, target: (  # noqa: E731
+      f'  %{name} = ({kind}{{3,2,1,0}}, u8[0]{{0}}) custom-call({operands}), '
+      f'window={{size=3x3 stride=2x2 pad=1_1x1_1}}, dim_labels=b01f_o01i->b01f, '
+      f'custom_call_target="__cudnn$conv{target}"\n')
+  image, kernel, out = 'bf16[8,28,28,64]', 'bf16[128,3,3,64]', 'bf16[8,14,14,128]'
+  text = 'ENTRY %main (a: f32[]) -> f32[] {\n' + ''.join(
+      f'  %{name} = {kind}{{3,2,1,0}} parameter({i})\n' for i, (name, kind) in enumerate(
+          {'x': image, 'w': kernel, 'y': out}.items()))
+  f = lambda x, w: jax.lax.conv_general_dilated(x, w, (2, 2), ((1, 1), (1, 1)),  # noqa: E731
+                                                dimension_numbers=('NHWC', 'OHWI', 'NHWC'))
+  shape = lambda *sides: jnp.zeros(sides, jnp.bfloat16)  # noqa: E731
+  want = counted(f, shape(8, 28, 28, 64), shape(128, 3, 3, 64)).total
+  for line in (call('c.1', out, '%x, %w', 'Forward'), call('c.2', image, '%y, %w', 'BackwardInput'),
+               call('c.3', kernel, '%x, %y', 'BackwardFilter')):
+    assert hlo.costs(text + line + '}\n').flops == want > 0
+
+
 def test_convolutions_of_a_program_cost_what_the_trace_says():
   x, w = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
   f = lambda x, w: jax.lax.conv_general_dilated(x, w, (2, 2), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))

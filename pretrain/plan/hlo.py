@@ -19,6 +19,9 @@ BITS = dict(pred=8, bf16=16, c64=64, c128=128) | {
 # backward the weights again, then the gradients of v, of the weights, of q and of k
 KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dkv': 5, '__cudnn$fmhaSoftmax': 2, '__cudnn$fmhaSoftmaxBackward': 5,
            '__cudnn$fmhaScaleBiasSoftmax': 2, '__cudnn$fmhaScaleBiasSoftmaxBackward': 5}
+# which of (first operand, second, result) are image, kernel and output of the convolution that a call of cuDNN belongs to
+CUDNN = {'__cudnn$convForward': (0, 1, 2), '__cudnn$convBackwardInput': (2, 1, 0),
+         '__cudnn$convBackwardFilter': (0, 2, 1)}
 FREE = {'parameter', 'get-tuple-element', 'tuple', 'bitcast', 'constant', 'while', 'conditional', 'call', 'after-all',
         'partition-id', 'replica-id', 'iota', 'opt-barrier', 'domain', 'add-dependency'}
 
@@ -87,14 +90,16 @@ def costs(text: str) -> Costs:
   for name, instructions in module.items():
     times, types = runs(name), {i.name: i.type for i in instructions}
     for i in instructions if times else ():
-      if i.op in ('dot', 'convolution'):
-        mine = times * (_dot if i.op == 'dot' else _convolution)(i, types)
+      target = re.search(r'custom_call_target="([^"]+)"', i.line) if i.op == 'custom-call' else None
+      if i.op in ('dot', 'convolution') or target and target[1] in CUDNN:
+        roles = CUDNN.get(target[1] if target else '', (0, 1, 2))
+        mine = times * (_dot(i, types) if i.op == 'dot' else _convolution(i, types, roles))
         kinds = [types[x].partition('[')[0] for x in i.operands[:2]]
         flops, f32 = flops + mine, f32 + mine * ('f32' in kinds)
         int8, fp8 = int8 + mine * (kinds == ['s8', 's8']), fp8 + mine * all(kind.startswith('f8') for kind in kinds)
       if i.op == 'send' and 'megascale' in i.line:
         slices += times * size(i.type.partition(', u32')[0])
-      if i.op == 'custom-call' and (target := re.search(r'custom_call_target="([^"]+)"', i.line)):
+      if target:
         kernel = next((name for name in KERNELS if i.name.startswith(name)), target[1])
         kernels[kernel] += times
         if kernel in KERNELS:
@@ -199,9 +204,10 @@ def _attention(i: Instruction) -> tuple[float, int, bool]:
   return 2. * b * heads * n * n * head, head, kind != 'f32'
 
 
-def _convolution(i: Instruction, types: dict[str, str]) -> float:
-  """TPU programs write dots as convolutions too, a batch of them with the batch as an image's side."""
-  (_, out, _), (_, left, _), (_, right, _) = (shapes(t)[0] for t in (i.type, *(types[x] for x in i.operands[:2])))
+def _convolution(i: Instruction, types: dict[str, str], roles: tuple[int, int, int]) -> float:
+  """TPU programs write dots as convolutions too, a batch of them with the batch as an image's side; roles: `CUDNN`."""
+  known = [shapes(t)[0][1] for t in (*(types[x] for x in i.operands[:2]), i.type)]
+  left, right, out = (known[role] for role in roles)
   (images, kernel, result), = re.findall(r'dim_labels=(\w+)_(\w+)->(\w+)', i.line)
   window = dict(re.findall(r'(\w+)=([\dx_\-]+)', (re.search(r'window=\{([^}]*)\}', i.line) or ['', ''])[1]))
   n, reached = sum(c.isdigit() for c in images), 1
