@@ -19,7 +19,7 @@ BITS = dict(pred=8, bf16=16, c64=64, c128=128) | {
 # backward the weights again, then the gradients of v, of the weights, of q and of k
 KERNELS = {'splash_mha_fwd': 2, 'splash_mha_dkv': 5, '__cudnn$fmhaSoftmax': 2, '__cudnn$fmhaSoftmaxBackward': 5,
            '__cudnn$fmhaScaleBiasSoftmax': 2, '__cudnn$fmhaScaleBiasSoftmaxBackward': 5}
-# which of (first operand, second, result) are image, kernel and output of the convolution that a call of cuDNN belongs to
+# which of (first operand, second, result) are image, kernel and output of a convolution, in a call of cuDNN for it
 CUDNN = {'__cudnn$convForward': (0, 1, 2), '__cudnn$convBackwardInput': (2, 1, 0),
          '__cudnn$convBackwardFilter': (0, 2, 1)}
 FREE = {'parameter', 'get-tuple-element', 'tuple', 'bitcast', 'constant', 'while', 'conditional', 'call', 'after-all',
