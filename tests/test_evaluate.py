@@ -183,7 +183,7 @@ def test_fit_is_scikit_learns(penalty, wide):
   assert abs(ours - best) <= 1e-3 * best
   np.testing.assert_allclose(fitted.loss, ours, rtol=1e-4)
   agree = linear.predict(problem, fitted, test).argmax(1) == model.predict((test - mean) / std)
-  assert agree.mean() >= .99
+  assert agree.mean() >= (.98 if wide else .99)  # with 50 examples a loss within 1e-3 leaves some points open
   np.testing.assert_allclose(linear.predict(problem, fitted, x), fitted.logits, atol=1e-2)
 
 
