@@ -47,11 +47,11 @@ def virtual_adversarial(logits_of: Callable, images, direction, epsilon, iterati
   def unit(d):
     return normalize(d.reshape(len(d), -1)).reshape(d.shape)
 
-  logits, forward = jax.linearize(logits_of, images)
-  backward = jax.linear_transpose(forward, images)
+  logits, backward = jax.vjp(logits_of, images)
+  forward = jax.linear_transpose(backward, logits)
   p = jax.nn.softmax(logits.astype(f32))
   for _ in range(iterations):
-    change = forward(unit(direction))  # J d
+    change, = forward((unit(direction),))  # J d
     direction, = backward((p * (change - jnp.sum(p * change, -1, keepdims=True))).astype(logits.dtype))
   return jax.lax.stop_gradient(epsilon * unit(direction))
 
