@@ -182,8 +182,10 @@ def test_fit_is_scikit_learns(penalty, wide):
   ours = loss((x - mean) / std, y, kernel, fitted.bias, penalty)
   assert abs(ours - best) <= 1e-3 * best
   np.testing.assert_allclose(fitted.loss, ours, rtol=1e-4)
-  agree = linear.predict(problem, fitted, test).argmax(1) == model.predict((test - mean) / std)
-  assert agree.mean() >= (.98 if wide else .99)  # with 50 examples a loss within 1e-3 leaves some points open
+  shares = model.predict_proba((test - mean) / std)
+  decided = np.diff(np.sort(shares)[:, -2:])[:, 0] > .1  # a loss within 1e-3 of the least leaves the others open
+  assert decided.mean() > .85
+  np.testing.assert_array_equal(linear.predict(problem, fitted, test).argmax(1)[decided], shares.argmax(1)[decided])
   np.testing.assert_allclose(linear.predict(problem, fitted, x), fitted.logits, atol=1e-2)
 
 
