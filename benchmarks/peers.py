@@ -15,26 +15,29 @@ is faster.
 Levels, from the least to the whole:
   forward  the loss alone, without gradients, to say where a difference comes from
   step     forward, backward, optimizer and teacher, on views that are made and in memory
-  views    the same with augmentations: ours inside the jitted step; the peers' the faster of lightly's transforms (image
-           by image in a DataLoader with as many workers as threads) and kornia's (whole batches in the main process)
-  files    the same from JPEG files that have the size of the images (nobody decodes or shrinks more than the other):
-           ours through the folder source and its loader, the peers' through ImageFolder, DataLoader and lightly's
+  views    the same with augmentations: ours inside the jitted step; the peers' the faster of lightly's transforms
+           (image by image in a DataLoader with as many workers as threads) and kornia's (batches, in the process)
+  files    the same from JPEG files that have the size of the images, so that both decode the same: ours through the
+           folder source and its loader, the peers' through ImageFolder, DataLoader and lightly's transforms
+
 Precisions: 'float32' is that of both; for 'best' each side has the faster of float32 and bfloat16 (ours `dtype`, theirs
 autocast). The peers' step is the fastest of those in `FORMS`, tried before. What was tried is printed, and what failed.
 
-Where a ratio would be of unlike things there is none, but the reason: the numbers of trained and of decayed parameters,
-the batch, the shapes of the views and the optimizer must be equal; and before a case is timed our parameters (each moved
-by noise, so that none is 0 or 1) are copied into the PyTorch modules and the losses of three steps on the same views
-compared: the first within 1e-4 (relative, float32; 2e-2 in bfloat16), those after one and two updates within 1e-3. For
-this, masks of MAE are given, and DINO's positions are made equal for all patches, as the two interpolate differently.
+Where a ratio would be of unlike things there is none, but the reason. The numbers of trained and of decayed parameters,
+the batch, the shapes of the views and the optimizer must be equal. And before a case is timed, our parameters (each
+moved by noise, so that none is 0 or 1) are copied into the PyTorch modules, and the losses of three steps on the same
+views compared: the first within 1e-4 (relative, float32; 2e-2 in bfloat16), those after one and two updates within
+1e-3. For this the masks of MAE are given, and DINO's positions are the same for all patches, as the two libraries
+interpolate them differently.
 
-What is not equal and counts for neither: lightly crops bicubically for MAE and DINO, ours bilinearly; MAE's last layer
-is computed by lightly for hidden patches, by ours for all; RandAugment of torchvision has one strength, ours draws it
-(kornia's draws one chain for a whole batch, so FixMatch has none of it); the WRN is in neither lightly nor timm, so it is
-written in `peers_torch.py`. Our steps also compute metrics (the gradient's norm; for DINO entropies).
+What is not equal: lightly crops bicubically for MAE and DINO, ours bilinearly; lightly computes MAE's last layer for
+hidden patches, ours for all; ours divides pixels by their deviation in the step, the peers before it; our steps also
+compute metrics (the gradient's norm; for DINO entropies); torchvision's RandAugment has one strength, ours draws it
+(kornia's draws one chain for a batch, so that FixMatch has none of kornia); LARS has |g| + weight_decay |w| below in
+lightly, |g + weight_decay w| in ours. Neither lightly nor timm has FixMatch and its WRN: `peers_torch.py` has them.
 
-Peak memory is of the whole process (ru_maxrss), libraries and compiler included, DataLoader's workers left out. Compiled
-programs of ours are kept in a temporary directory, so that the process that is measured loads them.
+Peak memory is of the whole process (ru_maxrss), libraries and compiler included, DataLoader's workers left out. Our
+compiled programs are kept in a temporary directory, so that the process that is measured loads them.
 """
 import argparse
 import contextlib
@@ -69,13 +72,13 @@ CASES = {  # side of the raw images, config
         batch=32, views=dict(name='simclr', size=224, scale=(0.08, 1.0), jitter=1.0, blur=0.5),
         backbone=dict(name='vit', variant='S/16', image=224, channels=3),
         objective=dict(name='simclr', hidden=(2048,), dim=128, temperature=0.1),
-        optimizer=ADAMW, schedule=dict(name='constant', peak=1e-3))),
+        optimizer=ADAMW, schedule=dict(name='constant', peak=1e-4))),
     'mae': (256, dict(
         batch=32, views=dict(name='mae', size=224, scale=(0.2, 1.0)),
         backbone=dict(name='vit', variant='S/16', image=224, channels=3, positions='sincos'),
         objective=dict(name='mae', mask_ratio=0.75, decoder_width=512, decoder_depth=8, decoder_heads=16,
                        standardize=True),
-        optimizer=ADAMW, schedule=dict(name='constant', peak=1e-3))),
+        optimizer=ADAMW, schedule=dict(name='constant', peak=1e-4))),
     'dino': (256, dict(
         batch=8, views=dict(name='dino', size=224, local_size=96, local_crops=6, global_scale=(0.4, 1.0),
                             local_scale=(0.05, 0.4)),
@@ -83,7 +86,7 @@ CASES = {  # side of the raw images, config
         objective=dict(name='dino', prototypes=65536, hidden=2048, bottleneck=256, student_temperature=0.1,
                        teacher_temperature=0.04, teacher_temperature_start=0.04, teacher_warmup_steps=1,
                        momentum=0.996, center_momentum=0.9, freeze_prototypes_steps=0),
-        optimizer=dict(name='adamw', weight_decay=0.04), schedule=dict(name='constant', peak=1e-3))),
+        optimizer=dict(name='adamw', weight_decay=0.04), schedule=dict(name='constant', peak=1e-4))),
     'fixmatch': (32, dict(
         batch=32, unlabeled=dict(batch=224), labels=dict(per_class=4, seed=0), views=dict(name='fixmatch'),
         backbone=dict(name='wide_resnet', depth=28, widen=2, channels=3),
@@ -162,6 +165,7 @@ class Child:
       self.errors.seek(0)
       raise ChildError((self.errors.read().strip().splitlines() or ['no message'])[-1])
     os.killpg(self.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
     return json.loads(answer)
 
   def close(self) -> None:
@@ -200,13 +204,12 @@ class Bench:
 
   def check(self, case: str, dtype: str) -> dict:
     """The losses of both on the same parameters and views, the largest relative difference, and what is not equal."""
-    found = {side: self.start(side, case, 'check', dict(dtype=dtype, form='eager', views='lightly'))
-             for side in ('ours', 'peers')}  # ours writes parameters and views first
-    for child in found.values():
-      child.close()
-    facts = {side: dict(child.facts) for side, child in found.items()}
+    facts = {}
+    for side in ('ours', 'peers'):  # ours writes parameters and views
+      with self.start(side, case, 'check', dict(dtype=dtype, form='eager', views='lightly')) as child:
+        facts[side] = child.facts
     ours, peer = (facts[side].pop('losses') for side in ('ours', 'peers'))
-    return {'ours': ours, 'peers': peer, 'relative': [abs(a - b) / abs(a) for a, b in zip(ours, peer, strict=False)],
+    return {'ours': ours, 'peers': peer, 'relative': [abs(a - b) / abs(a) for a, b in zip(ours, peer, strict=True)],
             'refused': [*differences(facts['ours'], facts['peers']), *disagreement(ours, peer, TOLERANCE[dtype])]}
 
   def fastest(self, side: str, case: str, level: str, ways: list[dict]) -> dict:
@@ -331,6 +334,7 @@ def main() -> None:
   parser.add_argument('--plot')
   args = parser.parse_args()
   os.sched_setaffinity(0, cores[:args.threads])  # the children's too
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no child stays behind
   checks, rows, dtypes = {}, [], ['float32'] if args.precisions == ['float32'] else ['float32', 'bfloat16']
   with tempfile.TemporaryDirectory() as folder:
     bench = Bench(args, Path(folder))
@@ -346,7 +350,7 @@ def main() -> None:
           refused = [reason for found in checks[case].values() for reason in found['refused']]
           rows.append(bench.row(case, level, precision, refused))
           print(line(rows[-1]), flush=True)
-  print("\n| case | level | precision | ours, examples/s | the peers', examples/s | ratio | memory, theirs over ours |\n"
+  print("\n| case | level | precision | ours, examples/s | the peers', examples/s | ratio | memory, peers' / ours |\n"
         '|---|---|---|---|---|---|---|\n' + '\n'.join(map(line, rows)))
   result = {'threads': args.threads, 'rounds': args.rounds, 'steps': args.steps, 'checks': checks, 'rows': rows}
   Path(args.out).write_text(json.dumps(result, indent=2) + '\n')

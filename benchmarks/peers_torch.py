@@ -162,6 +162,7 @@ class FixMatch(nn.Module):
     backbone = WideResNet(spec['depth'], spec['widen'])
     self.net = nn.Sequential(backbone, nn.Linear(backbone.width, self.method['classes']))
     self.average = ModelEmaV3(self.net, decay=self.method['ema_momentum'], foreach=True)
+    utils.deactivate_requires_grad(self.average)
 
   def forward(self, image, label, weak, strong):
     labeled, weak, strong = self.net(torch.cat([image, weak, strong])).split([len(image), len(weak), len(strong)])
