@@ -36,8 +36,9 @@ compute metrics (the gradient's norm; for DINO entropies); torchvision's RandAug
 (kornia's draws one chain for a batch, so that FixMatch has none of kornia); LARS has |g| + weight_decay |w| below in
 lightly, |g + weight_decay w| in ours. Neither lightly nor timm has FixMatch and its WRN: `peers_torch.py` has them.
 
-Peak memory is of the whole process (ru_maxrss), libraries and compiler included, DataLoader's workers left out. Our
-compiled programs are kept in a temporary directory, so that the process that is measured loads them.
+The ratio of CPU seconds is what other load of the machine moves least. Peak memory is of the whole process (ru_maxrss),
+libraries and compiler included. DataLoader's workers are in neither. Our compiled programs are kept in a temporary
+directory, so that the process that is measured loads them.
 """
 import argparse
 import contextlib
@@ -59,7 +60,7 @@ LEVELS = ('forward', 'step', 'views', 'files')
 OPTIMIZERS = {'adamw': ('b1', 'b2', 'eps'), 'sgd': ('momentum', 'nesterov'), 'lars': ('momentum', 'trust_coefficient')}
 FORMS = {  # of the peers' step: whether the layout is channels_last, and whether torch.compile compiles it
     'eager': (False, False), 'compile': (False, True), 'channels_last': (True, False),
-    'channels_last, compile': (True, True)}
+    'channels_last+compile': (True, True)}
 TOLERANCE = {'float32': (1e-4, 1e-3, 1e-3), 'bfloat16': (2e-2, 2e-2, 2e-2)}  # of the losses of three steps
 ADAMW = dict(name='adamw', b2=0.95, weight_decay=0.05)
 CASES = {  # side of the raw images, config
@@ -88,7 +89,7 @@ CASES = {  # side of the raw images, config
                        momentum=0.996, center_momentum=0.9, freeze_prototypes_steps=0),
         optimizer=dict(name='adamw', weight_decay=0.04), schedule=dict(name='constant', peak=1e-4))),
     'fixmatch': (32, dict(
-        batch=32, unlabeled=dict(batch=224), labels=dict(per_class=4, seed=0), views=dict(name='fixmatch'),
+        batch=32, unlabeled=dict(batch=224), labels=dict(per_class=25, seed=0), views=dict(name='fixmatch'),
         backbone=dict(name='wide_resnet', depth=28, widen=2, channels=3),
         objective=dict(name='fixmatch', classes=10, threshold=0.1,  # labels of a model without training count too
                        unlabeled_weight=1.0, ema_momentum=0.999),
@@ -130,10 +131,11 @@ def serve(start: Callable[[dict], tuple[dict, Callable]]) -> None:
   facts, work = start(json.loads(sys.stdin.readline()))
   print(json.dumps(facts), file=answers, flush=True)
   for _ in sys.stdin:
-    since = time.perf_counter()
+    since, used = time.perf_counter(), time.process_time()
     work()
-    seconds, peak = time.perf_counter() - since, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({'seconds': seconds, 'peak_bytes': peak << 10}), file=answers, flush=True)
+    row = {'seconds': time.perf_counter() - since, 'cpu_seconds': time.process_time() - used,
+           'peak_bytes': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}
+    print(json.dumps(row), file=answers, flush=True)
 
 
 class ChildError(Exception):
@@ -203,11 +205,14 @@ class Bench:
     return Child(self.commands[side], spec)
 
   def check(self, case: str, dtype: str) -> dict:
-    """The losses of both on the same parameters and views, the largest relative difference, and what is not equal."""
+    """The losses of both on the same parameters and views, their relative differences, and why not to compare."""
     facts = {}
     for side in ('ours', 'peers'):  # ours writes parameters and views
-      with self.start(side, case, 'check', dict(dtype=dtype, form='eager', views='lightly')) as child:
-        facts[side] = child.facts
+      try:
+        with self.start(side, case, 'check', dict(dtype=dtype, form='eager', views='lightly')) as child:
+          facts[side] = child.facts
+      except ChildError as error:
+        return {'relative': [], 'refused': [f'nothing to compare with, {side} failed: {error}']}
     ours, peer = (facts[side].pop('losses') for side in ('ours', 'peers'))
     return {'ours': ours, 'peers': peer, 'relative': [abs(a - b) / abs(a) for a, b in zip(ours, peer, strict=True)],
             'refused': [*differences(facts['ours'], facts['peers']), *disagreement(ours, peer, TOLERANCE[dtype])]}
@@ -247,22 +252,28 @@ class Bench:
 
   def row(self, case: str, level: str, precision: str, refused: list[str]) -> dict:
     """One line of the table: times of both, or why there is no ratio."""
-    ways = self.ways(case, level, precision)
-    with self.start('ours', case, level, ways['ours']) as ours, \
-        self.start('peers', case, level, ways['peers']) as peers:
-      refused = refused + list(differences(ours.facts, peers.facts))
-      row = {'case': case, 'level': level, 'precision': precision, 'refused': sorted(set(refused)),
-             **{side: {'how': name(how)} for side, how in ways.items()}}
-      if refused:
-        return row
-      rounds = [(ours.ask(), peers.ask()) for _ in range(1 + self.args.rounds)][1:]  # the first warms up
+    row = {'case': case, 'level': level, 'precision': precision, 'refused': refused}
+    if refused:
+      return row
+    try:
+      ways = self.ways(case, level, precision)
+      with self.start('ours', case, level, ways['ours']) as ours, \
+          self.start('peers', case, level, ways['peers']) as peers:
+        if refused := list(differences(ours.facts, peers.facts)):
+          return row | {'refused': refused}
+        rounds = [(ours.ask(), peers.ask()) for _ in range(1 + self.args.rounds)][1:]  # the first warms up
+    except ChildError as error:
+      return row | {'refused': [str(error)]}
     examples = ours.facts['examples'] * self.args.steps
     for side, results in zip(('ours', 'peers'), zip(*rounds, strict=True), strict=True):
       seconds = [result['seconds'] for result in results]
-      row[side] |= {'seconds': seconds, 'examples_per_second': examples / statistics.median(seconds),
-                    'peak_bytes': results[-1]['peak_bytes']}
-    ratios = [b['seconds'] / a['seconds'] for a, b in rounds]
+      row[side] = {'how': name(ways[side]), 'seconds': seconds,
+                   'examples_per_second': examples / statistics.median(seconds),
+                   'cpu_seconds': [result['cpu_seconds'] for result in results],
+                   'peak_bytes': results[-1]['peak_bytes']}
+    ratios, cpu = ([b[key] / a[key] for a, b in rounds] for key in ('seconds', 'cpu_seconds'))
     return row | {'ratio': {'min': min(ratios), 'median': statistics.median(ratios), 'max': max(ratios)},
+                  'cpu_ratio': statistics.median(cpu),
                   'memory_ratio': row['peers']['peak_bytes'] / row['ours']['peak_bytes']}
 
 
@@ -292,10 +303,10 @@ def line(row: dict) -> str:
   """A row of the Markdown table."""
   head = f'| {row["case"]} | {row["level"]} | {row["precision"]} |'
   if row['refused']:
-    return f'{head} no ratio: {"; ".join(row["refused"])} | | | |'
+    return f'{head} no ratio: {"; ".join(row["refused"])} | | | | |'
   sides = [f'{row[side]["examples_per_second"]:.2f} ({row[side]["how"]})' for side in ('ours', 'peers')]
-  return f'{head} {sides[0]} | {sides[1]} | {{median:.2f}} ({{min:.2f}} to {{max:.2f}}) | {{memory:.2f}} |'.format(
-      **row['ratio'], memory=row['memory_ratio'])
+  ratio = '{median:.2f} ({min:.2f} to {max:.2f})'.format(**row['ratio'])
+  return f'{head} {sides[0]} | {sides[1]} | {ratio} | {row["cpu_ratio"]:.2f} | {row["memory_ratio"]:.2f} |'
 
 
 def plot(rows: list[dict], path: str) -> None:
@@ -319,13 +330,13 @@ def main() -> None:
   """Prints the figures as a table and writes them as JSON."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   some = lambda valid: lambda text: [each if each in valid else parser.error(f'{each!r} is none of {", ".join(valid)}')
-                                     for each in text.split(';' if ';' in text else ',')]
+                                     for each in text.split(',')]
   cores = sorted(os.sched_getaffinity(0))
   parser.add_argument('--peers', required=True, help='the Python of an environment with torch, lightly and timm')
   parser.add_argument('--only', type=some(CASES), default=list(CASES), help='cases')
   parser.add_argument('--levels', type=some(LEVELS), default=list(LEVELS[1:]))
   parser.add_argument('--precisions', type=some(('float32', 'best')), default=['float32', 'best'])
-  parser.add_argument('--forms', type=some(FORMS), default=list(FORMS), help="of the peers' step, between semicolons")
+  parser.add_argument('--forms', type=some(FORMS), default=list(FORMS), help="of the peers' step")
   parser.add_argument('--rounds', type=int, default=5)
   parser.add_argument('--steps', type=int, default=2, help='steps of a round')
   parser.add_argument('--scale', type=float, default=1., help='factor of the batches')
@@ -336,24 +347,25 @@ def main() -> None:
   os.sched_setaffinity(0, cores[:args.threads])  # the children's too
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no child stays behind
   checks, rows, dtypes = {}, [], ['float32'] if args.precisions == ['float32'] else ['float32', 'bfloat16']
+  result = {'threads': args.threads, 'rounds': args.rounds, 'steps': args.steps, 'checks': checks, 'rows': rows}
   with tempfile.TemporaryDirectory() as folder:
     bench = Bench(args, Path(folder))
     for side in {CASES[case][0] for case in args.only}:
-      write_images(Path(folder), side, 512)
+      write_images(Path(folder), side, round(512 * max(1, args.scale)))
     for case in args.only:
       checks[case] = {dtype: bench.check(case, dtype) for dtype in dtypes}
       for dtype, found in checks[case].items():
-        print(f'  {case} {dtype}: losses differ by ' + ', '.join(f'{x:.1e}' for x in found['relative']) +
-              ''.join(f'; {reason}' for reason in found['refused']), flush=True)
+        print(f'  {case} {dtype}: losses differ by {[float(f"{x:.1e}") for x in found["relative"]]}',
+              *found['refused'], sep='; ', flush=True)
       for precision in args.precisions:
         for level in args.levels:
-          refused = [reason for found in checks[case].values() for reason in found['refused']]
+          refused = [reason for dtype in dtypes[:1 if precision == 'float32' else 2]
+                     for reason in checks[case][dtype]['refused']]
           rows.append(bench.row(case, level, precision, refused))
           print(line(rows[-1]), flush=True)
-  print("\n| case | level | precision | ours, examples/s | the peers', examples/s | ratio | memory, peers' / ours |\n"
-        '|---|---|---|---|---|---|---|\n' + '\n'.join(map(line, rows)))
-  result = {'threads': args.threads, 'rounds': args.rounds, 'steps': args.steps, 'checks': checks, 'rows': rows}
-  Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
+          Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
+  print("\n| case | level | precision | ours, examples/s | the peers', examples/s | ratio | CPU seconds | memory |\n"
+        '|---|---|---|---|---|---|---|---|\n' + '\n'.join(map(line, rows)))
   if args.plot:
     plot(rows, args.plot)
 
