@@ -52,6 +52,15 @@ def convolve(blocks, x, *, train: bool, remat: str, **given):
   return x
 
 
+def stored(x):
+  """x. On CPUs XLA keeps it and its gradient in memory, as it would not by itself.
+
+  It would compute the sum of all branches so far, and of the gradients of all later ones, in each operation that reads
+  them: time that grows with the square of the depth.
+  """
+  return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
+
+
 def gelu(x):
   """The exact GELU, x * Phi(x) (1606.08415v5)."""
   return jax.nn.gelu(x, approximate=False)

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from pretrain.models.attention import attend, check_attention
-from pretrain.models.layers import check_remat, gelu, layer_norm, remembering
+from pretrain.models.layers import check_remat, gelu, layer_norm, remembering, stored
 from pretrain.models.patches import (
   check_statistics,
   fixed_positions,
@@ -96,8 +96,8 @@ class Block(nnx.Module):
   def __call__(self, x, *, mask=None, segments=None, drop_path=0.0, drop_group: int = 1, key=None):
     """x float[b, n, width], others as in `attend`; with a key branches are left out for some examples, see `drop`."""
     keys = (None, None) if key is None else jax.random.split(key)
-    x = drop(lambda x: self.attend(x, mask, segments), x, keys[0], drop_path, drop_group)
-    return drop(self.feed, x, keys[1], drop_path, drop_group)
+    x = drop(lambda x: self.attend(x, mask, segments), stored(x), keys[0], drop_path, drop_group)
+    return drop(self.feed, stored(x), keys[1], drop_path, drop_group)
 
   def attend(self, x, mask=None, segments=None):
     y = self.attention(self.norm1(x), mask, segments)
