@@ -15,6 +15,7 @@ from data.sources import array_record, folder
 from pretrain import config, sharding
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
+from pretrain.models.layers import convolution
 from pretrain.plan import cache, flops, hardware, hlo
 from pretrain.plan.plan import check, plan, words
 from pretrain.plan.sweep import sweep
@@ -163,6 +164,14 @@ def test_convolutions_of_a_program_cost_what_the_trace_says():
   x, w = jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 4))
   f = lambda x, w: jax.lax.conv_general_dilated(x, w, (2, 2), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
   assert hlo.costs(text_of(f, x, w)).flops == counted(f, x, w).total
+
+
+def test_what_cpus_compute_in_another_way_is_counted_as_elsewhere():
+  x, w = jnp.ones((2, 4, 4, 3)), jnp.ones((3, 3, 3, 5))
+  plain = lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), ((1, 1), (1, 1)),  # noqa: E731
+                                                    dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  both = lambda f: counted(jax.grad(lambda x, w: jnp.square(f(x, w)).sum(), (0, 1)), x, w)  # noqa: E731
+  assert both(lambda x, w: convolution(x, w, 1)) == both(plain)
 
 
 def test_communication_of_a_program_on_eight_devices():

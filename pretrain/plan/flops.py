@@ -39,7 +39,8 @@ def count(jaxpr) -> Flops:
     elif name == 'conv_general_dilated':
       total = total.plus(_convolution(eqn))
     elif name == 'cond':
-      total = total.plus(max((count(branch.jaxpr) for branch in given['branches']), key=lambda f: f.total))
+      branches = given['branches'][-1:] if given['branches_platforms'] else given['branches']  # default of platforms
+      total = total.plus(max((count(branch.jaxpr) for branch in branches), key=lambda f: f.total))
     else:
       inner = Flops(loops=int(name == 'while'))
       for value in given.values():
