@@ -122,7 +122,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
                                             process=jax.process_index(), flops=flops, peak=peak,
                                             tokens=tokens_of(run.abstract_batch)))
-    step, saving, saved, slow, inflight = start, start, start, 0, collections.deque()
+    step, saving, saved, blocked, slow, inflight = start, start, start, 0., 0, collections.deque()
 
     def settle(depth):
       """Waits until only `depth` steps are in flight; logs those that are through."""
@@ -145,18 +145,20 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
         recorder.advance(past)
 
     def save():
-      nonlocal saving
+      nonlocal saving, blocked
       settle(0)  # a state whose loss is not finite is never saved
       with recorder.pause(), recorder.spend('save'):
         finish_saving()
+        clock = time.perf_counter()
         checkpoints.save(step, state, {'config': config, 'data': batches.get_state()})
-      saving = step
+        saving, blocked = step, time.perf_counter() - clock
 
     def finish_saving():
       nonlocal saved
+      clock = time.perf_counter()
       checkpoints.wait()  # what went wrong with the save under way is raised here
       if saved != saving:
-        note('save', step=saving)
+        note('save', step=saving, seconds=round(blocked + time.perf_counter() - clock, 3))  # that the loop stood still
       saved = saving
 
     trace = stack.enter_context(rundir.Trace(workdir / 'profile', profile))
