@@ -5,15 +5,23 @@ directory that the next start removes), and its arrays are compared with their f
 flipped bit on disk would otherwise load in silence.
 """
 import itertools
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint.experimental.v1 as ocp
+from orbax.checkpoint._src.futures import future, signaling_client
 
 from pretrain.config import ConfigError
 from pretrain.processes import on_host
+
+# Orbax takes the deadlines of a save by the wall clock: one that is set, or a machine that was suspended, would make it
+# fail, or wait for a day.
+for _module in (future, signaling_client):
+  vars(_module)['time'] = SimpleNamespace(**vars(time) | {'time': time.monotonic})
 
 
 class Damaged(RuntimeError):
@@ -37,7 +45,7 @@ class Checkpoints:
     registry = ocp.handlers.local_registry()
     registry.add(ocp.handlers.JsonHandler, checkpointable_name='meta')
     context.checkpointables.registry = registry
-    # A slow disk is no error, nor is a wall clock that jumps, by which Orbax measures.
+    # A slow disk is no error.
     context.asynchronous.timeout_secs = 10 ** 9
     self._checkpointer = ocp.training.Checkpointer(
         str(Path(directory).absolute()), context=context, cleanup_tmp_directories=not reading,
