@@ -98,16 +98,21 @@ class Local:
 
 
 def wait(processes: list[subprocess.Popen]) -> int:
-  """Exit code of all: the first that is neither 0 nor 75; 75 if any is. Those that hang once one is gone are killed."""
-  deadline = None
-  while any(process.poll() is None for process in processes):
+  """Exit code of all: the first in time that is neither 0 nor 75, as the others fail for want of it; 75 if any is.
+
+  Those that hang once one is gone are killed.
+  """
+  deadline, ended = None, {}
+  while len(ended) < len(processes):
+    for process in sorted((each for each in processes if each.poll() is not None), key=lambda each: each.returncode):
+      ended.setdefault(process, process.returncode)  # of those that end together, a kill is the cause
     if deadline is None and any(process.poll() not in (None, 0) for process in processes):
       deadline = time.monotonic() + GRACE
     if deadline is not None and time.monotonic() > deadline:
       for process in processes:
         process.kill()
-    time.sleep(0.05)
-  codes = [process.returncode for process in processes]
+    time.sleep(0.02)
+  codes = list(ended.values())
   return next((code for code in codes if code not in (0, AGAIN)), max(codes))
 
 

@@ -1,9 +1,13 @@
 """`python -m pretrain train|evaluate|report|plan|label|program`: flags in, one call, an exit code out."""
 import argparse
+import contextlib
 import json
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from pretrain.config import ConfigError, call, load, nearest, override
@@ -60,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
   if unknown:
     return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], FLAGS)}')
   try:
-    return run(args, overrides)
+    with leaving(args.distributed):
+      return run(args, overrides)
   except (ValueError, OSError, RuntimeError) as error:
     if args.traceback or not str(error):
       raise
@@ -69,6 +74,30 @@ def main(argv: list[str] | None = None) -> int:
       sys.stdout.flush()
       os._exit(code)
     return code
+
+
+@contextlib.contextmanager
+def leaving(distributed: bool) -> Iterator[None]:
+  """A signal to stop ends the process at once with 75 where nothing has its own answer: nothing there is to be saved.
+
+  Args:
+    distributed: SIGTERM is JAX's once the processes have met, and is left to it.
+  """
+  def leave(number, frame):
+    del frame
+    print(f'stopped by {signal.Signals(number).name}; the same command goes on', file=sys.stderr, flush=True)
+    os._exit(75)
+
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  before = {each: signal.signal(each, leave) for each in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)}
+  try:
+    yield
+  finally:
+    for each, handler in before.items():
+      if not (distributed and each == signal.SIGTERM):
+        signal.signal(each, handler)
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:

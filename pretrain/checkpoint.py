@@ -4,15 +4,24 @@ Only this file imports Orbax. A checkpoint is visible once it is whole (a kill d
 directory that the next start removes), and its arrays are compared with their fingerprint when they are read, since a
 flipped bit on disk would otherwise load in silence.
 """
+import itertools
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint.experimental.v1 as ocp
+from orbax.checkpoint._src.futures import future, signaling_client
 
 from pretrain.config import ConfigError
 from pretrain.processes import on_host
+
+# Orbax takes the deadlines of a save by the wall clock: one that is set, or a machine that was suspended, would make it
+# fail, or wait for a day.
+for _module in (future, signaling_client):
+  vars(_module)['time'] = SimpleNamespace(**vars(time) | {'time': time.monotonic})
 
 
 class Damaged(RuntimeError):
@@ -36,6 +45,8 @@ class Checkpoints:
     registry = ocp.handlers.local_registry()
     registry.add(ocp.handlers.JsonHandler, checkpointable_name='meta')
     context.checkpointables.registry = registry
+    # A slow disk is no error.
+    context.asynchronous.timeout_secs = 10 ** 9
     self._checkpointer = ocp.training.Checkpointer(
         str(Path(directory).absolute()), context=context, cleanup_tmp_directories=not reading,
         # Orbax's own policies do not match the protocols that it annotates.
@@ -114,9 +125,11 @@ class Checkpoints:
         if not earlier or jax.process_count() > 1:
           raise Damaged(f'{error}; ' + ('to go on from an earlier one, remove its directory' if earlier else
                                         'there is no earlier one')) from error
-        (self._directory / str(step)).rename(self._directory / f'damaged-{step}')
+        names = (f'damaged-{step}' + (f'-{n}' if n > 1 else '') for n in itertools.count(1))
+        name = next(name for name in names if not (self._directory / name).exists())
+        (self._directory / str(step)).rename(self._directory / name)
         self._checkpointer.reload()
-        found.append(f'{error}; it is kept as damaged-{step}')
+        found.append(f'{error}; it is kept as {name}')
 
   def close(self) -> None:
     self._checkpointer.close()

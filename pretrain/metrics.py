@@ -107,20 +107,21 @@ def goodput(events: list[dict]) -> float | None:
     events: of events.jsonl, in order. An attempt's steps count from its first one to its last save or its stop: what
       came after the last save of a killed attempt was done again.
   Returns:
-    In [0, 1]; None before anything was saved.
+    In [0, 1]; None before anything was saved. A clock that is set back counts as one that stands still.
   """
   attempts: list[list[dict]] = []
+  life, last = 0., events[0]['time'] if events else 0.
   for row in events:
+    life, last = life + max(0., row['time'] - last), row['time']
     if row['event'] == 'start':
       attempts.append([])
     if attempts:
-      attempts[-1].append(row)
+      attempts[-1].append(row | {'time': life})
   useful = 0.
   for attempt in attempts:
     times = {row['event']: row['time'] for row in attempt if row['event'] in ('first_step', 'save', 'stop')}
     if 'first_step' in times and len(times) > 1:
       useful += max(times.values()) - times['first_step']
-  life = events[-1]['time'] - events[0]['time'] if events else 0.
   return round(useful / life, 4) if useful > 0 else None
 
 

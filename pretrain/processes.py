@@ -38,6 +38,8 @@ def start() -> None:
   except ValueError as error:
     raise ConfigError(f'--distributed: {error}; wanted a cluster that JAX recognises (SLURM, a TPU pod, Kubernetes, '
                       f'Open MPI), or {", ".join(names)}') from error
+  for each in (signal.SIGINT, signal.SIGUSR1):  # one process does not leave alone
+    signal.signal(each, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def agree(**facts: Any) -> None:

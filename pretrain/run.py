@@ -295,6 +295,9 @@ def objective_of(spec: dict, where: str, *, steps: int, **given) -> Objective:
     spec = {**spec, 'parts': tuple((name, objective_of(part, f'{where}.parts.{name}', steps=known, **given), number)
                                    for (name, part, number), known in zip(parts, own, strict=True))}
   models = {name: configs.build(pretrain.models, spec[name], f'{where}.{name}') for name in MODELS if name in spec}
+  for name, value in spec.items():
+    if name.endswith(('temperature', 'temperature_start')) and configs.fits(value, float) and not 0 < value < math.inf:
+      raise ConfigError(f'{where}.{name}: wanted a number above 0, got {value}')
   return configs.build(pretrain.objectives, spec | models, where, steps=steps, **given)
 
 

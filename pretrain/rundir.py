@@ -62,7 +62,8 @@ def noted(note: Callable) -> Iterator[None]:
   try:
     yield
   except Exception as error:
-    note('error', reason=f'{type(error).__name__}: {error}'[:500])
+    with contextlib.suppress(OSError):  # a full disk, which would hide the error behind one about the events
+      note('error', reason=f'{type(error).__name__}: {error}'[:500])
     raise
 
 

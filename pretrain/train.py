@@ -25,7 +25,7 @@ from pretrain.metrics import Recorder, event, goodput, read_rows, write_json
 from pretrain.plan.hardware import by_kind
 from pretrain.processes import Stopping, stop_signals
 from pretrain.report import report
-from pretrain.run import NonFinite, prepare
+from pretrain.run import NonFinite, Run, prepare
 
 SLOW, SLOW_ROWS = 0.1, 5  # share of the time spent waiting for batches that is worth a word, once in 5 rows running
 DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same command again
@@ -55,7 +55,7 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False, profile
 
 def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: tuple[int, int] | None) -> int | None:
   """`train` until it is over, or (None) until it has to go on from the last checkpoint with a smaller rate."""
-  began = time.time()
+  began = time.monotonic()
   main = jax.process_index() == 0  # what writes and prints
   say = print if main else (lambda _: None)
   processes.agree(config=config, versions=dict(jax=jax.__version__, python=platform.python_version()),
@@ -66,6 +66,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
   factor = NonFinite(**config['nonfinite']).factor ** rollbacks if rollbacks else 1.
   lowered = {'schedule': dict(name='lowered', schedule=config['schedule'], factor=factor)} if rollbacks else {}
   run = configs.call(prepare, config | lowered, 'config')
+  written_down(run)
   if not (workdir / 'checkpoints').exists():
     if run.initialize:
       beginning.check(run.initialize, run.training.abstract)
@@ -121,7 +122,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
                                             process=jax.process_index(), flops=flops, peak=peak,
                                             tokens=tokens_of(run.abstract_batch)))
-    step, saving, saved, slow, inflight = start, start, start, 0, collections.deque()
+    step, saving, saved, blocked, slow, inflight = start, start, start, 0., 0, collections.deque()
 
     def settle(depth):
       """Waits until only `depth` steps are in flight; logs those that are through."""
@@ -132,7 +133,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
         if (bad := int(metrics.pop('nonfinite'))) >= 0:
           raise NotFinite(bad)
         if past == start + 1:
-          note('first_step', step=past, seconds=round(time.time() - began, 3))
+          note('first_step', step=past, seconds=round(time.monotonic() - began, 3))
           recorder.restart(past)
         if past % run.log_every_steps == 0 or past == run.steps:
           row = recorder.log(past, {name: float(value) for name, value in metrics.items()})
@@ -144,18 +145,20 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
         recorder.advance(past)
 
     def save():
-      nonlocal saving
+      nonlocal saving, blocked
       settle(0)  # a state whose loss is not finite is never saved
       with recorder.pause(), recorder.spend('save'):
         finish_saving()
+        clock = time.perf_counter()
         checkpoints.save(step, state, {'config': config, 'data': batches.get_state()})
-      saving = step
+        saving, blocked = step, time.perf_counter() - clock
 
     def finish_saving():
       nonlocal saved
+      clock = time.perf_counter()
       checkpoints.wait()  # what went wrong with the save under way is raised here
       if saved != saving:
-        note('save', step=saving)
+        note('save', step=saving, seconds=round(blocked + time.perf_counter() - clock, 3))  # that the loop stood still
       saved = saving
 
     trace = stack.enter_context(rundir.Trace(workdir / 'profile', profile))
@@ -218,6 +221,12 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
           'made': rundir.made()})
       print(f'done: {workdir / "report.html"}')
     return DONE
+
+
+def written_down(run: Run) -> None:
+  """Raises ConfigError if the first step cannot even be written down; compiling it later does not trace it again."""
+  step = run.phases[0].training.step
+  configs.call(lambda: step.trace(run.training.abstract, run.abstract_batch), {}, 'config')
 
 
 def tokens_of(batch) -> int:

@@ -293,7 +293,8 @@ def test_a_dead_node_costs_only_the_steps_since_the_last_save(slurm, capsys, tmp
   slurm.kill_node(node)
   slurm('scontrol', 'update', f'NodeName={node}', 'State=DOWN', 'Reason=gone')
   slurm.start_node(node)
-  slurm('scontrol', 'update', f'NodeName={node}', 'State=RESUME')
+  with contextlib.suppress(RuntimeError):  # it registers, and may be back by itself already
+    slurm('scontrol', 'update', f'NodeName={node}', 'State=RESUME')
   ended = slurm.wait(job)
   assert ended['JobState'] == 'COMPLETED' and ended['Restarts'] == '1'
   assert events(tmp_path / 'run', 'start')[1]['step'] >= 20

@@ -207,6 +207,8 @@ def test_goodput_counts_the_steps_that_were_kept_over_the_whole_life():
   # killed at some moment after 40, begun again at 80: what came after the save is lost, and so is the time between
   killed = times(('start', 0), ('first_step', 10), ('save', 40), ('start', 80), ('first_step', 90), ('stop', 100))
   assert goodput(killed) == 0.4
+  back = times(('start', 50), ('first_step', 60), ('save', 10), ('save', 30), ('stop', 20))  # the clock was set
+  assert goodput(back) == 0.6667
 
 
 def test_rows_say_where_the_time_went_and_how_much_of_the_peak_was_used(tmp_path):

@@ -84,7 +84,8 @@ def test_curriculum_labeling_at_100_per_cent_is_plain_self_training(whole, tmp_p
 
 
 def test_a_program_s_directory(whole, capsys):
-  assert {path.name for path in whole.iterdir()} == {'config.json', 'cycle0', 'labels1', 'cycle1', 'result.json'}
+  names = {'config.json', 'lock', 'cycle0', 'labels1', 'cycle1', 'result.json'}
+  assert {path.name for path in whole.iterdir()} == names
   assert program(curriculum(stepping=100.), whole) == DONE and 'is complete' in capsys.readouterr().out
   free = curriculum(stepping=100.)
   free['train']['mesh'] = dict(fsdp=8, data=1)

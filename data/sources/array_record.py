@@ -23,7 +23,7 @@ def array_record(*, path: str, split: str, size: int | None = None, channels: in
     channels: 3 (RGB) or 1 (grey).
   Raises:
     FileNotFoundError: no prepared set there, a shard is missing.
-    ValueError: unknown split, another format, fewer records than metadata.json says.
+    ValueError: unknown split, another format, fewer records than metadata.json says, a damaged list of records.
   """
   root = Path(path)
   if not (root / 'metadata.json').is_file():
@@ -50,7 +50,10 @@ class Records:
   def __init__(self, shards: list[str], labels: np.ndarray | None):
     from array_record.python.array_record_data_source import ArrayRecordDataSource
     self.name, self._labels = Path(shards[0]).parent, labels
-    self.records = ArrayRecordDataSource(shards)
+    try:
+      self.records = ArrayRecordDataSource(shards)
+    except RuntimeError as error:
+      raise ValueError(f'{self.name}: a shard cannot be opened ({error}); wanted it as it was prepared') from error
 
   def __len__(self):
     return len(self.records)

@@ -5,10 +5,11 @@ the one where it was, and there `train` and `label` go on where they were.
 """
 import contextlib
 import contextvars
+import functools
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from data import labels as stores
 from data.wrap import few_labels, indices, places
 from pretrain import config as configs
 from pretrain import label as labeling
-from pretrain import optim, processes
+from pretrain import optim, processes, rundir
 from pretrain.cluster import in_two_levels, whiten
 from pretrain.config import ConfigError, nearest
 from pretrain.evaluate.predictions import accuracy, features
@@ -44,10 +45,9 @@ class Stopped(Exception):
 
 
 class Running(NamedTuple):
-  """The program that stages are part of: its directory, its config, and whether it is quiet."""
-  workdir: Path
-  config: dict
+  """The program that stages are part of: whether it is quiet, and what the first stage calls to take its directory."""
   quiet: bool
+  take: Callable[[], None]
 
 
 _running: contextvars.ContextVar[Running | None] = contextvars.ContextVar('running', default=None)
@@ -63,7 +63,8 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
   Returns:
     DONE, or STOPPED (saved on SIGTERM, SIGINT or SIGUSR1: run it again).
   Raises:
-    ConfigError: a config that does not fit, or another one than the directory was begun with; names the keys.
+    ConfigError: a config that does not fit, or another one than the directory was begun with; names the keys. Or
+      another process that runs there.
     RuntimeError: a run whose loss is not finite.
   """
   workdir, said = Path(workdir), config.get('program')
@@ -79,9 +80,18 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
   if complete(workdir, kept):
     print(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
-  token = _running.set(Running(workdir, kept, quiet))
+  held = contextlib.ExitStack()
+
+  @functools.cache
+  def take():
+    if jax.process_index() == 0:
+      workdir.mkdir(parents=True, exist_ok=True)
+      held.enter_context(rundir.alone(workdir))
+      write_json(workdir / 'config.json', kept)
+
+  token = _running.set(Running(quiet, take))
   try:
-    with interrupted():
+    with held, interrupted():
       rows = configs.build(pretrain.programs, said | runs, 'config.program', workdir=workdir)
   except Stopped:
     print('stopped; the same command goes on from there')
@@ -126,9 +136,6 @@ def fit(run: dict, workdir: Path) -> Path:
     Stopped: a signal came, the state is saved.
     RuntimeError: the loss is not finite.
   """
-  now = _running.get()
-  if now and jax.process_index() == 0:
-    write_json(now.workdir / 'config.json', now.config)
   code = train(run, workdir, quiet=announce(workdir))
   if code == STOPPED:
     raise Stopped
@@ -217,13 +224,19 @@ def row(stage: Path, run: dict, test: dict | None) -> dict:
 
 
 def announce(stage: Path) -> bool:
-  """Says which stage this is, unless the program is quiet; whether it is."""
+  """Says which stage this is, unless the program is quiet; whether it is. The first one takes the program's directory.
+
+  Raises:
+    ConfigError: another process runs a program there.
+  """
   now = _running.get()
-  if quiet := bool(now and now.quiet):
-    return quiet
+  if now:
+    now.take()
+    if now.quiet:
+      return True
   if jax.process_index() == 0:
     print(f'== {stage}')
-  return quiet
+  return False
 
 
 @contextlib.contextmanager

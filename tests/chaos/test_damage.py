@@ -1,14 +1,14 @@
-"""What must not happen, made to happen: kills at any moment, damaged checkpoints, two runs in one place, NaN."""
+"""What must not happen, made to happen: damaged checkpoints, two runs in one place, NaN, signals while evaluating."""
 import contextlib
 import inspect
 import json
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,96 +18,11 @@ from pretrain import rundir, train
 from pretrain.checkpoint import Damaged
 from pretrain.config import ConfigError, call
 from pretrain.metrics import read_rows
+from pretrain.programs.stages import program
 from pretrain.train import DONE, FAILED, STOPPED
-from tests.test_train import FIXMATCH, ROOT, TINY, StopAfter, assert_same, events, final, losses, tiny
-
-KILLS = {  # objective -> overrides of tests/tiny.py
-    'simclr': ["evaluate=dict(train=dict(name='digits', split='train'), test=dict(name='digits', split='test'), "
-               "every_steps=10)"],
-    'fixmatch': FIXMATCH,
-    'mae': ["views=dict(name='mae', size=8, scale=(0.4, 1.))", "backbone.patch=2",
-            "objective=dict(name='mae', mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, "
-            "standardize=True)"],
-    'byol': ["views=dict(name='byol', size=8, scale=(0.4, 1.))",
-             "objective=dict(name='byol', hidden=32, dim=16, predictor_hidden=32, momentum=0.9)"],
-}
-LONG = ['steps=60', 'checkpoint.every_steps=7', 'log_every_steps=5']
-
-
-def process(workdir: Path, *overrides: str) -> subprocess.Popen:
-  """On one device, with a compilation cache: most of the time is then not the compiler's."""
-  return subprocess.Popen(
-      [sys.executable, '-m', 'pretrain', 'train', f'--config={TINY}', f'--workdir={workdir}', '--quiet',
-       *(f'--config.{text}' for text in overrides)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-      text=True, env=os.environ | {'XLA_FLAGS': '--xla_backend_optimization_level=0'})
-
-
-def disturbed(workdir: Path, name: str, seed: int, kills: int, number=signal.SIGKILL) -> int:
-  """Runs until done; until `kills` are spent each attempt is killed at a random moment. Returns those that struck."""
-  rng, struck, span = np.random.default_rng(seed), 0, 10.
-  for _ in range(kills):
-    began, one = time.time(), process(workdir, *LONG, *KILLS[name])
-    try:
-      one.wait(rng.uniform(0.3, span))
-    except subprocess.TimeoutExpired:
-      one.send_signal(number)
-      struck += 1
-    code = one.wait(300)
-    assert code in (DONE, STOPPED, -number, 1 if number == signal.SIGINT else DONE), one.stdout.read()
-    if code == DONE:
-      break
-    span = max(4., min(span, 1.5 * (time.time() - began)))
-  one = process(workdir, *LONG, *KILLS[name])
-  assert one.wait(300) == DONE, one.stdout.read()
-  return struck
-
-
-def assert_undisturbed(workdir: Path, other: Path, name: str) -> None:
-  assert losses(workdir) == losses(other)
-  tree = tiny(*LONG, *KILLS[name])
-  assert_same(final(workdir, tree)[0], final(other, tree)[0])
-  one, two = (json.loads((path / 'result.json').read_text()) for path in (workdir, other))
-  assert one['evaluation'] == two['evaluation']
-
-
-def undisturbed(tmp_path: Path, name: str) -> Path:
-  one = process(tmp_path / 'undisturbed', *LONG, *KILLS[name])
-  assert one.wait(300) == DONE, one.stdout.read()
-  return tmp_path / 'undisturbed'
-
-
-def test_a_kill(tmp_path):
-  one = process(tmp_path / 'run', *LONG, *KILLS['simclr'])
-  deadline = time.time() + 120
-  while len(losses(tmp_path / 'run')) < 3 and one.poll() is None and time.time() < deadline:
-    time.sleep(0.02)
-  one.kill()
-  assert one.wait() == -signal.SIGKILL, one.stdout.read()
-  assert disturbed(tmp_path / 'run', 'simclr', 0, 0) == 0
-  assert_undisturbed(tmp_path / 'run', undisturbed(tmp_path, 'simclr'), 'simclr')
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('seed', range(5))
-@pytest.mark.parametrize('name', KILLS)
-def test_kills_at_random_moments_change_no_bit(tmp_path, name, seed, record_property):
-  """Five to seven each: start-up, compiling, steps, saves, evaluation."""
-  other = undisturbed(tmp_path, name)
-  struck = 0
-  while struck < 5:
-    workdir = tmp_path / f'run{struck}'
-    struck += disturbed(workdir, name, 100 * seed + struck, 7)
-    assert_undisturbed(workdir, other, name)
-  record_property('kills', struck)
-  print(f'{name} seed {seed}: {struck} kills')
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', KILLS)
-def test_sigterm_at_random_moments_changes_no_bit(tmp_path, name):
-  disturbed(tmp_path / 'run', name, 7, 6, signal.SIGTERM)
-  assert_undisturbed(tmp_path / 'run', undisturbed(tmp_path, name), name)
-
+from tests.chaos.test_kills import SETS, run, spawn
+from tests.test_programs import curriculum
+from tests.test_train import StopAfter, assert_same, events, final, losses, tiny
 
 # checkpoints
 
@@ -155,6 +70,39 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, tmp_pa
   assert_same(final(tmp_path, tiny())[0], final(whole, tiny())[0])
 
 
+def test_damage_at_the_same_step_again(tmp_path, whole):
+  shutil.copytree(whole / 'checkpoints', tmp_path / 'checkpoints')
+  flip(largest(tmp_path, 12))
+  shutil.copytree(tmp_path / 'checkpoints/12', tmp_path / 'checkpoints/damaged-12')
+  with contextlib.closing(train.Checkpoints(tmp_path / 'checkpoints')) as checkpoints:
+    step, _, _, found = checkpoints.restore_newest(call(train.prepare, tiny(), 'config').training.abstract)
+  assert step == 8 and 'kept as damaged-12-2' in found[0] and (tmp_path / 'checkpoints/damaged-12-2').is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('damage', ['flip', 'cut', 'lose'])
+def test_damage_to_any_file_of_a_checkpoint_is_harmless_or_named(damage, tmp_path, whole):
+  """What is read is what was saved, or it is said that it is not."""
+  run = call(train.prepare, tiny(), 'config')
+  names = sorted(path.relative_to(whole / 'checkpoints/12') for path in (whole / 'checkpoints/12').rglob('*')
+                 if path.is_file())
+  harm = dict(flip=flip, cut=lambda path: os.truncate(path, path.stat().st_size // 2), lose=Path.unlink)[damage]
+  named = 0
+  for number, name in enumerate(names):
+    folder = tmp_path / str(number)
+    shutil.copytree(whole / 'checkpoints', folder)
+    if damage == 'lose' or (folder / '12' / name).stat().st_size:
+      harm(folder / '12' / name)
+    with contextlib.closing(train.Checkpoints(folder)) as checkpoints:
+      step, state, meta, found = checkpoints.restore_newest(run.training.abstract)
+    assert step == (8 if found or not (folder / '12').exists() else 12)
+    named += len(found)
+    assert meta['data'] == {'next_index': step} and int(state.step) == step
+    if step == 12:
+      assert_same(jax.device_get(state), final(whole, tiny())[0])
+  assert named >= 2, f'{named} of {len(names)}'
+
+
 def test_the_only_checkpoint_damaged_is_an_error_and_nothing_is_lost(tmp_path, monkeypatch):
   StopAfter(monkeypatch, 3)
   assert train.train(tiny(), tmp_path, quiet=True) == STOPPED
@@ -169,20 +117,26 @@ def test_the_only_checkpoint_damaged_is_an_error_and_nothing_is_lost(tmp_path, m
 # two runs in one directory
 
 def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
-  first = process(tmp_path, 'steps=5000')
+  workdir, first = tmp_path / 'run', spawn(run(tmp_path, 'steps=5000'))
   try:
     deadline = time.time() + 120
-    while not rundir.running(tmp_path) and time.time() < deadline:
+    while not rundir.running(workdir) and time.time() < deadline:
       time.sleep(0.05)
-    second = process(tmp_path, 'steps=5000')
+    second = spawn(run(tmp_path, 'steps=5000'))
     assert second.wait(120) == 1
     assert f'in use by process {first.pid} on ' in second.stdout.read()
   finally:
     first.kill()
     first.wait()
-  assert not rundir.running(tmp_path)
-  with rundir.alone(tmp_path):
-    assert rundir.running(tmp_path)
+  assert not rundir.running(workdir)
+  with rundir.alone(workdir):
+    assert rundir.running(workdir)
+
+
+def test_a_second_program_in_the_same_directory_is_refused(tmp_path):
+  with rundir.alone(tmp_path), pytest.raises(ConfigError, match='is in use by process '):
+    program(curriculum(stepping=50.), tmp_path, quiet=True)
+  assert {path.name for path in tmp_path.iterdir()} == {'lock'}
 
 
 # loss not finite
@@ -276,7 +230,7 @@ def test_a_signal_during_the_evaluation_at_the_end_costs_only_the_evaluation(tmp
     return table(*args)
 
   monkeypatch.setattr(train, 'table', interrupted)
-  tree = tiny(*KILLS['simclr'])
+  tree = tiny(SETS)
   assert train.train(tree, tmp_path, quiet=True) == STOPPED
   assert 'stopped by SIGTERM while evaluating' in capsys.readouterr().out and not (tmp_path / 'result.json').exists()
   assert train.train(tree, tmp_path, quiet=True) == DONE
