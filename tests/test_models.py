@@ -9,7 +9,7 @@ from flax import nnx
 
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, PrototypeHead
-from pretrain.models.layers import REMAT, Conv, max_pool
+from pretrain.models.layers import REMAT, Conv, convolution, max_pool
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
@@ -398,6 +398,18 @@ def test_convolution_and_its_gradients_equal_numpy_and_xlas(sides, size, stride)
   got = jax.vjp(lambda kernel, x: run({'kernel': kernel}, x), kernel, x)[1](g)
   for a, b in zip(got, jax.vjp(plain, kernel, x)[1](g), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_convolution_of_small_maps_of_many_channels(stride):
+  rng = np.random.default_rng(0)
+  x, kernel = (rng.normal(size=size).astype(np.float32) for size in ((2, 4, 3, 256), (3, 3, 256, 4)))
+  plain = lambda x, kernel: jax.lax.conv_general_dilated(  # noqa: E731
+      x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  got, pull = jax.vjp(lambda x, kernel: convolution(x, kernel, stride), x, kernel)
+  want, pull_want = jax.vjp(plain, x, kernel)
+  for a, b in zip((got, *pull(want)), (want, *pull_want(want)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize('sides', [(14, 14), (7, 5), (1, 2)])

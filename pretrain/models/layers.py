@@ -111,9 +111,25 @@ class Conv(nnx.Module):
 
 
 def _convolution(x, kernel, stride: int):
-  side = (len(kernel) - 1) // 2
-  return jax.lax.conv_general_dilated(x, kernel, (stride, stride), ((side, side), (side, side)),
-                                      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  size, _, in_, _ = kernel.shape
+  side = (size - 1) // 2
+  height, width = (-(-length // stride) for length in x.shape[1:3])
+  whole = lambda x, kernel: jax.lax.conv_general_dilated(x, kernel, (stride, stride), ((side, side), (side, side)),
+                                                         dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+  def taps(x, kernel):
+    return sum(tap @ kernel[i // size, i % size] for i, tap in enumerate(each_tap(x, size, stride, height, width)))
+
+  wide = 1 < size <= 3 and height * width <= 16 and in_ >= 256
+  return jax.lax.platform_dependent(x, kernel, cpu=taps, default=whole) if wide else whole(x, kernel)
+
+
+def each_tap(x, size: int, stride: int, height: int, width: int) -> list:
+  """What each tap of a kernel sees of x [b, h, w, in], row by row: size * size times [b, height, width, in]."""
+  side = (size - 1) // 2
+  x = jnp.pad(x, ((0, 0), (side, side), (side, side), (0, 0)))
+  return [x[:, row:row + stride * (height - 1) + 1:stride, column:column + stride * (width - 1) + 1:stride]
+          for row in range(size) for column in range(size)]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -121,7 +137,8 @@ def convolution(x, kernel, stride: int):
   """[b, h, w, in] and [size, size, in, out] to [b, h / stride, w / stride, out], padded by (size - 1) / 2 zeros.
 
   On CPUs the gradient by the kernel is a sum of matrix products, one for each tap, over a few images at a time: XLA's
-  own runs at a fifth to a half of their rate there. It has no forward-mode derivative.
+  own runs at a fifth to a half of their rate there. So is the convolution itself where maps of many channels are small.
+  It has no forward-mode derivative.
   """
   return _convolution(x, kernel, stride)
 
@@ -146,13 +163,11 @@ def by_taps(x, dy, *, size: int, stride: int):
 
   def add(i, total):
     some, of = (jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in (x, dy))
-    side = (size - 1) // 2
-    some, of = jnp.pad(some, ((0, 0), (side, side), (side, side), (0, 0))), of.reshape(-1, out)
-    tap = lambda r, c: some[:, r:r + stride * (height - 1) + 1:stride, c:c + stride * (width - 1) + 1:stride]
-    return total + jnp.stack([jnp.stack([tap(r, c).reshape(len(of), -1).T @ of for c in range(size)])
-                              for r in range(size)])
+    of = of.reshape(-1, out)
+    return total + jnp.stack([tap.reshape(len(of), -1).T @ of for tap in each_tap(some, size, stride, height, width)])
 
-  return jax.lax.fori_loop(0, batch // images, add, jnp.zeros((size, size, x.shape[-1], out), x.dtype))
+  total = jax.lax.fori_loop(0, batch // images, add, jnp.zeros((size * size, x.shape[-1], out), x.dtype))
+  return total.reshape(size, size, -1, out)
 
 
 def dense_kernel(kernel, sides: tuple[int, int], stride: int):
