@@ -21,7 +21,7 @@ from data import labels as stores
 from data.sources import array_record, folder
 from data.sources.arrays import Arrays
 from data.sources.digits import digits
-from pretrain import config, initialize, losses, train
+from pretrain import config, initialize, losses, rundir, train
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.models.vit import vit
@@ -86,6 +86,7 @@ def test_curriculum_labeling_at_100_per_cent_is_plain_self_training(whole, tmp_p
 def test_a_program_s_directory(whole, capsys):
   names = {'config.json', 'lock', 'cycle0', 'labels1', 'cycle1', 'result.json'}
   assert {path.name for path in whole.iterdir()} == names
+  assert json.loads((whole / 'result.json').read_text())['made'].keys() == rundir.made().keys()
   assert program(curriculum(stepping=100.), whole) == DONE and 'is complete' in capsys.readouterr().out
   free = curriculum(stepping=100.)
   free['train']['mesh'] = dict(fsdp=8, data=1)

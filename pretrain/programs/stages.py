@@ -99,7 +99,8 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
   finally:
     _running.reset(token)
   if jax.process_index() == 0:
-    write_json(workdir / 'result.json', {'program': said['name'], 'config': fingerprint(kept), 'stages': rows})
+    write_json(workdir / 'result.json', {'program': said['name'], 'config': fingerprint(kept), 'stages': rows,
+                                         'made': rundir.made()})
     show(said['name'], rows)
   return DONE
 
