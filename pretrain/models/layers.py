@@ -42,7 +42,7 @@ def convolve(blocks, x, *, train: bool, remat: str, **given):
   With `train` the blocks' running statistics move once, although the backward pass computes them again.
   """
   def run(block, x):
-    x = block(checkpoint_name(x, 'block'), train=train, **given)
+    x = block(checkpoint_name(stored(x), 'block'), train=train, **given)
     return x, nnx.state(block, nnx.BatchStat)
 
   run = remembering(run, remat)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.layers import Conv, batch_norm, check_remat, convolve, max_pool, stored
+from pretrain.models.layers import Conv, batch_norm, check_remat, convolve, max_pool
 from pretrain.models.patches import check_statistics, normalize
 
 # depth: (blocks of each stage, whether they are bottlenecks); 1512.03385v1 table 1
@@ -68,7 +68,7 @@ class Block(nnx.Module):
       self.shortcut_norm = Norm(norm, out, dtype=dtype, rngs=rngs)
 
   def __call__(self, x, *, train: bool, visible=None):
-    x = y = stored(x)
+    y = x
     for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
       y = norm(conv(y), train=train, visible=visible)
       if i < len(self.convs) - 1:
