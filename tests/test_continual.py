@@ -81,7 +81,7 @@ def test_a_run_that_cannot_go_on_is_refused_in_words(change, words, whole, tmp_p
 
 
 def test_trunks_and_branches(whole):
-  assert {path.name for path in whole.iterdir()} == {'config.json', 'result.json', 'one', 'one_annealed', 'two',
+  assert {path.name for path in whole.iterdir()} == {'config.json', 'lock', 'result.json', 'one', 'one_annealed', 'two',
                                                      'two_annealed'}
   assert [list(losses(whole / name)) for name in ('one', 'one_annealed', 'two', 'two_annealed')] == \
       [[1, 2, 3], [4, 5], [4, 5, 6], [7, 8]]

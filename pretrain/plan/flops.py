@@ -39,7 +39,7 @@ def count(jaxpr) -> Flops:
     elif name == 'conv_general_dilated':
       total = total.plus(_convolution(eqn))
     elif name == 'cond':
-      branches = given['branches'][-1:] if given['branches_platforms'] else given['branches']  # default of platforms
+      branches = given['branches'][-1:] if given.get('branches_platforms') else given['branches']  # the default
       total = total.plus(max((count(branch.jaxpr) for branch in branches), key=lambda f: f.total))
     else:
       inner = Flops(loops=int(name == 'while'))
