@@ -147,7 +147,9 @@ def _gradients(stride: int, kept, dy):
   x, kernel = kept
   by_x, = jax.linear_transpose(lambda x: _convolution(x, kernel, stride), x)(dy)
   whole = lambda x, dy: jax.linear_transpose(lambda kernel: _convolution(x, kernel, stride), kernel)(dy)[0]
-  taps = functools.partial(by_taps, size=len(kernel), stride=stride) if len(kernel) <= 3 else whole
+  if len(kernel) > 3:
+    return by_x, whole(x, dy)
+  taps = functools.partial(by_taps, size=len(kernel), stride=stride)
   return by_x, jax.lax.platform_dependent(x, dy, cpu=taps, default=whole)
 
 
