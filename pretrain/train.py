@@ -255,7 +255,7 @@ def fingerprint(config: dict) -> str:
 
 
 def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
-  """The evaluation table of a run directory's newest checkpoint; writes and prints it.
+  """The evaluation table of a run directory's newest checkpoint; writes and prints it, always with the pictures.
 
   Raises:
     ConfigError: the config has no `evaluate`, or the directory no checkpoint.
@@ -267,4 +267,4 @@ def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
     if checkpoints.latest is None:
       raise ConfigError(f'{workdir} holds no checkpoint yet')
     state, _ = checkpoints.restore(run.training.abstract)
-  return table(run, state, workdir)
+  return table(run._replace(evaluation=run.evaluation._replace(pictures=True)), state, workdir)

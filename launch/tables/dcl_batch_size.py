@@ -20,6 +20,7 @@ def get_table():
       },
       columns={str(batch): {'batch': batch, 'steps': IMAGES // batch, 'schedule.peak': 4e-3 * (batch / 256) ** 0.5,
                             'schedule.warmup_steps': IMAGES // batch // 10} for batch in (32, 64, 128, 256, 512)},
-      shared={'backbone': SMALL, 'evaluate.baselines': False, 'evaluate.every_steps': 0, 'checkpoint.every_steps': 600,
+      shared={'backbone': SMALL, 'evaluate.baselines': False, 'evaluate.pictures': False,
+              'evaluate.every_steps': 0, 'checkpoint.every_steps': 600,
               'log_every_steps': 5},
       metrics={'kNN': 'evaluation/pretrained backbone/knn', 'linear': 'evaluation/pretrained backbone/linear'})

@@ -2,7 +2,8 @@
 
   python -m launch.table launch/tables/efficienttrain.py run --workers=2
 """
-SHORT = {'checkpoint.every_steps': 500, 'evaluate.every_steps': 0, 'evaluate.baselines': False}
+SHORT = {'checkpoint.every_steps': 500, 'evaluate.every_steps': 0,
+         'evaluate.baselines': False, 'evaluate.pictures': False}
 
 
 def get_table():

@@ -12,7 +12,7 @@ METHODS = {
 }
 SMALL = dict(name='resnet', depth=18, blocks=(1, 1, 1), width=16, stem='imagenet', channels=1, mean=(0.286,),
              std=(0.353,))
-SHORT = {'steps': STEPS, 'evaluate.baselines': False, 'evaluate.every_steps': 0}
+SHORT = {'steps': STEPS, 'evaluate.baselines': False, 'evaluate.pictures': False, 'evaluate.every_steps': 0}
 
 
 def get_table():

@@ -12,5 +12,5 @@ def get_table():
       rows={'MAE': dict(config='configs/mae/fashion_mnist.py')},
       columns={str(ratio): {'objective.mask_ratio': ratio} for ratio in (0.25, 0.5, 0.6, 0.75, 0.9)},
       shared={'steps': 400, 'batch': 128, 'schedule.warmup_steps': 40, 'evaluate.baselines': False,
-              'evaluate.every_steps': 0},
+              'evaluate.pictures': False, 'evaluate.every_steps': 0},
       metrics={'kNN': 'evaluation/pretrained backbone/knn', 'linear': 'evaluation/pretrained backbone/linear'})

@@ -40,5 +40,6 @@ def get_table():
       columns=SETS,
       rows={NAMES[name]: row(name) for name in GIGA},
       shared={'backbone': BACKBONE, 'batch': 128, 'optimizer': dict(name='adamw', weight_decay=0.05),
-              'checkpoint.every_steps': 10_000, 'evaluate.baselines': False, 'evaluate.every_steps': 0},
+              'checkpoint.every_steps': 10_000, 'evaluate.baselines': False, 'evaluate.pictures': False,
+              'evaluate.every_steps': 0},
       metrics={'kNN': 'evaluation/pretrained backbone/knn', 'linear': 'evaluation/pretrained backbone/linear'})

@@ -3,7 +3,7 @@
   python -m launch.table launch/tables/rs2.py run --workers=2
 """
 SHORT = {'steps': 400, 'schedule.warmup_steps': 30, 'checkpoint.every_steps': 400, 'evaluate.every_steps': 0,
-         'evaluate.baselines': False}
+         'evaluate.baselines': False, 'evaluate.pictures': False}
 SHARES = (0.02, 0.1, 0.3)
 
 

@@ -31,6 +31,7 @@ class Evaluation(NamedTuple):
 
   templates: such as ('a photo of a {}',): classify by the classes' names too, with the source's tokeniser.
   baselines: measure raw pixels and the backbone with random parameters too.
+  pictures: save what the report draws: views, neighbours, a projection. Without, `evaluate` adds it later.
   """
   train: dict
   test: dict
@@ -38,6 +39,7 @@ class Evaluation(NamedTuple):
   size: int | None = None
   templates: tuple[str, ...] | None = None
   baselines: bool = True
+  pictures: bool = True
 
 
 class Sets(NamedTuple):
@@ -49,6 +51,7 @@ class Sets(NamedTuple):
   size: int
   prompts: np.ndarray | None
   baselines: bool
+  pictures: bool
 
 
 def open_sets(spec: Evaluation, trained_on) -> Sets:
@@ -75,7 +78,7 @@ def open_sets(spec: Evaluation, trained_on) -> Sets:
                                 'and config.source has none')
     prompts = captions.prompts(classes, spec.templates)
   return Sets(train, test, classes, spec.every_steps, spec.size or min(train.shape[:2]), prompts,
-              spec.baselines)
+              spec.baselines, spec.pictures)
 
 
 def online(run, state) -> dict[str, float]:
@@ -110,7 +113,8 @@ def table(run, state, workdir: Path) -> list[dict]:
   for name, value in own.items():
     print(f'{HOW[name]}: {value:.1%}')
   write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows, **own})
-  pictures(run, train, test, measured, classes, workdir)
+  if run.evaluation.pictures:
+    pictures(run, train, test, measured, classes, workdir)
   return [*rows[:-1], rows[-1] | own]
 
 
