@@ -85,12 +85,22 @@ def plan(cells: list[Cell], args: argparse.Namespace) -> int:
   worst = 0
   for cell in cells:
     if cell.seed == cells[0].seed:
-      report = planning.plan(cell.config, args.topology, slices=args.slices, free=True, examples=args.examples)
-      state_gb = report['hbm']['state'] / 1e9
-      print(f'{cell.row} {cell.column}: {report["parameters"]:,} parameters, {state_gb:.2f} GB of state a '
-            f'device, {report["flops_per_step"] / 1e12:,.1f} TFLOP a step; {len(report["warnings"])} warnings')
-      worst |= report['fits'] is False
+      for stage, config in stages_of(cell.config).items():
+        report = planning.plan(config, args.topology, slices=args.slices, free=True, examples=args.examples)
+        state_gb = report['hbm']['state'] / 1e9
+        print(f'{" ".join(filter(None, (cell.row, cell.column, stage)))}: {report["parameters"]:,} parameters, '
+              f'{state_gb:.2f} GB of state a device, {report["flops_per_step"] / 1e12:,.1f} TFLOP a step; '
+              f'{len(report["warnings"])} warnings')
+        worst |= report['fits'] is False
   return int(worst)
+
+
+def stages_of(config: dict) -> dict[str, dict]:
+  """What a cell trains: itself, or the stages of a program whose images its config names."""
+  if 'program' not in config:
+    return {'': config}
+  saving = {'checkpoint': {'every_steps': 1000}}  # which a program's cell leaves out, and which no plan depends on
+  return {name: saving | stage for name, stage in config.items() if isinstance(stage, dict) and 'source' in stage}
 
 
 def main(argv: list[str] | None = None) -> int:

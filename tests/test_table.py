@@ -10,7 +10,7 @@ import pytest
 
 import pretrain.objectives
 from launch.spec import cell_of, read, state
-from launch.table import main
+from launch.table import main, stages_of
 from pretrain import config
 from pretrain.metrics import event, write_json
 from pretrain.run import prepare
@@ -156,6 +156,13 @@ def test_plan_says_what_a_cell_needs_elsewhere(spec, tmp_path, capsys):
   assert main([str(spec), 'plan', '--topology=v5e:2x2', '--only=SimCLR', f'--runs={tmp_path}/runs']) == 0
   lines = capsys.readouterr().out.splitlines()
   assert len(lines) == 2 and lines[0].startswith('SimCLR 0.2: ') and 'TFLOP a step' in lines[0]
+
+
+def test_a_program_is_planned_by_its_stages(tmp_path):
+  (cell, *_), = read(str(ROOT / 'launch/tables/labels_cifar10.py'), tmp_path, only=('Curriculum Labeling',))[1:]
+  stages = stages_of(cell.config)
+  assert stages.keys() == {'train'} and stages['train']['batch'] == 512 and 'checkpoint' in stages['train']
+  assert stages_of(stages['train']) == {'': stages['train']}
 
 
 def test_a_table_is_run_where_it_is_missing_and_no_cell_twice(spec, tmp_path, capsys):
