@@ -99,7 +99,8 @@ def test_a_program_s_directory(whole, capsys):
       program(other, whole)
 
 
-def test_cycles_admit_more_and_start_from_scratch(tmp_path, monkeypatch):
+@pytest.mark.parametrize('parts', [(), ('backbone', 'head')])
+def test_cycles_admit_more_and_start_from_scratch_or_the_one_before(parts, tmp_path, monkeypatch):
   """The stages themselves are left out but for the first; what they are given is what is looked at."""
   runs, stored = [], np.random.default_rng(0).dirichlet(np.ones(10), 1437).astype(np.float32)
 
@@ -118,13 +119,15 @@ def test_cycles_admit_more_and_start_from_scratch(tmp_path, monkeypatch):
   from pretrain.programs import curriculum_labeling as file
   monkeypatch.setattr(file, 'fit', fit)
   monkeypatch.setattr(file, 'label', label)
-  rows = file.curriculum_labeling(workdir=tmp_path, train=tiny(*HARD, LABELS), stepping=20.)
+  rows = file.curriculum_labeling(workdir=tmp_path, train=tiny(*HARD, LABELS), stepping=20., parts=parts)
   counts = [row['examples'] for row in rows]
   assert counts == [80] + [80 + math.ceil(round(share * (1437 - 80), 6)) for share in (0.2, 0.4, 0.6, 0.8, 1.)]
   assert [name for name, _ in runs] == [f'cycle{i}' for i in range(6)]
-  for _, run in runs:
+  for i, (_, run) in enumerate(runs):
+    before = run.pop('initialize', None)
+    assert before == (dict(workdir=str(tmp_path / f'cycle{i - 1}'), parts=parts) if parts and i else None)
     assert {k: v for k, v in run.items() if k not in ('source', 'labels')} == {
-        k: v for k, v in tiny(*HARD).items() if k != 'source'} and 'initialize' not in run
+        k: v for k, v in tiny(*HARD).items() if k != 'source'}
   sets = [set(config.call(prepare, run, 'config').batches.args[0].rows) for _, run in runs[1:]]
   assert all(a < b for a, b in zip(sets, sets[1:], strict=False))
 

@@ -5,7 +5,8 @@ from pretrain.config import ConfigError
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
 
-def curriculum_labeling(*, workdir: Path, train: dict, stepping: float = 20., test: dict | None = None) -> list[dict]:
+def curriculum_labeling(*, workdir: Path, train: dict, stepping: float = 20., parts: tuple[str, ...] = (),
+                        test: dict | None = None) -> list[dict]:
   """Pseudo labels are admitted by percentiles of their confidence, more of them each cycle, which starts from scratch.
 
   arXiv:2001.06001v2, algorithm 1. The threshold of a cycle is the percentile T_r of the highest probabilities of all
@@ -17,6 +18,8 @@ def curriculum_labeling(*, workdir: Path, train: dict, stepping: float = 20., te
   Args:
     train: config of every run; its `labels` choose the labeled examples of its `source`.
     stepping: Delta in (0, 100], per cent; the authors' 20.
+    parts: what a cycle starts with of the one before it; () restarts, as the algorithm does. Without restarts, which
+      the paper's ablation compares: all of the network, ('backbone', 'head').
     test: of data/sources, for the accuracies of the result.
   Returns:
     A row for each cycle, see `stages.row`.
@@ -33,6 +36,7 @@ def curriculum_labeling(*, workdir: Path, train: dict, stepping: float = 20., te
     cycle, percentile = cycle + 1, max(0., percentile - stepping)
     store = label(model, workdir / f'labels{cycle}', source=source, generation=cycle)
     run = relabeled(train, source, store, labels=labels, percentile=percentile)
+    run |= {'initialize': dict(workdir=str(model), parts=parts)} if parts else {}
     model = fit(run, workdir / f'cycle{cycle}')
     rows.append(row(model, run, test))
   return rows
