@@ -17,6 +17,7 @@ from data.sources.digits import digits
 from data.sources.long_tailed import long_tailed
 from data.sources.mixed import mixed
 from data.sources.noisy_labels import noisy_labels
+from data.sources.of_classes import of_classes
 from data.sources.pseudo_labeled import pseudo_labeled
 from data.wrap import few_labels
 from pretrain import config, label, train
@@ -304,6 +305,23 @@ def test_long_tailed_counts_and_nesting():
   for ratio, largest, words in [(0.5, 10, 'at least 1'), (10., 0, 'at least 1'), (2., 1000, 'wanted')]:
     with pytest.raises(ValueError, match=words):
       long_tailed(source=DIGITS, ratio=ratio, largest=largest, seed=0)
+
+
+def test_of_classes_labels_by_their_order():
+  some, whole = of_classes(source=DIGITS, classes=('7', '2')), digits(split='train')
+  assert some.classes == ('7', '2') and len(some) == sum(np.isin(whole.labels, (2, 7)))
+  batch = some.batch(np.arange(40))
+  assert (whole.labels[batch['index']] == np.where(batch['label'] == 0, 7, 2)).all()
+  np.testing.assert_array_equal(batch['label'], some.labels[:40])
+  np.testing.assert_array_equal(batch['image'], whole.image[batch['index']])
+  both = mixed(source=dict(name='of_classes', source=DIGITS, classes=('7', '2')),
+               others=dict(name='of_classes', source=DIGITS, classes=('1', '0')), share=0.5, seed=0)
+  assert len(both) == 2 * len(some) and sorted(set(both.labels)) == [-1, 0, 1]
+  ones = both.batch(np.arange(len(some), len(both)))['image']
+  assert all((whole.image[np.isin(whole.labels, (0, 1))] == image).all((1, 2, 3)).any() for image in ones[:20])
+  for classes, words in [(('7', '7'), 'each once'), ((), 'each once'), (('x',), 'all: 0')]:
+    with pytest.raises(ValueError, match=words):
+      of_classes(source=DIGITS, classes=classes)
 
 
 def test_mixed_has_a_share_of_foreign_images_without_a_class():
