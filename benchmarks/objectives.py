@@ -1,0 +1,116 @@
+"""What a step of each objective costs, over a step of its bare backbone on the same images.
+
+  python benchmarks/objectives.py [--only=NAME ...] [--rounds=5] [--untimed] [--out=objectives.md]
+
+For each small config: FLOPs of its step (views, networks, heads, losses, teacher), and its time, over those of the
+gradient of its backbone's features on each raw image once. `ideal` is what the method's algorithm makes of these: a
+pass with a gradient is 1, one without 1/3, a crop or a masked image its share of the pixels, and heads, decoders,
+losses and views nothing; so `FLOPs over ideal` says what these add, and what is computed in vain. Both steps are timed
+in turn, compiled, the state donated.
+"""
+import argparse
+import operator
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+import pretrain.models  # noqa: E402
+from pretrain import config as configs  # noqa: E402
+from pretrain import sharding  # noqa: E402
+from pretrain.models.functional import functional  # noqa: E402
+from pretrain.plan.flops import count  # noqa: E402
+from pretrain.run import Run, prepare  # noqa: E402
+
+TWO, TEACHER, CROPS, CONSISTENT = (2, 0, 0), (2 + 2 / 3, 0, 1), (2, 0, 1), (1, 2, 0)
+IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of the local crops
+    'simclr': TWO, 'dcl': TWO, 'nnclr': TWO, 'simsiam': TWO, 'barlow_twins': TWO, 'vicreg': TWO, 'sup_con': TWO,
+    'isogclr': TWO, 'moco_v2': (1 + 1 / 3, 0, 0), 'byol': TEACHER, 'moco_v3': TEACHER, 'swav': CROPS, 'dino': TEACHER,
+    'ibot': TEACHER, 'dinov2': TEACHER, 'mae': (0.25, 0, 0), 'simmim': (1, 0, 0), 'data2vec': (1 + 1 / 3, 0, 0),
+    'spark': (0.4, 0, 0), 'videomae': (0.1, 0, 0), 'supervised': (1, 0, 0), 'efficienttrain': (1, 0, 0),
+    'clip': (1, 0, 0), 'siglip': (1, 0, 0), 'pseudo_label': (1, 1, 0), 'mean_teacher': (1, 1 + 1 / 3, 0),
+    # batch statistics are shared, so that the weak views have a gradient too
+    'fixmatch': CONSISTENT, 'flexmatch': CONSISTENT, 'freematch': CONSISTENT, 'softmatch': CONSISTENT,
+    'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (3, 3, 0),
+    'comatch': (1, 3, 0), 's4l': (1, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
+
+
+def backbone_step(run: Run, tree: dict):
+  """A jitted (params, images) -> (value, gradient) of the bare backbone, and its arguments."""
+  net = functional(configs.build(pretrain.models, tree['backbone'], 'config.backbone'))
+  params, mutable = jax.jit(net.init)(jax.random.key(0))
+  raw = run.abstract_batch.get('labeled', run.abstract_batch)
+  count_ = raw['index'].shape[0] + (run.abstract_batch['unlabeled']['index'].shape[0]
+                                    if 'unlabeled' in run.abstract_batch else 0)
+  side = tree['backbone'].get('image') or tree['views'].get('size') or raw['image'].shape[1]
+  images = jnp.zeros((count_, side, side, tree['backbone']['channels']))
+  if (frames := tree['backbone'].get('frames')):
+    images = jnp.zeros((count_, frames, side, side, tree['backbone']['channels']))
+
+  def value(params, images):
+    features, _ = net.apply(params, mutable, lambda m: m(images, train=True, key=None))
+    return jnp.sum(jnp.square(features))
+
+  return jax.jit(jax.value_and_grad(value)), (params, images)
+
+
+def measure(name: str, rounds: int, timed: bool) -> dict:
+  file = 'configs/demo.py' if name == 'simclr' else f'configs/{name}/fashion_mnist.py'
+  tree = configs.load(str(ROOT / file), ['evaluate=None'])
+  run = configs.call(prepare, tree, 'config')
+  step, bare = run.phases[-1].training.step, backbone_step(run, tree)
+  flops = count(step.trace(run.training.abstract, run.abstract_batch).jaxpr.jaxpr).total
+  alone = count(bare[0].trace(*bare[1]).jaxpr.jaxpr).total
+  views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0)) if tree.get('views') else {}
+  b = run.abstract_batch.get('labeled', run.abstract_batch)['index'].shape[0]
+  u = run.abstract_batch['unlabeled']['index'].shape[0] if 'unlabeled' in run.abstract_batch else 0
+  crops = views['local'].shape[:2] + views['local'].shape[2:4] if 'local' in views else None
+  local = b * crops[1] * crops[2] * crops[3] / tree['views']['size'] ** 2 if crops else 0
+  row = {'objective': name, 'flops': flops / alone,
+         'ideal': sum(map(operator.mul, IDEAL[name], (b, u, local))) / (b + u) if name in IDEAL else None}
+  if timed:
+    with run.batches(start=0, bad_records=None) as batches:
+      batch = sharding.place(next(batches), run.mesh)
+    state, whole, part = run.training.init(), [], []
+    for turn in range(rounds + 1):
+      begun = time.process_time()
+      state, _ = jax.block_until_ready(step(state, batch))
+      between = time.process_time()
+      jax.block_until_ready(bare[0](*bare[1]))
+      if turn:  # the first of each compiles
+        whole.append(between - begun)
+        part.append(time.process_time() - between)
+    row |= {'time': statistics.median(whole) / statistics.median(part), 'milliseconds': 1e3 * statistics.median(whole)}
+  return row
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser()
+  parser.add_argument('--only', action='append')
+  parser.add_argument('--rounds', type=int, default=5)
+  parser.add_argument('--untimed', action='store_true')
+  parser.add_argument('--out', type=Path)
+  args = parser.parse_args()
+  names = args.only or sorted(['simclr', *(path.parent.name for path in ROOT.glob('configs/*/fashion_mnist.py')
+                                           if 'c.program' not in path.read_text())])
+  head = ('objective', 'FLOPs over the backbone', 'ideal', 'FLOPs over ideal', 'time over the backbone',
+          'time over FLOPs')
+  lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']
+  print('\n'.join(lines), flush=True)
+  for name in names:
+    row = measure(name, args.rounds, not args.untimed)
+    ideal = [f'{row["ideal"]:.2f}', f'{row["flops"] / row["ideal"]:.2f}'] if row['ideal'] else ['', '']
+    took = [f'{row["time"]:.2f}', f'{row["time"] / row["flops"]:.2f}'] if 'time' in row else ['', '']
+    lines.append(f'| `{name}` | {row["flops"]:.2f} | {" | ".join(ideal)} | {" | ".join(took)} |')
+    print(lines[-1], flush=True)
+  if args.out:
+    args.out.write_text('\n'.join(lines) + '\n')
+
+
+if __name__ == '__main__':
+  main()
