@@ -320,6 +320,23 @@ def test_sigterm_saves_and_exits_75(tmp_path, long_run):
   survives(tmp_path, long_run)
 
 
+@pytest.mark.slow
+def test_memory_is_flat_over_ten_thousand_steps(tmp_path):
+  """Of the process, with a row every 50 steps and a save every 500: what it holds at each save does not grow."""
+  process, held = start(tmp_path, '--config.steps=10000', '--config.checkpoint.every_steps=500',
+                        '--config.log_every_steps=50', '--quiet'), {}
+  page = os.sysconf('SC_PAGE_SIZE')
+  while process.poll() is None:
+    if rows := read_rows(tmp_path / 'metrics.jsonl'):
+      held[rows[-1]['step']] = int(Path(f'/proc/{process.pid}/statm').read_text().split()[1]) * page
+    time.sleep(0.1)
+  assert process.returncode == DONE, process.stdout.read()
+  steps, held = np.array(list(held)), np.array(list(held.values())) / 2**20
+  early, late = held[(steps > 2000) & (steps <= 5000)], held[(steps > 7000) & (steps < 10_000)]
+  assert len(early) > 20 and len(late) > 20
+  assert np.median(late) < np.median(early) + 8, (np.median(early), np.median(late))
+
+
 def test_the_demo_at_twenty_steps(tmp_path):
   """As README has it, in a process of its own on one device, up to the report."""
   done = subprocess.run([sys.executable, '-m', 'pretrain', 'train', '--config=configs/demo.py', f'--workdir={tmp_path}',
