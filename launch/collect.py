@@ -110,7 +110,7 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
   lines = len(places) > 1
   height = 3.6 if lines else 0.9 + 0.28 * len(names) * len(spec.columns)
   figure, axes = pyplot.subplots(1, len(spec.metrics), squeeze=False, layout='constrained', sharey=not lines,
-                                 figsize=(1 + 4.2 * len(spec.metrics), height))
+                                 figsize=((2.8 if lines else 1) + 4.2 * len(spec.metrics), height))
   for axis, metric in zip(axes[0], spec.metrics, strict=True):
     mine = [entry for entry in rows if entry.metric == metric and entry.values]
     spread = lambda entry: statistics.stdev(entry.values) if len(entry.values) > 1 else 0.
@@ -130,7 +130,6 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
       axis.set_xticks(list(places.values()), list(places))
       axis.margins(x=0.08)
       axis.set_ylabel(metric)
-      axis.legend(fontsize=8)
     else:
       labels = [f'{name} {column}'.strip() for name in names for column in spec.columns]
       for entry in mine:
@@ -146,6 +145,8 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
       axis.set_xlabel(metric)
     axis.grid(alpha=0.3)
     axis.spines[['top', 'right']].set_visible(False)
+  if lines:
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc='outside right upper', fontsize=8)
   figure.suptitle(spec.title, fontsize=11)
   out = io.BytesIO()
   figure.savefig(out, dpi=130)
