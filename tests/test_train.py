@@ -227,13 +227,14 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_whole_checkpoint(tmp_path):
 
 
 def test_evaluate_and_report_of_a_run_on_another_mesh(tmp_path, capsys):
-  sets = "dict(train=dict(name='digits', split='train'), test=dict(name='digits', split='test'))"
+  sets = "dict(train=dict(name='digits', split='train'), test=dict(name='digits', split='test'), pictures=False)"
   tree = tiny('steps=2', 'schedule.warmup_steps=1', f'evaluate={sets}')
   tree['evaluate']['every_steps'] = 2
   assert train.train(tree, tmp_path, quiet=True) == DONE
   first = json.loads((tmp_path / 'evaluation.json').read_text())
   assert [row['step'] for row in read_rows(tmp_path / 'metrics.jsonl') if 'eval/knn' in row] == [2]
   (tmp_path / 'report.html').unlink()
+  assert not (tmp_path / 'report_data.npz').exists()  # `evaluate` draws the pictures that the config leaves out
   assert main(['evaluate', f'--workdir={tmp_path}', '--config.mesh=dict(data=2, fsdp=4)']) == DONE
   again = json.loads((tmp_path / 'evaluation.json').read_text())
   for a, b in zip(first['rows'], again['rows'], strict=True):
