@@ -139,7 +139,7 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
         if entry.paper is not None:
           axis.plot(entry.paper, y, 'ko', markerfacecolor='none')
       axis.set_yticks(range(len(labels)), labels, fontsize=8)
-      axis.invert_yaxis()
+      axis.set_ylim(len(labels) - 0.4, -0.6)  # the first on top; the axes share it
       low = min((min(entry.values) for entry in mine), default=0.)
       axis.set_xlim(left=max(0., low - 0.25 * (max((max(e.values) for e in mine), default=1.) - low) - 2))
       axis.set_xlabel(metric)
