@@ -23,13 +23,17 @@ SHORT = {**SET, 'steps': STEPS, 'checkpoint.every_steps': STEPS, 'evaluate.train
 RUN = {'steps': 200, 'batch': 112, 'schedule.warmup_steps': 10, **ALONE}  # of a program
 
 
-def get_table():
-  row = lambda name, more: dict(config=f'configs/{name}/fashion_mnist.py', overrides=SHORT | more)
-  program = lambda name, *runs, metric, **about: dict(
+def program(name: str, *runs: str, last: str, overrides: dict | None = None) -> dict:
+  """The row of a program, of these runs, the first of which has the source; `last` is the stage that is measured."""
+  return dict(
       config=f'configs/{name}/fashion_mnist.py', command='program', prefix=f'{runs[0]}.',
       overrides={f'{run}.{key}': value for run in runs for key, value in (SET | RUN).items()
-                 if key != 'source' or run == runs[0]} | {'program.test': TEST} | about,
-      metrics={'accuracy': f'stages/{metric}/accuracy'})
+                 if key != 'source' or run == runs[0]} | {'program.test': TEST} | (overrides or {}),
+      metrics={'accuracy': f'stages/{last}/accuracy'})
+
+
+def get_table():
+  row = lambda name, more: dict(config=f'configs/{name}/fashion_mnist.py', overrides=SHORT | more)
   return dict(
       title='Accuracy of the classifier on digits over labels a class, all methods',
       differs='1,437 images of 8 x 8 pixels (360, mostly of other writers, for the test), a residual network of three '
@@ -40,17 +44,17 @@ def get_table():
       rows={
           'supervised': row('supervised', {'batch': 112, 'labels': dict(per_class=25, seed=0), **ALONE}),
           **{title: row(name, {'unlabeled.batch': 48} | more) for title, (name, more) in METHODS.items()},
-          'Curriculum Labeling': program('curriculum_labeling', 'train', metric='cycle5', **{'train.steps': 100}),
+          'Curriculum Labeling': program('curriculum_labeling', 'train', last='cycle5', overrides={'train.steps': 100}),
           'Curriculum Labeling without restarts': program(
-              'curriculum_labeling', 'train', metric='cycle5', **{
+              'curriculum_labeling', 'train', last='cycle5', overrides={
                   'train.steps': 100, 'program.parts': ('backbone', 'head')}),
-          'self-training': program('self_training', 'teacher', 'student', metric='generation2'),
+          'self-training': program('self_training', 'teacher', 'student', last='generation2'),
           'self-training, soft': program(
-              'self_training', 'teacher', 'student', metric='generation2', **{
+              'self_training', 'teacher', 'student', last='generation2', overrides={
                   'program.admission': dict(threshold=0.9, soft=True),
                   'student.objective': dict(name='distill', classes=10, temperature=1.0)}),
-          'Noisy Student': program('noisy_student', 'teacher', 'student', metric='generation2',
-                                   **{'program.per_class': 100}),
+          'Noisy Student': program('noisy_student', 'teacher', 'student', last='generation2',
+                                   overrides={'program.per_class': 100}),
       },
       columns={str(count): {'labels.per_class': count} for count in (4, 25)},
       seeds=(0, 1, 2, 3, 4),
