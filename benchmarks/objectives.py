@@ -24,8 +24,8 @@ import pretrain.models  # noqa: E402
 from pretrain import config as configs  # noqa: E402
 from pretrain import sharding  # noqa: E402
 from pretrain.models.functional import functional  # noqa: E402
-from pretrain.plan.flops import count  # noqa: E402
-from pretrain.run import Run, prepare  # noqa: E402
+from pretrain.plan.flops import of_step  # noqa: E402
+from pretrain.run import prepare  # noqa: E402
 
 TWO, TEACHER, CROPS, CONSISTENT = (2, 0, 0), (2 + 2 / 3, 0, 1), (2, 0, 1), (1, 2, 0)
 IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of the local crops
@@ -40,38 +40,34 @@ IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of th
     'comatch': (1, 3, 0), 's4l': (1, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
 
 
-def backbone_step(run: Run, tree: dict):
-  """A jitted (params, images) -> (value, gradient) of the bare backbone, and its arguments."""
+def backbone_step(tree: dict, images: int, side: int):
+  """A jitted (params, images) -> (value, gradient) of the bare backbone on so many images, and its arguments."""
   net = functional(configs.build(pretrain.models, tree['backbone'], 'config.backbone'))
   params, mutable = jax.jit(net.init)(jax.random.key(0))
-  raw = run.abstract_batch.get('labeled', run.abstract_batch)
-  count_ = raw['index'].shape[0] + (run.abstract_batch['unlabeled']['index'].shape[0]
-                                    if 'unlabeled' in run.abstract_batch else 0)
-  side = tree['backbone'].get('image') or tree['views'].get('size') or raw['image'].shape[1]
-  images = jnp.zeros((count_, side, side, tree['backbone']['channels']))
-  if (frames := tree['backbone'].get('frames')):
-    images = jnp.zeros((count_, frames, side, side, tree['backbone']['channels']))
+  frames = tree['backbone'].get('frames')
+  x = jnp.zeros((images, *([frames] if frames else []), side, side, tree['backbone']['channels']))
 
-  def value(params, images):
-    features, _ = net.apply(params, mutable, lambda m: m(images, train=True, key=None))
+  def value(params, x):
+    features, _ = net.apply(params, mutable, lambda m: m(x, train=True, key=None))
     return jnp.sum(jnp.square(features))
 
-  return jax.jit(jax.value_and_grad(value)), (params, images)
+  return jax.jit(jax.value_and_grad(value)), (params, x)
 
 
 def measure(name: str, rounds: int, timed: bool) -> dict:
   file = 'configs/demo.py' if name == 'simclr' else f'configs/{name}/fashion_mnist.py'
   tree = configs.load(str(ROOT / file), ['evaluate=None'])
   run = configs.call(prepare, tree, 'config')
-  step, bare = run.phases[-1].training.step, backbone_step(run, tree)
-  flops = count(step.trace(run.training.abstract, run.abstract_batch).jaxpr.jaxpr).total
-  alone = count(bare[0].trace(*bare[1]).jaxpr.jaxpr).total
+  raw = run.abstract_batch.get('labeled', run.abstract_batch)
+  b = len(raw['index'])
+  u = len(run.abstract_batch['unlabeled']['index']) if 'unlabeled' in run.abstract_batch else 0
+  side = tree['backbone'].get('image') or tree['views'].get('size') or raw['image'].shape[1]
+  step, (bare, given) = run.training.step, backbone_step(tree, b + u, side)
+  flops = of_step(step, run.training.abstract, run.abstract_batch).total / of_step(bare, *given).total
   views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0)) if tree.get('views') else {}
-  b = run.abstract_batch.get('labeled', run.abstract_batch)['index'].shape[0]
-  u = run.abstract_batch['unlabeled']['index'].shape[0] if 'unlabeled' in run.abstract_batch else 0
   crops = views['local'].shape[:2] + views['local'].shape[2:4] if 'local' in views else None
   local = b * crops[1] * crops[2] * crops[3] / tree['views']['size'] ** 2 if crops else 0
-  row = {'objective': name, 'flops': flops / alone,
+  row = {'flops': flops,
          'ideal': sum(map(operator.mul, IDEAL[name], (b, u, local))) / (b + u) if name in IDEAL else None}
   if timed:
     with run.batches(start=0, bad_records=None) as batches:
@@ -81,11 +77,11 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
       begun = time.process_time()
       state, _ = jax.block_until_ready(step(state, batch))
       between = time.process_time()
-      jax.block_until_ready(bare[0](*bare[1]))
+      jax.block_until_ready(bare(*given))
       if turn:  # the first of each compiles
         whole.append(between - begun)
         part.append(time.process_time() - between)
-    row |= {'time': statistics.median(whole) / statistics.median(part), 'milliseconds': 1e3 * statistics.median(whole)}
+    row['time'] = statistics.median(whole) / statistics.median(part)
   return row
 
 

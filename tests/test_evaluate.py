@@ -184,7 +184,7 @@ def test_fit_is_scikit_learns(penalty, wide):
   np.testing.assert_allclose(fitted.loss, ours, rtol=1e-4)
   shares = model.predict_proba((test - mean) / std)
   decided = np.diff(np.sort(shares)[:, -2:])[:, 0] > .1  # a loss within 1e-3 of the least leaves the others open
-  assert decided.mean() > .5
+  assert decided.mean() > (.55 if penalty == 1 else .85)  # a strong penalty leaves all shares near each other
   np.testing.assert_array_equal(linear.predict(problem, fitted, test).argmax(1)[decided], shares.argmax(1)[decided])
   np.testing.assert_allclose(linear.predict(problem, fitted, x), fitted.logits, atol=1e-2)
 

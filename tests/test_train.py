@@ -323,7 +323,7 @@ def test_sigterm_saves_and_exits_75(tmp_path, long_run):
 
 @pytest.mark.slow
 def test_memory_is_flat_over_ten_thousand_steps(tmp_path):
-  """Of the process, with a row every 50 steps and a save every 500: what it holds at each save does not grow."""
+  """Of the process, with a row every 50 steps and a save every 500: what it holds does not grow."""
   process, held = start(tmp_path, '--config.steps=10000', '--config.checkpoint.every_steps=500',
                         '--config.log_every_steps=50', '--quiet'), {}
   page = os.sysconf('SC_PAGE_SIZE')

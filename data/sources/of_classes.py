@@ -9,8 +9,7 @@ from data.wrap import Relabeled, indices, require_labels
 def of_classes(*, source: dict, classes: tuple[str, ...]) -> Relabeled:
   """The images of some classes of a labeled source; their labels count those that are named.
 
-  With `mixed` of the classes that are left this is the usual mismatch of labeled and unlabeled images
-  (arXiv:1804.09170v4, section 4.4).
+  With `mixed` of the classes that are left this is the usual mismatch of labeled and unlabeled images (1804.09170v4).
 
   Args:
     source: of data/sources, whose classes have names.

@@ -2,8 +2,8 @@
 
   python -m launch.table launch/tables/labels_foreign.py run --workers=2
 """
-CLOTHES, OTHERS = ('T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Shirt'), ('Sandal', 'Sneaker', 'Bag',
-                                                                                 'Ankle boot')
+CLOTHES = ('T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Shirt')
+OTHERS = ('Sandal', 'Sneaker', 'Bag', 'Ankle boot')
 SET = lambda split, classes: dict(name='of_classes', source=dict(name='fashion_mnist', split=split), classes=classes)
 SMALL = dict(name='resnet', depth=18, blocks=(1, 1, 1), width=16, stem='imagenet', channels=1, mean=(0.286,),
              std=(0.353,))
@@ -21,7 +21,7 @@ def get_table():
       differs='The 6,000 images of clothes of Fashion-MNIST, foreign ones of its shoes and bags, a residual network of '
               'three blocks whose stem quarters the sides; 1,200 steps of 16 labeled and 48 unlabeled images with two '
               'views, of 112 labeled ones (supervised), or six runs of 200 steps of 112. The paper: six classes of '
-              'animals of CIFAR-10, 400 labels each, WRN-28-2.',
+              'animals of CIFAR-10, WRN-28-2.',
       rows={
           'supervised': row('supervised', **{'batch': 112, 'labels': dict(per_class=25, seed=0)}),
           'FixMatch': row('fixmatch', **{'unlabeled.batch': 48}),

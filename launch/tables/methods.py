@@ -13,7 +13,7 @@ SETS = {
     'CIFAR-10': {'backbone.image': 32, 'backbone.channels': 3, 'views.size': 32,
                  'backbone.mean': (0.4914, 0.4822, 0.4465), 'backbone.std': (0.2470, 0.2435, 0.2616),
                  'source': CIFAR('train'), 'evaluate.test': CIFAR('test'),
-        'evaluate.train': dict(name='long_tailed', source=CIFAR('train'), ratio=1.0, largest=1000, seed=0)}}
+                 'evaluate.train': dict(name='long_tailed', source=CIFAR('train'), ratio=1.0, largest=1000, seed=0)}}
 TERA = 2.  # of each run on Fashion-MNIST, in 10^12 FLOPs
 GIGA = {  # of a step of 128 of its images with this backbone, without the views': `python -m pretrain plan --free`
     'simclr': 12.97, 'dcl': 12.97, 'moco_v3': 17.42, 'byol': 17.31, 'simsiam': 13.17, 'barlow_twins': 13.17,
