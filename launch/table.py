@@ -32,7 +32,6 @@ USAGE = """\
          all: [--runs=DIR] [--only=ROW ...] [--config.KEY=VALUE ...], the same for each command of a table"""
 COMMANDS = ('run', 'status', 'collect', 'plan')
 FLAGS = ('--workers', '--watch', '--out', '--runs', '--only', '--config.KEY', '--examples', *ENGINE_FLAGS)
-COMPILED = 'JAX_COMPILATION_CACHE_DIR'
 
 
 def run(path: str, cells: list[Cell], args: argparse.Namespace, logs: Path) -> int:
@@ -44,9 +43,6 @@ def run(path: str, cells: list[Cell], args: argparse.Namespace, logs: Path) -> i
   if not todo:
     return 0
   fields = machine_fields(args)
-  if args.engine == 'local' and COMPILED not in os.environ:  # seeds differ in numbers alone: the first one compiles
-    fields['env'] = {COMPILED: str((logs.parent / 'compiled').absolute()),
-                     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.2'} | fields['env']
   if fields['nodes'] * fields['processes'] * args.slices > 1:
     todo = [cell._replace(argv=(*cell.argv, '--distributed')) for cell in todo]
   job = Job(slug(Path(path).stem), tuple(cell.argv for cell in todo), logs, parallel=args.workers, **fields)

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import math
+import os
 import pkgutil
 import types
 import typing
@@ -234,3 +235,8 @@ def total_steps(steps: int | None, epochs: float | None, examples: int, batch: i
   if total <= 0:
     raise ConfigError(f'config: wanted at least one step, got {asked}')
   return total
+
+
+def user_cache(name: str) -> str:
+  """Where the user's caches are: $XDG_CACHE_HOME/pretrain/NAME, by default below ~/.cache. Nothing deletes there."""
+  return f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/pretrain/{name}"

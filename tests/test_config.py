@@ -1,6 +1,7 @@
 """Configs: what is refused before anything is compiled, and in which words; every config of the project fits."""
 import functools
 import json
+import os
 import re
 import runpy
 from functools import partial
@@ -85,6 +86,16 @@ def test_a_config_file_that_gives_no_config(text, words, capsys, tmp_path):
   assert main(['train', f'--config={tmp_path / "c.py"}', f'--workdir={tmp_path / "run"}']) == 1
   message = capsys.readouterr().err
   assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize('given', ['/elsewhere', None])
+def test_compiled_programs_are_kept_where_the_user_s_caches_are(given, monkeypatch, tmp_path):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', given or '')
+  if not given:
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
+  main(['train', '--workdir=x'])
+  assert os.environ['JAX_COMPILATION_CACHE_DIR'] == (given or f'{tmp_path}/pretrain/compiled')
 
 
 def test_missing_files_flags_and_commands(capsys, tmp_path):

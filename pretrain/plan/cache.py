@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from pretrain.config import user_cache
+
 SIZES = tuple(f'{name}_size_in_bytes' for name in ('argument', 'output', 'alias', 'temp', 'generated_code'))
 FLAGS = ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')
 
@@ -61,8 +63,7 @@ def ask(lowered) -> dict:
 
 def folder() -> Path | None:
   """$PRETRAIN_PLAN_CACHE, None if that is empty; by default pretrain/plan where the user's caches are."""
-  user = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
-  path = os.environ.get('PRETRAIN_PLAN_CACHE', f'{user}/pretrain/plan')
+  path = os.environ.get('PRETRAIN_PLAN_CACHE', user_cache('plan'))
   return Path(path) if path else None
 
 
