@@ -5,7 +5,6 @@ or missing is read from there, so that nothing else has to be kept and everythin
 """
 import argparse
 import contextlib
-import os
 import sys
 import time
 from pathlib import Path
