@@ -9,6 +9,9 @@ import numpy as np
 from pretrain import processes, sharding
 from pretrain.step import join, split
 
+DISTANCES = 2**23  # that are held at a time
+BLOCK = 128  # centres
+
 
 class Clusters(NamedTuple):
   """centers f32[k, d], labels i32[n], the sum of squared distances to the nearest centre, and how it ended."""
@@ -20,7 +23,7 @@ class Clusters(NamedTuple):
 
 
 def kmeans(features, clusters: int, *, init: str | np.ndarray = 'k-means++', seed: int = 0, iterations: int = 100,
-           chunk: int = 8192, mesh=None) -> Clusters:
+           chunk: int | None = None, mesh=None) -> Clusters:
   """Lloyd's algorithm, until no label changes.
 
   A centre that loses all of its examples moves to the example that is farthest from its own (the first one of equals;
@@ -34,7 +37,7 @@ def kmeans(features, clusters: int, *, init: str | np.ndarray = 'k-means++', see
       before), 'random' (k different examples), or centres float[k, d].
     seed: of the draw.
     iterations: at most.
-    chunk: examples of all devices whose distances to all centres are held at a time.
+    chunk: examples of all devices whose distances to all centres are held at a time; None: 32 MiB of them a device.
     mesh: of devices that share the examples; None for all of them.
   Raises:
     ValueError: more clusters than examples, centres of another shape, features that are not finite.
@@ -46,8 +49,9 @@ def kmeans(features, clusters: int, *, init: str | np.ndarray = 'k-means++', see
     raise ValueError(f'kmeans: {(~np.isfinite(x).all(1)).sum()} of {len(x)} features are not finite')
   mesh = sharding.make_mesh() if mesh is None else mesh
   n, mean = len(x), x.mean(0, dtype=np.float64).astype(np.float32)
-  chunks = -(-n // chunk)
-  size = -(-n // (shares := chunks * sharding.shares(mesh))) * shares
+  shares = sharding.shares(mesh)
+  chunks = -(-n // (chunk or max(DISTANCES // clusters, 1) * shares))
+  size = -(-n // (chunks * shares)) * chunks * shares
   rows = sharding.local_rows(mesh, size)
   padded = {'x': np.where((rows < n)[:, None], x[np.minimum(rows, n - 1)] - mean, 0), 'use': np.float32(rows < n)}
   placed = sharding.place(padded, mesh)
@@ -118,20 +122,21 @@ def assign(x, use, centers, *, chunks: int):
   Returns:
     i32[n], squared distances f32[n], and each centre's sum f32[k, d] and number f32[k] of examples.
   """
-  k, norms = len(centers), jnp.sum(jnp.square(centers), 1)
+  k = len(centers)
+  filled = jnp.pad(centers, ((0, -k % BLOCK), (0, 0)))
+  norms = jnp.where(jnp.arange(len(filled)) < k, jnp.sum(jnp.square(filled), 1), jnp.inf)
 
-  def part(total, rows):
-    x, use = rows
-    square = norms - 2 * jnp.matmul(x, centers.T, precision='highest')  # [rows, k], without the examples' own squares
-    label = jnp.argmin(square, 1).astype(jnp.int32)
-    distance = jnp.maximum(jnp.min(square, 1) + jnp.sum(jnp.square(x), 1), 0) * use
-    sums = jax.ops.segment_sum(x * use[:, None], label, k)
-    return (total[0] + sums, total[1] + jax.ops.segment_sum(use, label, k)), (label, distance)
+  def part(_, x):
+    square = norms - 2 * jnp.matmul(x, filled.T, precision='highest')  # [rows, k], without the examples' own squares
+    square = square.reshape(len(x), -1, BLOCK)  # the block of the nearest first: one argmin over all costs a product
+    least = jnp.min(square, 2)
+    block = jnp.argmin(least, 1).astype(jnp.int32)
+    label = jnp.argmin(jnp.take_along_axis(square, block[:, None, None], 1)[:, 0], 1).astype(jnp.int32) + BLOCK * block
+    return None, (label, jnp.maximum(jnp.min(least, 1) + jnp.sum(jnp.square(x), 1), 0))
 
-  zero = jnp.zeros_like(centers), jnp.zeros(k)
-  (sums, counts), found = jax.lax.scan(part, zero, split((x, use), chunks))
-  label, distance = join(found)
-  return label, distance, sums, counts
+  label, distance = join(jax.lax.scan(part, None, split(x, chunks))[1])
+  mine = jnp.where(use > 0, label, k)  # k is no segment
+  return label, distance * use, jax.ops.segment_sum(x, mine, k), jax.ops.segment_sum(use, mine, k)
 
 
 @functools.partial(jax.jit, static_argnames='clusters')

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from pretrain.checkpoint import Checkpoints, compare, manifest
 from pretrain.config import ConfigError, nearest
@@ -35,15 +36,15 @@ class Initialize(NamedTuple):
   teacher: str | None = None
 
 
-def whole(workdir: str, training: Training) -> tuple[int, TrainState]:
-  """The newest step of another run and its whole state, optimizer and all, on this run's mesh: `config.continues`.
+def whole(workdir: str, training: Training, seed: int) -> tuple[int, TrainState]:
+  """The newest step of another run and its whole state but the seed, on this run's mesh: `config.continues`.
 
   That run is only read. Raises ConfigError where it has no checkpoint, or arrays of other shapes; named.
   """
   with opened(workdir, 'config.continues') as checkpoints:
     assert checkpoints.latest  # `opened` sees to that
     state, _ = checkpoints.restore(training.abstract)
-    return checkpoints.latest, state
+    return checkpoints.latest, state._replace(seed=jax.device_put(np.uint32(seed % 2**32), state.seed.sharding))
 
 
 def check_whole(workdir: str, abstract: TrainState, steps: int) -> None:

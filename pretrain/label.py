@@ -70,7 +70,7 @@ def open_model(workdir: str | os.PathLike, mesh: dict | None = None) -> Model:
     wanted = {'params': run.training.abstract.params, 'memory': run.training.abstract.memory}
     with checkpoints() as found:
       read, _ = found.restore(wanted, step, part=True)
-    return TrainState(step, **read, opt_state=None, nonfinite=None)
+    return TrainState(step, **read, opt_state=None, nonfinite=None, seed=None)
 
   return Model(config, run, f'{fingerprint(config)}-{hashlib.sha256(arrays.encode()).hexdigest()[:12]}', state)
 

@@ -1,9 +1,11 @@
 """Objective -> one jitted, sharded, donated training step: views, loss, gradients, optimizer, update."""
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from pretrain import sharding
@@ -21,18 +23,20 @@ class TrainState(NamedTuple):
   opt_state: the optimizer's.
   nonfinite: i32[], the first step whose loss or gradient was not finite, -1 while there is none; steps that were left
              out because of that are counted from there downwards.
+  seed:      u32[], of all randomness: here rather than in the program, which is compiled once for all seeds.
   """
   step: Any
   params: Any
   memory: Any
   opt_state: Any
   nonfinite: Any
+  seed: Any
 
 
 class Training(NamedTuple):
   """What `compile_step` returns.
 
-  init:     jitted () -> TrainState, born sharded.
+  init:     () -> TrainState, born sharded; compiled once for all seeds.
   step:     jitted (state, batch) -> (state, metrics); the state given is donated.
   layout:   a TrainState of shardings.
   abstract: a TrainState of shapes, dtypes and shardings.
@@ -43,17 +47,17 @@ class Training(NamedTuple):
   abstract: TrainState
 
 
-def init_state(objective: Objective, views: Callable, tx: optax.GradientTransformation, seed: int, batch) -> TrainState:
-  """The state at step 0, a function of the seed alone; `batch` gives shapes only."""
+def init_state(objective: Objective, views: Callable, tx: optax.GradientTransformation, seed, batch) -> TrainState:
+  """The state at step 0, a function of the seed u32[] alone; `batch` gives shapes only."""
   init_key, step_key = jax.random.split(jax.random.key(seed))
   batch = jax.eval_shape(views, batch, step_key)
   check_batch(objective, batch)
   params, memory = objective.init(init_key)
-  return TrainState(jnp.int32(0), params, memory, tx.init(params), jnp.int32(-1))
+  return TrainState(jnp.int32(0), params, memory, tx.init(params), jnp.int32(-1), seed)
 
 
 def train_step(state: TrainState, batch, *, objective: Objective, views: Callable, tx: optax.GradientTransformation,
-               schedule: Callable, seed: int, accumulate: int = 1, grad_cache: int = 1, skip: int = 0,
+               schedule: Callable, accumulate: int = 1, grad_cache: int = 1, skip: int = 0,
                gathered: Any = None) -> tuple[TrainState, dict]:
   """One step. Randomness is a function of (seed, step) and, in the views, of each example's index and epoch.
 
@@ -68,7 +72,7 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
     the next state, and f32 scalars: loss (the number minimised), lr, grad_norm, skipped (steps so far, if they may be)
     and the objective's own; and i32 nonfinite, as in the state.
   """
-  key = jax.random.fold_in(jax.random.split(jax.random.key(seed))[1], state.step)
+  key = jax.random.fold_in(jax.random.split(jax.random.key(state.seed))[1], state.step)
   views_key, loss_key = jax.random.split(key)
   used = state.params if gathered is None else sharding.gathered(state.params, gathered)
   scatter = lambda grads: grads if gathered is None else jax.lax.with_sharding_constraint(grads, gathered)
@@ -105,7 +109,7 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
     nonfinite = jnp.where(bad & (skipped >= 0) & (skipped < skip), state.nonfinite - 1, nonfinite)
     metrics['skipped'] = -1 - nonfinite
   metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()} | {'nonfinite': nonfinite}
-  return TrainState(state.step + 1, params, memory, opt_state, nonfinite), metrics
+  return TrainState(state.step + 1, params, memory, opt_state, nonfinite, state.seed), metrics
 
 
 def split(batch, parts: int):
@@ -177,21 +181,21 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
       shapes = jax.tree.map(lambda x: x.shape, batch)
       raise ConfigError(f'config.{name}: {parts} does not divide the batch {shapes}')
 
-  def init():
+  def init(seed):
     with sharding.laid_on(mesh):
       return init_state(objective, views, tx, seed, batch)
 
   def step(state, batch):
     with sharding.laid_on(mesh):
-      return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, seed=seed,
-                        accumulate=accumulate, grad_cache=grad_cache, skip=skip,
-                        gathered=layout.params if gather_once else None)
+      return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, accumulate=accumulate,
+                        grad_cache=grad_cache, skip=skip, gathered=layout.params if gather_once else None)
 
-  shapes = jax.eval_shape(init)
+  seed = np.uint32(seed % 2**32)
+  shapes = jax.eval_shape(init, seed)
   layout = sharding.shardings(shapes, mesh, rules)
   everywhere = sharding.replicated(mesh)
   return Training(
-      jax.jit(init, out_shardings=layout),
+      functools.partial(jax.jit(init, out_shardings=layout), seed),
       jax.jit(step, in_shardings=(layout, sharding.batch_sharding(mesh)), out_shardings=(layout, everywhere),
               donate_argnums=0, compiler_options=hardware.compiler_options(mesh, compiler_options or {})),
       layout, sharding.abstract(shapes, layout))

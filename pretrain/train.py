@@ -90,7 +90,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
         say(text)
       position = meta['data']['next_index']
     elif run.continues:
-      start, state = beginning.whole(run.continues, run.training)
+      start, state = beginning.whole(run.continues, run.training, run.seed)
     device = run.mesh.devices.flat[0].device_kind
     chip = by_kind(device)
     phase = next((phase for phase in run.phases if start < phase.until), run.phases[-1])

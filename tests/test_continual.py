@@ -49,7 +49,7 @@ def test_a_run_goes_on_from_the_whole_state_of_another_and_leaves_it_alone(tmp_p
   trunk = tiny('steps=3', 'schedule.name=constant')
   assert train.train(trunk, tmp_path / 'trunk', quiet=True) == DONE
   before = contents(tmp_path / 'trunk')
-  longer = trunk | {'steps': 6, 'continues': str(tmp_path / 'trunk')}
+  longer = trunk | {'steps': 6, 'seed': 5, 'continues': str(tmp_path / 'trunk')}
   with monkeypatch.context() as patch:
     StopAfter(patch, 2)
     assert train.train(longer, tmp_path / 'more', quiet=True) == STOPPED
@@ -59,7 +59,7 @@ def test_a_run_goes_on_from_the_whole_state_of_another_and_leaves_it_alone(tmp_p
   assert list(losses(tmp_path / 'more')) == [4, 5, 6] and losses(tmp_path / 'more') == losses(tmp_path / 'undisturbed')
   state, meta = final(tmp_path / 'more', longer)
   assert_same(state, final(tmp_path / 'undisturbed', longer)[0])
-  assert meta['data'] == {'next_index': 3} and int(state.step) == 6
+  assert meta['data'] == {'next_index': 3} and int(state.step) == 6 and int(state.seed) == 5
   counts = [int(x) for x in jax.tree.leaves(state.opt_state) if x.dtype == np.int32 and x.ndim == 0]
   assert counts and set(counts) == {6}  # the optimizer went on counting
 

@@ -196,6 +196,15 @@ def test_nothing_is_compiled_after_the_first_step(tmp_path, monkeypatch, compila
   assert len(seen) == 12 and len(set(seen[2:])) == 1
 
 
+def test_the_programs_of_all_seeds_are_one():
+  runs = [config.call(prepare, tiny(f'seed={seed}'), 'config') for seed in (0, 2**32 - 1)]
+  inits = [run.training.init.func.lower(*run.training.init.args).as_text() for run in runs]
+  steps = [run.training.step.lower(run.training.abstract, run.abstract_batch).as_text() for run in runs]
+  assert inits[0] == inits[1] and steps[0] == steps[1]
+  one, other = (jax.tree.leaves(run.training.init().params) for run in runs)
+  assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 def test_no_right_and_no_room_to_write(tmp_path, capsys):
   (tmp_path / 'file').write_text('')
   assert main(['train', f'--config={TINY}', f'--workdir={tmp_path / "file" / "run"}']) == 1
