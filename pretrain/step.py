@@ -190,12 +190,12 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
       return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, accumulate=accumulate,
                         grad_cache=grad_cache, skip=skip, gathered=layout.params if gather_once else None)
 
-  seed = np.uint32(seed % 2**32)
-  shapes = jax.eval_shape(init, seed)
+  given = np.uint32(seed % 2**32)
+  shapes = jax.eval_shape(init, given)
   layout = sharding.shardings(shapes, mesh, rules)
   everywhere = sharding.replicated(mesh)
   return Training(
-      functools.partial(jax.jit(init, out_shardings=layout), seed),
+      functools.partial(jax.jit(init, out_shardings=layout), given),
       jax.jit(step, in_shardings=(layout, sharding.batch_sharding(mesh)), out_shardings=(layout, everywhere),
               donate_argnums=0, compiler_options=hardware.compiler_options(mesh, compiler_options or {})),
       layout, sharding.abstract(shapes, layout))
