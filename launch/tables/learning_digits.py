@@ -1,0 +1,50 @@
+"""Every objective on images from its small config, on digits: do the features beat those of the random backbone?
+
+  python -m launch.table launch/tables/learning_digits.py run --workers=2
+"""
+CROPS = {'views.size': 8, 'views.scale': (0.5, 1.0), 'views.flip': 0.0}
+PAIR = CROPS | {'views.blur': 0.0}
+MULTI = {'views.size': 8, 'views.local_size': 4, 'views.global_scale': (0.5, 1.0), 'views.local_scale': (0.25, 0.5),
+         'views.flip': 0.0, 'views.blur': (0.0, 0.0, 0.0)}
+RESNET = {'backbone.stem': 'cifar'}
+VIT = {'backbone.image': 8, 'backbone.patch': 2}
+CAPTIONS = CROPS | RESNET | {'source.source': dict(name='digits', split='train'), 'evaluate.templates': ('a {}',)}
+DIGITS = {'source': dict(name='digits', split='train')}
+ROWS = {
+    'SimCLR': ('demo', DIGITS | PAIR | RESNET), 'DCL': ('dcl', DIGITS | PAIR | RESNET),
+    'MoCo v2': ('moco_v2', DIGITS | PAIR | RESNET | {'objective.queue': 1024}),
+    'MoCo v3': ('moco_v3', DIGITS | PAIR | VIT),
+    'NNCLR': ('nnclr', DIGITS | PAIR | RESNET | {'objective.queue': 1024}),
+    'SupCon': ('sup_con', DIGITS | PAIR | RESNET), 'iSogCLR': ('isogclr', DIGITS | PAIR | RESNET),
+    'SwAV': ('swav', DIGITS | MULTI | RESNET | {'objective.freeze_prototypes_steps': 11}),
+    'Barlow Twins': ('barlow_twins', DIGITS | PAIR | RESNET), 'VICReg': ('vicreg', DIGITS | PAIR | RESNET),
+    'CLIP': ('clip', CAPTIONS), 'SigLIP': ('siglip', CAPTIONS),
+    'BYOL': ('byol', DIGITS | CROPS | RESNET | {'views.blur': (0.0, 0.0)}),
+    'SimSiam': ('simsiam', DIGITS | PAIR | RESNET),
+    'DINO': ('dino', DIGITS | MULTI | RESNET | {'objective.freeze_prototypes_steps': 11}),
+    'iBOT': ('ibot', DIGITS | MULTI | VIT | {'objective.freeze_prototypes_steps': 11}),
+    'DINOv2': ('dinov2', DIGITS | MULTI | VIT | {'objective.freeze_prototypes_steps': 11}),
+    'data2vec': ('data2vec', DIGITS | CROPS | VIT | {'objective.smallest_block': 2}),
+    'I-JEPA': ('i_jepa', DIGITS | CROPS | VIT | {'objective.context_patches': 7}),
+    'MAE': ('mae', DIGITS | CROPS | VIT), 'SimMIM': ('simmim', DIGITS | CROPS | VIT | {'objective.mask_size': 2}),
+    'SparK': ('spark', DIGITS | CROPS | {'backbone.blocks': (1, 1)}),
+    'VideoMAE': ('videomae', DIGITS | CROPS | VIT),
+}
+
+
+def get_table():
+  return dict(
+      title='From the random backbone to the pretrained one, on digits',
+      differs='1,437 images of 8 x 8 pixels (360, mostly of other writers, for the test), 128 a step, the steps and '
+              'networks of the small configs (residual networks of three blocks, of two for SparK; ViTs of three '
+              'blocks on patches of 2), no mirrored images. CLIP, SigLIP and SupCon know the classes. The papers: '
+              'ImageNet and the like, networks a hundred times as large.',
+      columns={'': {}},
+      rows={title: dict(config=f'configs/{name}.py' if name == 'demo' else f'configs/{name}/fashion_mnist.py',
+                        overrides=more) for title, (name, more) in ROWS.items()},
+      shared={'batch': 128, 'backbone.mean': (0.305,), 'backbone.std': (0.375,), 'checkpoint.every_steps': 10_000,
+              'evaluate.train': dict(name='digits', split='train'), 'evaluate.test': dict(name='digits', split='test'),
+              'evaluate.pictures': False, 'evaluate.every_steps': 0},
+      metrics={f'{title}, {start}': f'evaluation/{start} backbone/{key}'
+               for title, key in (('kNN', 'knn'), ('linear', 'linear'), ('10 labels a class', 'linear_10_per_class'))
+               for start in ('random', 'pretrained')})
