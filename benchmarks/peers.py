@@ -42,6 +42,7 @@ directory, so that the process that is measured loads them.
 """
 import argparse
 import contextlib
+import ctypes
 import json
 import math
 import os
@@ -126,6 +127,7 @@ def serve(start: Callable[[dict], tuple[dict, Callable]]) -> None:
   Args:
     start: spec -> facts, round.
   """
+  ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: none stays behind, stopped, where the parent is killed
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)  # what libraries print is no answer
   facts, work = start(json.loads(sys.stdin.readline()))

@@ -252,24 +252,47 @@ def _mask(decay_1d: bool = False) -> Callable:
 
 # Optimizers -----------------------------------------------------------------------------------------------------------
 
-def adamw(schedule: optax.Schedule, *, weight_decay: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8,
-          clip_norm: float | None = None, layer_decay: float | None = None,
-          decay_1d: bool = False) -> optax.GradientTransformation:
+def adamw(schedule: optax.Schedule, *, weight_decay: float, weight_decay_end: float | None = None, b1: float = 0.9,
+          b2: float = 0.999, eps: float = 1e-8, clip_norm: float | None = None, layer_decay: float | None = None,
+          decay_1d: bool = False, steps: int = 0) -> optax.GradientTransformation:
   """AdamW (1711.05101v3 algorithm 2), the decay multiplied by the learning rate as in PyTorch.
 
   Args:
     schedule: step -> learning rate.
     weight_decay: of the parameters that `decays` names.
+    weight_decay_end: where half a cosine takes it to over the run (2104.14294v2 section 3), None for one all along.
     b1, b2, eps: of the moments (1412.6980v9 algorithm 1).
     clip_norm: largest global norm of the gradient, None for no clipping.
     layer_decay: base of `layer_multipliers` (decay included, as it is multiplied by the rate), None for one rate.
     decay_1d: also decay biases, norms and layer scales.
+    steps: of the run.
   Raises:
-    ValueError: clip_norm <= 0; at `init`, what `layer_multipliers` raises.
+    ValueError: clip_norm <= 0; weight_decay_end with a weight_decay or steps of 0; at `init`, what `layer_multipliers`
+      raises.
   """
-  mask = _mask(decay_1d)
-  steps = [_clip(clip_norm), optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=mask)]
-  return optax.chain(*steps, *([] if layer_decay is None else [_scale_layers(layer_decay)]))
+  decay = _decay(weight_decay, weight_decay_end, steps)
+  made = [_clip(clip_norm), optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=decay, mask=_mask(decay_1d))]
+  return optax.chain(*made, *([] if layer_decay is None else [_scale_layers(layer_decay)]))
+
+
+def lamb(schedule: optax.Schedule, *, weight_decay: float, weight_decay_end: float | None = None, b1: float = 0.9,
+         b2: float = 0.999, eps: float = 1e-6, clip_norm: float | None = None,
+         steps: int = 0) -> optax.GradientTransformation:
+  """LAMB (1904.00962v5 algorithm 2): the step of AdamW, scaled to the norm of each array that it changes.
+
+  Parameters that `decays` does not name (biases, norms, tokens) are neither decayed nor scaled, as in timm's code;
+  deviation: the paper scales all. phi is the identity; the ratio is 1 where a norm is 0.
+
+  Args:
+    schedule: step -> learning rate.
+    weight_decay, weight_decay_end, b1, b2, clip_norm, steps: as for `adamw`.
+    eps: of the moments, outside of the root.
+  Raises:
+    ValueError: clip_norm <= 0; weight_decay_end with a weight_decay or steps of 0.
+  """
+  decay = optax.add_decayed_weights(_decay(weight_decay, weight_decay_end, steps), _mask())
+  return optax.chain(_clip(clip_norm), optax.scale_by_adam(b1, b2, eps), decay,
+                     optax.masked(optax.scale_by_trust_ratio(), _mask()), optax.scale_by_learning_rate(schedule))
 
 
 def sgd(schedule: optax.Schedule, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.,
@@ -307,6 +330,14 @@ def lars(schedule: optax.Schedule, *, weight_decay: float, momentum: float = 0.9
   """
   return optax.chain(_clip(clip_norm), optax.lars(
     schedule, weight_decay, _mask(), trust_coefficient, trust_ratio_mask=_mask(), momentum=momentum))
+
+
+def _decay(start: float, end: float | None, steps: int) -> optax.ScalarOrSchedule:
+  if end is None:
+    return start
+  if start <= 0 or end < 0 or steps < 1:
+    raise ValueError(f'weight_decay_end wants weight_decay > 0, itself >= 0, steps >= 1; got {start}, {end}, {steps}')
+  return optax.cosine_decay_schedule(start, steps, end / start)
 
 
 def _clip(clip_norm: float | None) -> optax.GradientTransformation:

@@ -267,7 +267,7 @@ def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, 
   with sharding.laid_on(mesh):  # models refuse kernels of another device
     method = objective_of(objective, 'config.objective', backbone=build, steps=steps, examples=examples)
   rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
-  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate)
+  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate, steps=steps)
   return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
                                        accumulate=accumulate, grad_cache=grad_cache, gather_once=gather_once,
                                        rules=rules, skip=skip, compiler_options=compiler_options)

@@ -196,6 +196,39 @@ def test_adamw_is_its_twin():
     params, grads))
 
 
+def test_lamb_is_its_twin():
+  params, grads = problem()
+  got, _ = trained(optim.lamb(schedule, weight_decay=.3, b1=.8, b2=.95), params, grads)
+  close(got, reference(lambda p, g, n, decay, b: twin.lamb(
+    p, g, *b, step=n + 1, learning_rate=schedule(n), b1=.8, b2=.95, epsilon=1e-6, weight_decay=.3, excluded=not decay),
+    params, grads))
+
+
+def test_lamb_update_has_the_norm_of_the_parameter_whatever_the_gradient():
+  params, grads = problem()
+  tx = optim.lamb(optax.constant_schedule(.5), weight_decay=.1)
+  for scale in (1e-2, 1., 1e3):
+    updates, _ = tx.update(jax.tree.map(lambda g: scale * g, grads[0]), tx.init(params), params)  # noqa: B023
+    np.testing.assert_allclose(np.linalg.norm(updates['backbone']['kernel']),
+                               .5 * np.linalg.norm(params['backbone']['kernel']), rtol=1e-5)
+    np.testing.assert_allclose(updates['cls'], -.5 * np.sign(grads[0]['cls']), rtol=1e-3)  # Adam's first step
+
+
+@pytest.mark.parametrize(('name', 'more'), [('adamw', ()), ('lamb', ('excluded',))])
+def test_weight_decay_follows_half_a_cosine(name, more):
+  params, grads = problem()
+  make = getattr(optim, name)
+  got, _ = trained(make(schedule, weight_decay=.3, weight_decay_end=.9, b2=.95, eps=1e-6, steps=8), params, grads)
+  def one(p, g, n, decay, b):
+    now = twin.cosine(n, peak=.3 - .9, end=0., warmup_steps=0, steps=8) + .9
+    given = dict(step=n + 1, learning_rate=schedule(n), b1=.9, b2=.95, epsilon=1e-6, weight_decay=now * decay)
+    return getattr(twin, name)(p, g, *b, **given, **dict.fromkeys(more, not decay))
+  close(got, reference(one, params, grads))
+  for start, end, steps in ((0., .1, 8), (.1, -.1, 8), (.1, .2, 0)):
+    with pytest.raises(ValueError, match='weight_decay_end wants'):
+      make(schedule, weight_decay=start, weight_decay_end=end, steps=steps)
+
+
 @pytest.mark.parametrize('nesterov', [False, True])
 def test_sgd_is_its_twin(nesterov):
   params, grads = problem()
@@ -232,7 +265,7 @@ def test_clipping_is_by_the_global_norm():
     close(updates, jax.tree.map(lambda g: -factor * np.float64(g), grads[0]))  # noqa: B023
 
 
-@pytest.mark.parametrize('name', ['adamw', 'sgd', 'lars'])
+@pytest.mark.parametrize('name', ['adamw', 'sgd', 'lars', 'lamb'])
 def test_every_optimizer_clips_before_all_else(name):
   params, grads = problem()
   limit = float(np.median([optax.tree.norm(g) for g in grads]))
@@ -257,7 +290,8 @@ def test_layer_decay_multiplies_the_whole_update():
 
 @pytest.mark.parametrize('tx', [
   optim.adamw(schedule, weight_decay=.3, clip_norm=1.), optim.sgd(schedule, weight_decay=.3),
-  optim.lars(schedule, weight_decay=.3, clip_norm=1.)], ids=['adamw', 'sgd', 'lars'])
+  optim.lars(schedule, weight_decay=.3, clip_norm=1.),
+  optim.lamb(schedule, weight_decay=.3, weight_decay_end=.5, steps=9)], ids=['adamw', 'sgd', 'lars', 'lamb'])
 def test_state_is_arrays_and_resumes_bit_for_bit(tx):
   params, grads = problem()
   whole, _ = trained(tx, params, grads)

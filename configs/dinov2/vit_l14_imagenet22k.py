@@ -1,10 +1,10 @@
 """DINOv2, ViT-L/14 on ImageNet-22k for 625,000 steps: arXiv:2304.07193v2, vitl14.yaml of the authors' code.
 
 Their README gives 82.0 % (kNN) and 84.5 % (linear on ImageNet-1k). Deviations: plain MLPs instead of SwiGLU; drop_path
-rises with the depth, theirs is uniform; the patches' projection learns at the full rate, theirs at 0.2 of it; weight
-decay is constant at the mean, weighted by the learning rate, of their cosine from 0.04 to 0.2; the gradient is clipped
-as a whole, theirs module by module; crops are cut out of 256 pixels (`python -m data prepare --size=256`); those of
-`views.dino`. Backbone in bfloat16. No `evaluate`: give it labeled subsets. Another place: --config.source.path=DIR.
+rises with the depth, theirs is uniform; the patches' projection learns at the full rate, theirs at 0.2 of it; the
+gradient is clipped as a whole, theirs module by module; crops are cut out of 256 pixels (`python -m data prepare
+--size=256`); those of `views.dino`. Backbone in bfloat16. No `evaluate`: give it labeled subsets. Another place:
+--config.source.path=DIR.
 
   python -m pretrain train --config=configs/dinov2/vit_l14_imagenet22k.py --workdir=runs/dinov2_vit_l14_imagenet22k
 """
@@ -26,6 +26,6 @@ def get_config():
                      teacher_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=37_500,
                      momentum=0.994, freeze_prototypes_steps=1250)
   c.schedule = dict(name='cosine', peak=3.46e-4, warmup_steps=100_000, end=1e-6)  # 2e-4 * sqrt(3072 / 1024)
-  c.optimizer = dict(name='adamw', weight_decay=0.091, clip_norm=3.0)
+  c.optimizer = dict(name='adamw', weight_decay=0.04, weight_decay_end=0.2, clip_norm=3.0)
   c.checkpoint = dict(every_steps=2000)
   return c

@@ -1,9 +1,8 @@
 """I-JEPA, ViT-H/14 on ImageNet-1k for 300 epochs: arXiv:2301.08243v3, in1k_vith14_ep300 of the authors' code.
 
-Deviations: masks have static shapes (`masks.multi_block`); weight decay is constant at the mean, weighted by the
-learning rate, of their cosine from 0.04 to 0.4; the rate warms up from 0 (theirs from 2e-4); crops are cut out of the
-256 pixels that `python -m data prepare --size=256` keeps. Backbone in bfloat16. No `evaluate`: the probe holds all
-features in memory. Another place of the set: --config.source.path=DIR.
+Deviations: masks have static shapes (`masks.multi_block`); the rate warms up from 0 (theirs from 2e-4); crops are cut
+out of the 256 pixels that `python -m data prepare --size=256` keeps. Backbone in bfloat16. No `evaluate`: the probe
+holds all features in memory. Another place of the set: --config.source.path=DIR.
 
   python -m pretrain train --config=configs/i_jepa/vit_h14_imagenet.py --workdir=runs/i_jepa_vit_h14_imagenet
 """
@@ -23,6 +22,6 @@ def get_config():
                      context_scale=(0.85, 1.0), context_patches=69, predictor_width=384, predictor_depth=12,
                      predictor_heads=16, momentum=0.996)
   c.schedule = dict(name='cosine', peak=1e-3, warmup_steps=25023, end=1e-6)  # 40 epochs
-  c.optimizer = dict(name='adamw', weight_decay=0.15)
+  c.optimizer = dict(name='adamw', weight_decay=0.04, weight_decay_end=0.4)
   c.checkpoint = dict(every_steps=2000)
   return c

@@ -1,9 +1,8 @@
 """iBOT, ViT-S/16 on ImageNet-1k for 800 epochs with 2x224 + 10x96 crops: arXiv:2111.07832v3, the command of the README.
 
-The authors' README gives 75.2 % (kNN) and 77.9 % (linear). Deviations: weight decay is constant at the mean, weighted
-by the learning rate, of their cosine from 0.04 to 0.4; the gradient is clipped as a whole, theirs array by array; crops
-are cut out of 256 pixels (`python -m data prepare --size=256`); those of `views.dino`. Backbone in bfloat16. No
-`evaluate`: the probe holds all features in memory. Another place of the set: --config.source.path=DIR.
+The authors' README gives 75.2 % (kNN) and 77.9 % (linear). Deviations: the gradient is clipped as a whole, theirs array
+by array; crops are cut out of 256 pixels (`python -m data prepare --size=256`); those of `views.dino`. Backbone in
+bfloat16. No `evaluate`: the probe holds all features in memory. Another place of the set: --config.source.path=DIR.
 
   python -m pretrain train --config=configs/ibot/vit_s16_imagenet.py --workdir=runs/ibot_vit_s16_imagenet
 """
@@ -25,6 +24,6 @@ def get_config():
                      teacher_patch_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=37534,
                      momentum=0.996, center_momentum=0.9, freeze_prototypes_steps=1251)  # 30 epochs, 1 epoch
   c.schedule = dict(name='cosine', peak=2e-3, warmup_steps=12511, end=1e-6)  # 5e-4 * 1024 / 256; 10 epochs
-  c.optimizer = dict(name='adamw', weight_decay=0.13, clip_norm=3.0)
+  c.optimizer = dict(name='adamw', weight_decay=0.04, weight_decay_end=0.4, clip_norm=3.0)
   c.checkpoint = dict(every_steps=2000)
   return c

@@ -108,6 +108,37 @@ def adamw(param, grad, first, second, *, step, learning_rate, b1, b2, epsilon, w
   return param, first, second
 
 
+def lamb(param, grad, first, second, *, step, learning_rate, b1, b2, epsilon, weight_decay, excluded):
+  """One step of LAMB on one layer's array, arXiv:1904.00962v5 algorithm 2 with phi(z) = z, bias-corrected moments.
+
+  x <- x - rate |x| / |r + weight_decay x| (r + weight_decay x), with r = m / (sqrt(v) + epsilon); the ratio is 1 where
+  |x| or its denominator is 0.
+
+  Args:
+    param, grad, first, second: arrays of one shape; `first` and `second` are the moments, 0 before the first step.
+    step: 1 for the first step.
+    learning_rate, b1, b2, epsilon, weight_decay: floats.
+    excluded: bool, True for an array that is neither decayed nor scaled.
+
+  Returns:
+    (param, first, second) after the step, float64.
+  """
+  param, grad, first, second = (np.array(x, np.float64) for x in (param, grad, first, second))
+  direction = np.zeros_like(param)
+  for i in np.ndindex(*param.shape):
+    first[i] = b1 * first[i] + (1 - b1) * grad[i]
+    second[i] = b2 * second[i] + (1 - b2) * grad[i] ** 2
+    direction[i] = first[i] / (1 - b1**step) / (math.sqrt(second[i] / (1 - b2**step)) + epsilon)
+    if not excluded:
+      direction[i] += weight_decay * param[i]
+  ratio = 1.0
+  if not excluded and norm(param) > 0 and norm(direction) > 0:
+    ratio = norm(param) / norm(direction)
+  for i in np.ndindex(*param.shape):
+    param[i] -= learning_rate * ratio * direction[i]
+  return param, first, second
+
+
 def sgd(param, grad, velocity, *, learning_rate, momentum, nesterov, weight_decay):
   """One step of SGD with momentum; the decay is added to the gradient (L2), the rate stays outside of the velocity.
 
