@@ -17,6 +17,8 @@ import yaml
 from launch.__main__ import main
 from launch.job import Job
 from launch.local import Local
+from launch.spec import read as read_table
+from launch.table import main as run_table
 from pretrain.metrics import read_rows
 from tests.slurm_cluster import Cluster, installed
 
@@ -313,3 +315,30 @@ def test_three_stages_wait_for_each_other_over_a_requeue(slurm, capsys, tmp_path
   times = [events(tmp_path / name, kind)[0 if kind == 'start' else -1]['time']
            for name in ('one', 'two', 'three') for kind in ('start', 'stop')]
   assert times == sorted(times)
+
+
+@pytest.mark.slow
+def test_a_table_is_one_array_whose_cells_requeue_and_is_collected(slurm, capsys, tmp_path):
+  spec = tmp_path / 'rates.py'
+  spec.write_text(f"""
+def get_table():
+  return dict(title='Rates', differs='8 x 8 digits.', seeds=(0, 1),
+              shared={{'steps': 2000, 'log_every_steps': 50, 'checkpoint.every_steps': 500}},
+              rows={{'SimCLR': dict(config='{ROOT}/tests/tiny.py')}},
+              columns={{rate: {{'schedule.peak': float(rate)}} for rate in ('0.001', '0.01')}},
+              metrics={{'loss': 'metrics/loss'}})
+""")
+  command = [str(spec), 'run', '--engine=slurm', '--workers=2', f'--runs={tmp_path}/runs']
+  assert run_table(command) == 0
+  job = capsys.readouterr().out.split()[-1]
+  first = read_table(str(spec), tmp_path / 'runs')[1][0].workdir
+  until(lambda: events(first, 'first_step'), slurm, f'{job}_0')
+  script = f'job{int(slurm.job(f"{job}_0")["JobId"]):05}/slurm_script'  # signalled as before the time limit; scancel
+  subprocess.run(['pkill', '-USR1', '-f', script], check=True)  # 22.05 refuses to, while others of the array wait
+  ended = [slurm.wait(f'{job}_{cell}') for cell in range(4)]
+  assert [each['JobState'] for each in ended] == ['COMPLETED'] * 4 and ended[0]['Restarts'] == '1'
+  assert [row['step'] > 0 for row in events(first, 'start')] == [False, True]
+  capsys.readouterr()
+  assert run_table(command) == 0 and '4 cells: 4 done; to run: 0' in capsys.readouterr().out
+  assert run_table([str(spec), 'collect', f'--runs={tmp_path}/runs']) == 0
+  assert 'n=2 seeds' in (tmp_path / 'runs/rates.md').read_text()
