@@ -3,9 +3,8 @@
   python -m launch.table launch/tables/labels_digits.py run --workers=2
 """
 STEPS = 600
-# Ramps of the small configs, which count to 1,200 steps, halved. Those of MixMatch and ReMixMatch were a share of the run
-# as small as the paper's; after ten steps nothing is known yet, and MixMatch's weight of 75 made it believe itself: 14.7 %
-# with 25 labels.
+# Ramps of the small configs, which count to 1,200 steps, halved. Those of MixMatch and ReMixMatch were as small a share
+# of the run as the paper's: after ten steps nothing is known yet, and a weight of 75 makes MixMatch believe itself.
 METHODS = {
     'Pseudo-Label': ('pseudo_label', {'objective.ramp_start_step': 50, 'objective.ramp_end_step': 300}),
     'Pi-model': ('pi_model', {'objective.ramp_steps': 160}),
@@ -22,6 +21,7 @@ TEST = dict(name='digits', split='test')
 SET = {'source': dict(name='digits', split='train'), 'backbone.stem': 'cifar', 'backbone.mean': (0.305,),
        'backbone.std': (0.375,), 'views.flip': 0.0}
 ALONE = {'views.size': 8, 'views.pad': 1}
+LABELS = {'labels': dict(per_class=25, seed=0)}
 SHORT = {**SET, 'steps': STEPS, 'checkpoint.every_steps': STEPS, 'evaluate.train.name': 'digits',
          'evaluate.test.name': 'digits', 'evaluate.baselines': False, 'evaluate.pictures': False,
          'evaluate.every_steps': 0}
@@ -47,8 +47,8 @@ def get_table():
               'three runs (Curriculum Labeling: six of 100). The papers: CIFAR, SVHN, WRN-28-2, 2^20 steps. Settings '
               'are those of the small configs, tuned for none of them; no images are mirrored.',
       rows={
-          'supervised': row('supervised', {'batch': 112, 'labels': dict(per_class=25, seed=0), **ALONE}),
-          'supervised, 16 images a step': row('supervised', {'batch': 16, 'labels': dict(per_class=25, seed=0), **ALONE}),
+          'supervised': row('supervised', ALONE | LABELS | {'batch': 112}),
+          'supervised, 16 images a step': row('supervised', ALONE | LABELS | {'batch': 16}),
           **{title: row(name, {'unlabeled.batch': 48} | more) for title, (name, more) in METHODS.items()},
           'Curriculum Labeling': program('curriculum_labeling', 'train', last='cycle5', overrides={'train.steps': 100}),
           'Curriculum Labeling without restarts': program(
