@@ -37,10 +37,10 @@ ROWS = {
 def get_table():
   return dict(
       title='From the random backbone to the pretrained one, on digits',
-      differs='1,437 images of 8 x 8 pixels (360, mostly of other writers, for the test), 128 a step; residual networks '
-              '(three blocks of width 32, two of 16 for SparK) and steps (300, 400) of the small configs, or ViTs of '
-              'three blocks of width 64 on patches of 2 for 400 steps; no mirrored images. CLIP, SigLIP and SupCon know '
-              'the classes. The papers: ImageNet and the like, networks a hundred times as large.',
+      differs='1,437 images of 8 x 8 pixels (360, mostly of other writers, for the test), 128 a step; residual '
+              'networks (three blocks of width 32, two of 16 for SparK) and steps (300, 400) of the small configs, or '
+              'ViTs of three blocks of width 64 on patches of 2 for 400 steps; no mirrored images. CLIP, SigLIP and '
+              'SupCon know the classes. The papers: ImageNet and the like, networks a hundred times as large.',
       columns={'': {}},
       rows={title: dict(config=f'configs/{name}.py' if name == 'demo' else f'configs/{name}/fashion_mnist.py',
                         overrides=more) for title, (name, more) in ROWS.items()},
