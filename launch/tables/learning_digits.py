@@ -27,7 +27,7 @@ ROWS = {
     'DINOv2': ('dinov2', DIGITS | MULTI | VIT | {'objective.freeze_prototypes_steps': 11,
                                                  'objective.teacher_warmup_steps': 120}),
     'data2vec': ('data2vec', DIGITS | CROPS | VIT | {'objective.smallest_block': 2, 'objective.momentum_steps': 400}),
-    'I-JEPA': ('i_jepa', DIGITS | CROPS | VIT | {'objective.context_patches': 7}),
+    'I-JEPA': ('i_jepa', DIGITS | CROPS | VIT | {'objective.context_patches': 7, 'objective.targets': 2}),
     'MAE': ('mae', DIGITS | CROPS | VIT), 'SimMIM': ('simmim', DIGITS | CROPS | VIT | {'objective.mask_size': 2}),
     'SparK': ('spark', DIGITS | CROPS | {'backbone.blocks': (1, 1)}),
     'VideoMAE': ('videomae', DIGITS | CROPS | VIT),
