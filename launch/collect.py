@@ -101,13 +101,13 @@ def rows_of_csv(spec: Spec, cells: list[Cell]) -> str:
 
 
 def plot(spec: Spec, rows: list[Entry]) -> bytes:
-  """PNG: a panel for each metric; lines where columns are numbers, bars otherwise; the paper's numbers are rings."""
+  """PNG: a panel for each metric; lines for few rows over numbers, points otherwise; the paper's numbers are rings."""
   try:
     places = {column: float(column) for column in spec.columns}
   except ValueError:
     places = {}
   names = list(dict.fromkeys(entry.row for entry in rows))
-  lines = len(places) > 1
+  lines = len(places) > 1 and len(names) <= 10
   height = 3.6 if lines else 0.9 + 0.28 * len(names) * len(spec.columns)
   figure, axes = pyplot.subplots(1, len(spec.metrics), squeeze=False, layout='constrained', sharey=not lines,
                                  figsize=((2.8 if lines else 1) + 4.2 * len(spec.metrics), height))
@@ -134,14 +134,12 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
       labels = [f'{name} {column}'.strip() for name in names for column in spec.columns]
       for entry in mine:
         y = labels.index(f'{entry.row} {entry.column}'.strip())
-        axis.barh(y, statistics.mean(entry.values), xerr=spread(entry), height=0.7, capsize=2,
-                  color=f'C{list(spec.columns).index(entry.column)}')
+        axis.errorbar(statistics.mean(entry.values), y, xerr=spread(entry), marker='o', markersize=4, capsize=2,
+                      color=f'C{list(spec.columns).index(entry.column)}')
         if entry.paper is not None:
           axis.plot(entry.paper, y, 'ko', markerfacecolor='none')
       axis.set_yticks(range(len(labels)), labels, fontsize=8)
       axis.set_ylim(len(labels) - 0.4, -0.6)  # the first on top; the axes share it
-      low = min((min(entry.values) for entry in mine), default=0.)
-      axis.set_xlim(left=max(0., low - 0.25 * (max((max(e.values) for e in mine), default=1.) - low) - 2))
       axis.set_xlabel(metric)
     axis.grid(alpha=0.3)
     axis.spines[['top', 'right']].set_visible(False)

@@ -16,7 +16,7 @@ METHODS = {
     'SoftMatch': ('softmatch', {}), 'AdaMatch': ('adamatch', {}),
     'Dash': ('dash', {'objective.warmup_steps': 50, 'objective.every_steps': 25}), 'CoMatch': ('comatch', {}),
     'ShrinkMatch': ('shrinkmatch', {}), 'Self Meta Pseudo Labels': ('self_mpl', {}), 'FST-D': ('fst', {}),
-    'FST-W': ('fst', {'objective.variant': 'wide'}), 'S4L': ('s4l', {'batch': 16})}
+    'FST-W': ('fst', {'objective.variant': 'wide', 'objective.virtual': 2}), 'S4L': ('s4l', {'batch': 16})}
 TEST = dict(name='digits', split='test')
 SET = {'source': dict(name='digits', split='train'), 'backbone.stem': 'cifar', 'backbone.mean': (0.305,),
        'backbone.std': (0.375,), 'views.flip': 0.0}
@@ -59,7 +59,7 @@ def get_table():
               'self_training', 'teacher', 'student', last='generation2', overrides={
                   'program.admission': dict(threshold=0.9, soft=True),
                   'student.objective': dict(name='distill', classes=10, temperature=1.0)}),
-          'Noisy Student': program('noisy_student', 'teacher', 'student', last='generation2',
+          'Noisy Student': program('noisy_student', 'teacher', 'student', last='student2',
                                    overrides={'program.per_class': 100}),
       },
       columns={str(count): {'labels.per_class': count} for count in (4, 25)},
