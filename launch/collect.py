@@ -108,7 +108,7 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
     places = {}
   names = list(dict.fromkeys(entry.row for entry in rows))
   lines = len(places) > 1 and len(names) <= 10
-  height = 3.6 if lines else 0.9 + 0.28 * len(names) * len(spec.columns)
+  height = 3.6 if lines else max(2., 0.9 + 0.28 * len(names) * len(spec.columns))
   figure, axes = pyplot.subplots(1, len(spec.metrics), squeeze=False, layout='constrained', sharey=not lines,
                                  figsize=((2.8 if lines else 1) + 4.2 * len(spec.metrics), height))
   for axis, metric in zip(axes[0], spec.metrics, strict=True):
