@@ -4,9 +4,9 @@
 
 For each small config: FLOPs of its step (views, networks, heads, losses, teacher), and its time, over those of the
 gradient of its backbone's features on each raw image once. `ideal` is what the method's algorithm makes of these: a
-pass with a gradient is 1, one without 1/3, a crop or a masked image its share of the pixels, and heads, decoders,
-losses and views nothing; so `FLOPs over ideal` says what these add, and what is computed in vain. Both steps are timed
-in turn, compiled, the state donated.
+pass with a gradient is 1, one without 1/3, a crop or a masked image its share of the pixels, a tower for texts what it
+takes, and heads, decoders, losses and views nothing; so `FLOPs over ideal` says what these add, and what is computed in
+vain. Both steps are timed in turn, compiled, the state donated.
 """
 import argparse
 import operator
@@ -36,16 +36,14 @@ IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of th
     'clip': (1, 0, 0), 'siglip': (1, 0, 0), 'pseudo_label': (1, 1, 0), 'mean_teacher': (1, 1 + 1 / 3, 0),
     # batch statistics are shared, so that the weak views have a gradient too
     'fixmatch': CONSISTENT, 'flexmatch': CONSISTENT, 'freematch': CONSISTENT, 'softmatch': CONSISTENT,
-    'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (3, 3, 0),
+    'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (4, 2, 0),
     'comatch': (1, 3, 0), 's4l': (1, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
 
 
-def backbone_step(tree: dict, images: int, side: int):
-  """A jitted (params, images) -> (value, gradient) of the bare backbone on so many images, and its arguments."""
-  net = functional(configs.build(pretrain.models, tree['backbone'], 'config.backbone'))
+def gradient_of(model: dict, x):
+  """A jitted (params, x) -> (value, gradient) of a network's features alone, and its arguments."""
+  net = functional(configs.build(pretrain.models, model, 'config.backbone'))
   params, mutable = jax.jit(net.init)(jax.random.key(0))
-  frames = tree['backbone'].get('frames')
-  x = jnp.zeros((images, *([frames] if frames else []), side, side, tree['backbone']['channels']))
 
   def value(params, x):
     features, _ = net.apply(params, mutable, lambda m: m(x, train=True, key=None))
@@ -62,13 +60,20 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
   b = len(raw['index'])
   u = len(run.abstract_batch['unlabeled']['index']) if 'unlabeled' in run.abstract_batch else 0
   side = tree['backbone'].get('image') or tree['views'].get('size') or raw['image'].shape[1]
-  step, (bare, given) = run.training.step, backbone_step(tree, b + u, side)
-  flops = of_step(step, run.training.abstract, run.abstract_batch).total / of_step(bare, *given).total
+  frames = [tree['backbone']['frames']] if 'frames' in tree['backbone'] else []
+  step = run.training.step
+  bare, given = gradient_of(tree['backbone'], jnp.zeros((b + u, *frames, side, side, tree['backbone']['channels'])))
+  one = of_step(bare, *given).total
+  flops = of_step(step, run.training.abstract, run.abstract_batch).total / one
   views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0)) if tree.get('views') else {}
   crops = views['local'].shape[:2] + views['local'].shape[2:4] if 'local' in views else None
   local = b * crops[1] * crops[2] * crops[3] / tree['views']['size'] ** 2 if crops else 0
-  row = {'flops': flops,
-         'ideal': sum(map(operator.mul, IDEAL[name], (b, u, local))) / (b + u) if name in IDEAL else None}
+  ideal = sum(map(operator.mul, IDEAL[name], (b, u, local))) / (b + u) if name in IDEAL else None
+  if ideal and 'text' in tree['objective']:  # a second tower
+    text = tree['objective']['text']
+    tower, tokens = gradient_of(text, jnp.zeros((b, text['length']), jnp.int32))
+    ideal += of_step(tower, *tokens).total / one
+  row = {'flops': flops, 'ideal': ideal}
   if timed:
     with run.batches(start=0, bad_records=None) as batches:
       batch = sharding.place(next(batches), run.mesh)
