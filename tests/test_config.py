@@ -4,6 +4,8 @@ import json
 import os
 import re
 import runpy
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -225,3 +227,14 @@ def test_an_override_may_set_a_key_of_a_default():
   assert config.load(TINY, ['source.path=a/b-c', 'steps=None'])['source']['path'] == 'a/b-c'
   with pytest.raises(ConfigError, match='has no keys'):
     config.load(TINY, ['batch.size=3'])
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='of glibc')
+@pytest.mark.parametrize(('given', 'wanted'), [
+    ({}, 'hugetlb=1'), ({'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}, 'hugetlb=0')])
+def test_a_command_asks_for_large_pages_where_the_user_does_not(given, wanted, tmp_path):
+  (tmp_path / 'c.py').write_text("import os\n\n\ndef get_config():\n  raise ValueError(os.environ['GLIBC_TUNABLES'])\n")
+  rest = {key: value for key, value in os.environ.items() if key != 'GLIBC_TUNABLES'}
+  command = [sys.executable, '-m', 'pretrain', 'train', f'--config={tmp_path}/c.py', f'--workdir={tmp_path}/run']
+  done = subprocess.run(command, cwd=ROOT, env=rest | given, capture_output=True, text=True)
+  assert done.returncode == 1 and wanted in done.stderr

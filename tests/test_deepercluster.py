@@ -9,9 +9,11 @@ from sklearn.decomposition import PCA
 from data import labels as stores
 from data.sources.digits import digits
 from data.sources.pseudo_labeled import pseudo_labeled
+from pretrain import label as labeling
 from pretrain import losses
 from pretrain.cluster import in_two_levels, kmeans, whiten
 from pretrain.config import ConfigError
+from pretrain.evaluate.predictions import features
 from pretrain.models.vit import vit
 from pretrain.objectives.deepercluster import deepercluster
 from pretrain.objectives.supervised import supervised
@@ -179,7 +181,14 @@ def test_the_program_clusters_the_features_of_the_run_before(tmp_path, monkeypat
   assert 'initialize' not in first and second['initialize'] == dict(workdir=str(tmp_path / 'cycle0'),
                                                                     parts=['backbone'])
   made = pseudo_labeled(**{key: value for key, value in second['source'].items() if key != 'name'})
-  assert len(made) == 12 * np.bincount(stores.read(tmp_path / 'clusters1').label).max()  # all clusters are as frequent
+  label = stores.read(tmp_path / 'clusters1').label
+  assert len(made) == 12 * np.bincount(label).max()  # all clusters are as frequent
+
+  model = labeling.open_model(tmp_path / 'cycle0')
+  found = features(model.run, model.state(), digits(split='train'))
+  clustered = lambda x: in_two_levels(x, 2, 6, seed=0, mesh=model.run.mesh)
+  assert np.array_equal(label, clustered(whiten(found, 8)))
+  assert np.mean(label == clustered(found)) < 0.9 and np.mean(label == clustered(whiten(found, 4))) < 0.9
 
 
 @pytest.mark.slow
