@@ -214,7 +214,8 @@ def _watched(source, path: str | None, max_bad_share: float):
   if not len(source):
     raise ValueError(f'{getattr(source, "origin", "the source")} is empty')
   if hasattr(source, 'sources'):
-    return dataclasses.replace(source, sources=tuple(_watched(s, path, max_bad_share) for s in source.sources))
+    return dataclasses.replace(source, sources=tuple(
+      _watched(s, path, max_bad_share) if len(s) else s for s in source.sources))
   if not isinstance(source, Encoded):
     return source
   return dataclasses.replace(source, bad=BadRecords(path, max_bad_share, min(1000, len(source))))

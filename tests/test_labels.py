@@ -335,6 +335,8 @@ def test_mixed_has_a_share_of_foreign_images_without_a_class():
   part = few_labels(both, per_class=2, seed=0)
   assert len(part) == 20 and part.labels.min() == 0 and both.take([400])[0]['index'] == 400
   assert 'label' not in both.unlabeled().batch(np.arange(3)) and both.unlabeled().labels is None
+  none = mixed(source=dict(name='digits', split='test'), others=DIGITS, share=0., seed=0)  # the row of a table at 0 %
+  assert sum(len(batch['index']) for batch in eval_batches(none, batch=100)) == 360
   tree = tiny(*SUPERVISED[:2], f'source={dict(name="mixed", source=DIGITS, others=DIGITS, share=0.1, seed=0)}')
   with pytest.raises(ConfigError, match='of no class'):
     config.call(prepare, tree, 'config')
