@@ -3,6 +3,7 @@ import csv
 import io
 import math
 import statistics
+import textwrap
 from collections import Counter
 from typing import NamedTuple
 
@@ -108,9 +109,11 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
     places = {}
   names = list(dict.fromkeys(entry.row for entry in rows))
   lines = len(places) > 1 and len(names) <= 10
-  height = 3.6 if lines else max(2., 0.9 + 0.28 * len(names) * len(spec.columns))
+  columns = list(spec.columns)
+  height = 3.6 if lines else max(2., 0.9 + (0.16 + 0.09 * len(columns)) * len(names))
+  width = (2.8 if lines else 1) + 4.2 * len(spec.metrics)
   figure, axes = pyplot.subplots(1, len(spec.metrics), squeeze=False, layout='constrained', sharey=not lines,
-                                 figsize=((2.8 if lines else 1) + 4.2 * len(spec.metrics), height))
+                                 figsize=(width, height))
   for axis, metric in zip(axes[0], spec.metrics, strict=True):
     mine = [entry for entry in rows if entry.metric == metric and entry.values]
     spread = lambda entry: statistics.stdev(entry.values) if len(entry.values) > 1 else 0.
@@ -131,21 +134,26 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
       axis.margins(x=0.08)
       axis.set_ylabel(metric)
     else:
-      labels = [f'{name} {column}'.strip() for name in names for column in spec.columns]
-      for entry in mine:
-        y = labels.index(f'{entry.row} {entry.column}'.strip())
-        axis.errorbar(statistics.mean(entry.values), y, xerr=spread(entry), marker='o', markersize=4, capsize=2,
-                      color=f'C{list(spec.columns).index(entry.column)}')
-        if entry.paper is not None:
-          axis.plot(entry.paper, y, 'ko', markerfacecolor='none')
-      axis.set_yticks(range(len(labels)), labels, fontsize=8)
-      axis.set_ylim(len(labels) - 0.4, -0.6)  # the first on top; the axes share it
+      for n, column in enumerate(columns):  # a row's columns lie close together
+        shift = 0.6 * ((n + 0.5) / len(columns) - 0.5)
+        points = [(statistics.mean(entry.values), names.index(entry.row) + shift, entry)
+                  for entry in mine if entry.column == column]
+        if points:
+          x, y, entries = zip(*points, strict=True)
+          axis.errorbar(x, y, xerr=[spread(entry) for entry in entries], fmt='o', markersize=4, capsize=2, label=column,
+                        color=f'C{n}')
+        for _, y, entry in points:
+          if entry.paper is not None:
+            axis.plot(entry.paper, y, 'ko', markerfacecolor='none')
+      axis.set_yticks(range(len(names)), names, fontsize=8)
+      axis.set_ylim(len(names) - 0.4, -0.6)  # the first on top; the axes share it
       axis.set_xlabel(metric)
     axis.grid(alpha=0.3)
     axis.spines[['top', 'right']].set_visible(False)
-  if lines:
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc='outside right upper', fontsize=8)
-  figure.suptitle(spec.title, fontsize=11)
+  if lines or len(columns) > 1:
+    figure.legend(*axes[0][0].get_legend_handles_labels(), fontsize=8, ncols=1 if lines else min(6, len(columns)),
+                  loc='outside right upper' if lines else 'outside lower center')
+  figure.suptitle(textwrap.fill(spec.title, round(11 * width)), fontsize=11)
   out = io.BytesIO()
   figure.savefig(out, dpi=130)
   pyplot.close(figure)
