@@ -37,7 +37,7 @@ ROWS = {
     'I-JEPA': ('i_jepa', DIGITS | CROPS | VIT | {'objective.context_patches': 7, 'objective.targets': 2}),
     'MAE': ('mae', DIGITS | CROPS | VIT), 'SimMIM': ('simmim', DIGITS | CROPS | VIT | {'objective.mask_size': 2}),
     'SparK': ('spark', DIGITS | CROPS | {'backbone.blocks': (1, 1)}),
-    'VideoMAE': ('videomae', DIGITS | CROPS | VIT),
+    'VideoMAE': ('videomae', DIGITS | VIT | {'views.size': 8, 'views.scale': (0.5, 1.0)}),
 }
 
 
