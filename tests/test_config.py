@@ -153,6 +153,13 @@ def images(n: int, size, channels=3, length=None, **kwargs) -> Arrays:
                 captions=texts if length else None)
 
 
+def shallow(backbone: dict, objective: dict, **_) -> dict:
+  """A backbone of few blocks, as they are alike: one of each stage, or those whose outputs the method wants."""
+  if backbone['name'] == 'vit':
+    return backbone | {'depth': min(backbone.get('depth', 99), max(2, objective.get('layers', 2)))}
+  return {'blocks': (1, 1, 1, 1)} | backbone if backbone['name'] == 'resnet' else backbone
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   """Shapes of init and of a step are traced, nothing is compiled; data sets that are not embedded are imitated."""
@@ -171,8 +178,7 @@ def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   json.dumps(tree)
   if 'program' in tree:
     return  # its runs are prepared in tests/test_programs.py
-  if tree['backbone']['name'] == 'vit':  # blocks are alike: two are traced, or those whose outputs the method wants
-    tree['backbone']['depth'] = min(tree['backbone'].get('depth', 99), max(2, tree['objective'].get('layers', 2)))
+  tree['backbone'] = shallow(**tree)
   run = config.call(prepare, tree, 'config')
   state, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
   assert metrics['loss'].shape == ()

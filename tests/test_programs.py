@@ -37,6 +37,7 @@ from tests.checks import assert_close, assert_finite, assert_gradient, normal
 from tests.reference import distill as twin
 from tests.reference import self_distillation_fpt as further_twin
 from tests.reference import ssld as ssld_twin
+from tests.test_config import shallow
 from tests.test_train import StopAfter, assert_same, final, tiny
 from tests.test_train import losses as losses_of
 
@@ -333,7 +334,7 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
   classes = max(run['objective'].get('classes', 10) for name, run in tree.items() if name != 'program')
 
   def trained(run, workdir, **_):
-    made = config.call(prepare, json.loads(json.dumps(run)), 'config')
+    made = config.call(prepare, json.loads(json.dumps(run | {'backbone': shallow(**run)})), 'config')
     _, metrics = jax.eval_shape(made.training.step, made.training.abstract, made.abstract_batch)
     assert metrics['loss'].shape == ()
     workdir.mkdir(parents=True)
