@@ -36,6 +36,8 @@ compute metrics (the gradient's norm; for DINO entropies); torchvision's RandAug
 (kornia's draws one chain for a batch, so that FixMatch has none of kornia); LARS has |g| + weight_decay |w| below in
 lightly, |g + weight_decay w| in ours. Neither lightly nor timm has FixMatch and its WRN: `peers_torch.py` has them.
 
+Both sides have large pages for their heaps, as our commands ask for (`pretrain/__main__.py`).
+
 The ratio of CPU seconds is what other load of the machine moves least. Peak memory is of the whole process (ru_maxrss),
 libraries and compiler included. DataLoader's workers are in neither. Our compiled programs are kept in a temporary
 directory, so that the process that is measured loads them.
@@ -57,6 +59,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PAGES = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 LEVELS = ('forward', 'step', 'views', 'files')
 OPTIMIZERS = {'adamw': ('b1', 'b2', 'eps'), 'sgd': ('momentum', 'nesterov'), 'lars': ('momentum', 'trust_coefficient')}
 FORMS = {  # of the peers' step: whether the layout is channels_last, and whether torch.compile compiles it
@@ -150,7 +153,7 @@ class Child:
   def __init__(self, command: list[str], spec: dict):
     self.errors = tempfile.TemporaryFile('w+')  # noqa: SIM115
     self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                    text=True, start_new_session=True)
+                                    text=True, start_new_session=True, env=PAGES | os.environ)
     try:
       self.facts = self.ask(json.dumps(spec))
     except BaseException:
