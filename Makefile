@@ -6,7 +6,6 @@ RUN := $(VENV)/bin/python
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
-export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 WORKDIR ?= runs/demo
 
 .PHONY: demo test slow lint types benchmark requirements clean

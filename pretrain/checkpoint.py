@@ -55,6 +55,7 @@ class Checkpoints:
         # pyrefly: ignore[bad-argument-type]
         preservation_policy=ocp.training.preservation_policies.LatestN(keep))
     self._fingerprint = jax.jit(fingerprint)
+    self._saving = None  # the save under way
 
   @property
   def latest(self) -> int | None:
@@ -69,7 +70,7 @@ class Checkpoints:
       meta: JSON; kept beside the arrays.
     """
     meta = meta | {'arrays': manifest(state), 'fingerprint': on_host(self._fingerprint(state)).tolist()}
-    self._checkpointer.save_checkpointables_async(step, {'state': state, 'meta': meta})
+    self._saving = self._checkpointer.save_checkpointables_async(step, {'state': state, 'meta': meta})
 
   def wait(self) -> None:
     """Returns when the save under way is on disk.
@@ -77,8 +78,10 @@ class Checkpoints:
     Raises:
       OSError: it could not be written; earlier checkpoints are as they were.
     """
+    saving, self._saving = self._saving, None
     try:
-      self._checkpointer.wait()
+      if saving:
+        saving.result()  # without this its thread, and three open files, would stay to the end of the process
     except (ValueError, OSError) as error:  # TensorStore's errors are ValueErrors
       reason = 'no space left on the device' if 'No space left' in str(error) else str(error)
       raise OSError(f'a checkpoint could not be saved in {self._directory}: {reason}; nothing of it is kept, and the '
@@ -132,7 +135,11 @@ class Checkpoints:
         found.append(f'{error}; it is kept as {name}')
 
   def close(self) -> None:
-    self._checkpointer.close()
+    """Raises what `wait` does."""
+    try:
+      self.wait()
+    finally:
+      self._checkpointer.close()
 
   def _load(self, step, wanted):
     try:

@@ -1,9 +1,11 @@
 """The loop: exact resume, stops, kills, NaN, and what the run directory holds."""
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -203,6 +205,18 @@ def test_the_programs_of_all_seeds_are_one():
   assert inits[0] == inits[1] and steps[0] == steps[1]
   one, other = (jax.tree.leaves(run.training.init().params) for run in runs)
   assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.skipif(not Path('/proc/self/fd').exists(), reason='open files are counted there')
+def test_a_save_leaves_no_thread_and_no_open_file(tmp_path):
+  """A run of many saves would end at the limit of open files."""
+  with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+    held = []
+    for step in range(1, 9):
+      checkpoints.save(step, {'x': np.arange(3.)}, {})
+      checkpoints.wait()
+      held.append((threading.active_count(), len(os.listdir('/proc/self/fd'))))
+  assert max(held[4:]) <= max(held[:4]), held
 
 
 def test_no_right_and_no_room_to_write(tmp_path, capsys):
