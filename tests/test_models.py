@@ -9,7 +9,7 @@ from flax import nnx
 
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, PrototypeHead
-from pretrain.models.layers import REMAT, Conv, convolution, max_pool
+from pretrain.models.layers import REMAT, Conv, convolution, dot_general, max_pool
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
@@ -256,6 +256,21 @@ def test_drop_path_in_groups_computes_the_rows_that_stay():
   assert (rows == rows[0]).all()
   draws = {tuple(np.asarray(drop(branch, x, jax.random.key(seed), 0.4, group=4)[:4, 0, 0])) for seed in range(40)}
   assert len(draws) == 6  # every pair of the four
+
+
+@pytest.mark.parametrize(('in_', 'out'), [((6,), (3, 2, 4)), ((2, 3), (5,)), ((3,), (3,)), ((8,), (2, 2))])
+def test_a_product_and_its_gradients(in_, out):
+  """Kernels of more out than in, and of less; NumPy's sums over all axes stand beside."""
+  rng = np.random.default_rng(0)
+  x, kernel, dy = (rng.normal(size=shape).astype(np.float32) for shape in ((5, 4, *in_), (*in_, *out), (5, 4, *out)))
+  axes = (tuple(range(2, 2 + len(in_))), tuple(range(len(in_)))), ((), ())
+  y, back = jax.vjp(lambda x, kernel: dot_general(x, kernel, axes), x, kernel)
+  ins, outs = 'ij'[:len(in_)], 'uvw'[:len(out)]
+  wanted = (np.einsum(f'bt{ins},{ins}{outs}->bt{outs}', x, kernel),
+            np.einsum(f'bt{outs},{ins}{outs}->bt{ins}', dy, kernel),
+            np.einsum(f'bt{ins},bt{outs}->{ins}{outs}', x, dy))
+  for got, want in zip((y, *back(dy)), wanted, strict=True):
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('group', [1, 2])

@@ -66,6 +66,36 @@ def gelu(x):
   return jax.nn.gelu(x, approximate=False)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def product(x, kernel, axes: int):
+  """[rows..., in...] and a kernel [in..., out...], of which `axes` are in: [rows..., out...].
+
+  The kernel's gradient is x^T dy or, with more in than out, (dy^T x)^T. JAX's own is always the latter. XLA on CPUs
+  writes what is transposed to memory first, together with what leads to it, and leaves such a gradient of a kernel of
+  more than two axes transposed, which the optimizer reads slowly. There is no forward-mode derivative.
+  """
+  return jnp.tensordot(x, kernel, axes)
+
+
+def _product_gradients(axes: int, kept, dy):
+  x, kernel = kept
+  rows = tuple(range(x.ndim - axes))
+  by_x = jnp.tensordot(dy, kernel, (tuple(range(len(rows), dy.ndim)), tuple(range(axes, kernel.ndim))))
+  if math.prod(kernel.shape[:axes]) <= math.prod(kernel.shape[axes:]):
+    return by_x, jnp.tensordot(x, dy, (rows, rows))
+  outs = kernel.ndim - axes
+  return by_x, jnp.moveaxis(jnp.tensordot(dy, x, (rows, rows)), range(outs), range(-outs, 0))
+
+
+product.defvjp(lambda x, kernel, axes: (jnp.tensordot(x, kernel, axes), (x, kernel)), _product_gradients)
+
+
+def dot_general(x, kernel, dimension_numbers, precision=None, out_sharding=None):
+  """`product` as what a linear layer of NNX takes."""
+  del precision, out_sharding  # the layers' defaults
+  return product(x, kernel, len(dimension_numbers[0][0]))
+
+
 def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> nnx.LayerNorm:
   """LayerNorm (1607.06450v1) with epsilon 1e-6; statistics in float32, the variance in two passes."""
   return nnx.LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)

@@ -2,26 +2,27 @@
 import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
+
+from pretrain.models.layers import dot_general as exact
 
 KINDS = {'int8': ('int8', 'int8'), 'fp8': ('float8_e4m3fn', 'float8_e5m2')}  # of both operands, of the gradients
 
 
 @functools.cache
 def products(kind: str | None) -> Callable:
-  """What a linear layer takes for `jax.lax.dot_general`; the parameters, and what it gives, keep their dtypes.
+  """What a linear layer takes as its `dot_general`; the parameters, and what it gives, keep their dtypes.
 
   Both operands are rounded to eight bits, by the largest absolute value of each row (of a token's features, of the
   weights of an output), and what the backward pass multiplies is rounded too, to the nearest. Sums are in 32 bits.
 
   Args:
-    kind: a key of `KINDS`, or None for `jax.lax.dot_general` itself.
+    kind: a key of `KINDS`, or None for `layers.dot_general`, which rounds nothing.
   Raises:
     ValueError: another kind, or qwix is not installed.
   """
   if kind is None:
-    return jax.lax.dot_general
+    return exact
   if kind not in KINDS:
     raise ValueError(f'wanted quantize to be one of {(None, *KINDS)}, got {kind!r}')
   try:
