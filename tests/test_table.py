@@ -13,7 +13,7 @@ from launch.spec import cell_of, read, state
 from launch.table import main, stages_of
 from pretrain import config
 from pretrain.metrics import event, write_json
-from pretrain.run import prepare
+from pretrain.run import prepare, views_of
 from pretrain.train import fingerprint
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +42,9 @@ def test_every_table_has_cells_whose_configs_are_configs(path):
     own = {key: value for key, value in own.items() if key not in built}
     config.check(config.find(pretrain.objectives, name), own, 'config.objective',
                  ('backbone', 'steps', 'examples', *built))
+    for step, changes in (*cell.config.get('phases', ()), (None, {})):
+      if made := (cell.config.get('views') or {}) | changes:  # texts and rows have none
+        views_of(made, f'config.views of phase {step}')
 
 
 @pytest.fixture
