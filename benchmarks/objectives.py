@@ -37,7 +37,7 @@ IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of th
     # batch statistics are shared, so that the weak views have a gradient too
     'fixmatch': CONSISTENT, 'flexmatch': CONSISTENT, 'freematch': CONSISTENT, 'softmatch': CONSISTENT,
     'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (4, 2, 0),
-    'comatch': (1, 3, 0), 's4l': (1, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
+    'comatch': (1, 3, 0), 's4l': (4, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
 
 
 def gradient_of(model: dict, x):

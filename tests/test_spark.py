@@ -9,7 +9,7 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.masks import random_mask
-from pretrain.models.decoder import MapDecoder
+from pretrain.models.decoder import Double, MapDecoder
 from pretrain.models.functional import functional
 from pretrain.models.layers import Conv
 from pretrain.models.patches import patchify
@@ -117,3 +117,16 @@ def test_what_is_refused(backbone, kwargs, words):
     params, memory = jax.eval_shape(objective.init, jax.random.key(0))
     jax.eval_shape(lambda p, m: objective.loss(p, m, {'image': jnp.zeros((2, 8, 8, 1)), 'index': jnp.arange(2)},
                                                jax.random.key(0), 0), params, memory)
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 5, 4), (1, 1, 1, 2), (3, 7, 2, 6)])
+def test_doubling_is_the_transposed_convolution(shape):
+  """Values and gradients, by the products that CPUs have in its place."""
+  up, x = Double(shape[-1], rngs=nnx.Rngs(1)), normal(0, *shape)
+  whole = lambda x, kernel: jax.lax.conv_transpose(x, kernel, (2, 2), 'SAME')
+  wanted, back = jax.vjp(whole, x, up.kernel[...])
+  dy = normal(1, *wanted.shape)
+  by_up, by_x = jax.grad(lambda up, x: jnp.sum(dy * up(x)), (0, 1))(up, x)
+  for got, want in zip((up(x), by_x, by_up.kernel[...]), (wanted, *back(dy)), strict=True):
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(by_up.bias[...], dy.sum((0, 1, 2)), rtol=1e-4, atol=1e-5)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.layers import MaskToken, batch_norm
+from pretrain.models.layers import MaskToken, batch_norm, convolution
 from pretrain.models.patches import fixed_positions, sincos
 from pretrain.models.resnet import Norm, spread
 from pretrain.models.vit import Transformer
@@ -73,6 +73,35 @@ class BlockPredictor(nnx.Module):
     return self.predict(x).reshape(b, m, t, -1)
 
 
+class Double(nnx.Module):
+  """A transposed 4 x 4 convolution of stride 2 with bias: f32[b, h, w, c] -> [b, 2 h, 2 w, c].
+
+  The kernel [4, 4, c, c] is a normal of variance 2 / (16 c) (fan-out). As `nnx.ConvTranspose` with padding 'SAME'; on
+  CPUs, where XLA's own is slow, as a matrix product and sums of its parts.
+  """
+
+  def __init__(self, channels: int, *, rngs: nnx.Rngs):
+    init = nnx.initializers.variance_scaling(2., 'fan_out', 'normal')
+    self.kernel = nnx.Param(init(rngs.params(), (4, 4, channels, channels), jnp.float32))
+    self.bias = nnx.Param(jnp.zeros((channels,), jnp.float32))
+
+  def __call__(self, x):
+    whole = lambda x, kernel: jax.lax.conv_transpose(x, kernel, (2, 2), 'SAME')
+
+    def taps(x, kernel):
+      return doubled(doubled(jnp.einsum('bhwi,rsio->rsbhwo', x, kernel), 2), 2)
+
+    return jax.lax.platform_dependent(x, self.kernel[...], cpu=taps, default=whole) + self.bias[...]
+
+
+def doubled(taps, axis: int):
+  """What four taps, the first axis, add to every second place: position 2 i + 2 - tap of `axis`, twice as long."""
+  shift = lambda y, by: jax.lax.pad(y, jnp.zeros((), y.dtype), [(by, -by, 0) if i == axis else (0, 0, 0)
+                                                                for i in range(y.ndim)])
+  even, odd = taps[2] + shift(taps[0], 1), taps[1] + shift(taps[3], -1)
+  return jnp.stack([even, odd], axis + 1).reshape(*even.shape[:axis], -1, *even.shape[axis + 1:])
+
+
 class MapDecoder(nnx.Module):
   """Maps of a convolutional encoder at several scales -> an image, in the shape of a U-Net (arXiv:2301.03580).
 
@@ -94,15 +123,14 @@ class MapDecoder(nnx.Module):
       raise ValueError(f'wanted a decoder width divisible by {reduction}, as it is halved {doublings} times, got '
                        f'{width}; the nearest is {max(reduction, round(width / reduction) * reduction)}')
     small, back = nnx.initializers.truncated_normal(0.02), widths[::-1]
-    conv = lambda in_, out, size, bias=False: nnx.Conv(in_, out, (size, size), use_bias=bias, kernel_init=small,
-                                                       rngs=rngs)
+    conv = lambda in_, out, size, bias=False: nnx.Conv(
+        in_, out, (size, size), use_bias=bias, kernel_init=small, rngs=rngs,
+        conv_general_dilated=lambda x, kernel, *_, **__: convolution(x, kernel, 1))
     channels = [width >> i for i in range(doublings + 1)]
     self.norms = nnx.List([Norm('batch', each, rngs=rngs) for each in back])
     self.tokens = nnx.List([MaskToken(each, rngs=rngs) for each in back])
     self.projects = nnx.List([conv(each, width >> i, 3 if i else 1, bias=True) for i, each in enumerate(back)])
-    self.ups = nnx.List([nnx.ConvTranspose(c, c, (4, 4), strides=(2, 2), padding='SAME', rngs=rngs,
-                                           kernel_init=nnx.initializers.variance_scaling(2., 'fan_out', 'normal'))
-                         for c in channels[:-1]])
+    self.ups = nnx.List([Double(c, rngs=rngs) for c in channels[:-1]])
     self.convs = nnx.List([conv(a, b, 3) for c, d in zip(channels, channels[1:], strict=False)
                            for a, b in ((c, c), (c, d))])
     self.conv_norms = nnx.List([batch_norm(b, rngs=rngs) for c, d in zip(channels, channels[1:], strict=False)
