@@ -56,9 +56,11 @@ def fst(backbone: Callable, *, classes: int, variant: Literal['deep', 'wide'], v
       student = step(student, teacher, batch)
       return (student, ema(teacher, student, momentum)), None
 
+    # unrolled: on CPUs three steps took 3.5 times as long in a loop
     if variant == 'deep':
-      return jax.lax.scan(deeper, (params, memory['ema']), length=virtual)[0][1]
-    students = jax.lax.map(lambda part: step(params, memory['ema'], part), shares(batch, virtual))
+      return jax.lax.scan(deeper, (params, memory['ema']), length=virtual, unroll=True)[0][1]
+    wider = lambda _, part: (None, step(params, memory['ema'], part))
+    _, students = jax.lax.scan(wider, None, shares(batch, virtual), unroll=True)
     return ema(memory['ema'], jax.tree.map(lambda x: jnp.mean(x, 0), students), momentum)
 
   def loss(params, memory, batch, key, step):
