@@ -21,6 +21,7 @@ from pretrain import config as configs
 from pretrain import processes
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
+from pretrain.evaluate.features import KINDS
 from pretrain.evaluate.predictions import predictions, side
 from pretrain.processes import stop_signals
 from pretrain.run import Run, prepare
@@ -166,7 +167,7 @@ class Watched:
     rows = self.rows[positions]
     pieces = list(self.pool.map(self.source.batch, np.array_split(rows, -(-len(rows) // READ))))
     self.broken[rows] = np.concatenate([piece['index'] for piece in pieces]) != indices(self.source)[rows]
-    return {key: np.concatenate([piece[key] for piece in pieces]) for key in ('image', 'tokens') if key in pieces[0]}
+    return {key: np.concatenate([piece[key] for piece in pieces]) for key in KINDS if key in pieces[0]}
 
 
 def classes_of(run: Run, images, size: int | None) -> int:

@@ -548,7 +548,7 @@ def _image(pixels, caption: str = '', mark: str = '', width: int = 0) -> str:
 def _views(data: dict, again: str) -> str:
   title = 'Augmented views'
   if 'originals' not in data:
-    return _missing(title, 'No pictures of the views have been saved.', again)
+    return '' if 'labels' in data else _missing(title, 'No pictures of the views have been saved.', again)
   originals = data['originals'][:8]
   crops = [data[f'views_{i}'] for i in range(len(data)) if f'views_{i}' in data]
   largest = max(crop.shape[2] for crop in crops)
@@ -568,7 +568,7 @@ def _views(data: dict, again: str) -> str:
 def _neighbors(data: dict, again: str) -> str:
   title = 'Nearest neighbours'
   if 'queries' not in data:
-    return _missing(title, 'No neighbours have been saved.', again)
+    return '' if 'labels' in data else _missing(title, 'No neighbours have been saved.', again)
   queries, neighbors = data['queries'][:10], data['neighbors'][:10, :8]
   known, strips = 'query_labels' in data, ''
   for i, query in enumerate(queries):

@@ -18,7 +18,7 @@ from pretrain import initialize as beginning
 from pretrain import optim, sharding
 from pretrain.combine import turns
 from pretrain.config import ConfigError
-from pretrain.evaluate.run import Evaluation, Sets, open_sets
+from pretrain.evaluate.run import Evaluation, Sets, check_encodes, open_sets
 from pretrain.objective import Objective
 from pretrain.plan import flops as operations
 from pretrain.step import Training, compile_step
@@ -188,6 +188,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
       examples=indexed, seed=seed, accumulate=accumulate, grad_cache=grad_cache, gather_once=gather_once, rules=rules,
       compiler_options=compiler_options, skip=bad.skip)
   method, augment, training = assemble(raw, devices, **parts)
+  if evaluation:
+    check_encodes(method, training.abstract, evaluation)
   models = plainly(backbone, objective, remat='none', attention='xla')
   same = grad_cache == 1 and models == dict(backbone=backbone, objective=objective)
   once: dict[str, Any] = {**parts, **models, 'accumulate': 1, 'grad_cache': 1, 'gather_once': False, 'rules': (),

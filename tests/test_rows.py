@@ -1,4 +1,6 @@
 """Tables: their source, the encoder of rows, subsets of columns, and what T-JEPA learns of them."""
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,14 @@ from sklearn.linear_model import LogisticRegression
 
 from data.loader import loader
 from data.sources.table import table as source
+from pretrain import config
+from pretrain.config import ConfigError
 from pretrain.masks import column_subsets
 from pretrain.models.functional import functional
 from pretrain.models.table import table
 from pretrain.objectives.t_jepa import t_jepa
+from pretrain.run import prepare
+from pretrain.train import train
 from tests.checks import assert_close, normal
 from tests.reference import t_jepa as twin
 
@@ -114,6 +120,21 @@ def test_the_loss_is_that_of_loops_and_the_teacher_has_no_gradient():
   assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(context['backbone'])) > 0
   moved = jax.tree.map(lambda t: t + 0.1, memory['teacher'])
   assert abs(float(teacher(moved)) - wanted) > 1e-3, 'targets come from the teacher'
+
+
+def test_tables_are_probed_beside_their_columns_and_another_table_is_refused_before_training(tmp_path):
+  overrides = ['steps=2', 'batch=16', 'schedule.warmup_steps=1', 'backbone.width=8', 'backbone.mlp=8',
+               'objective.predictor_width=8', 'checkpoint.every_steps=2']
+  load = lambda *more: config.load('configs/t_jepa/breast_cancer.py', [*overrides, *more])
+  train(load(), tmp_path)
+  rows = json.loads((tmp_path / 'evaluation.json').read_text())['rows']
+  assert [(row['features'], row['width']) for row in rows] == [
+      ('raw columns', 30), ('random backbone', 8), ('pretrained backbone', 8)]
+  page = (tmp_path / 'report.html').read_text()
+  assert 'raw columns' in page and 'Nearest neighbours' not in page and 'Augmented views' not in page
+  wine = str(dict(name='table', path='wine', split='train'))
+  with pytest.raises(ConfigError, match=r'config.evaluate.train: wanted rows \[b, 30\], got \(256, 13\)'):
+    config.call(prepare, load(f'evaluate.train={wine}', f'evaluate.test={wine}'), 'config')
 
 
 @pytest.mark.slow

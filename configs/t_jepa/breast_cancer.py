@@ -1,7 +1,7 @@
 """T-JEPA on scikit-learn's 569 rows of breast cancer cells, 30 numbers each: a minute or two on two CPU cores.
 
 A small-scale run of arXiv:2410.05016; teacher and number of targets are those of the authors' script, the shares of the
-columns within its ranges. There is no `evaluate`, which is for images; tests/test_rows.py has a probe.
+columns within its ranges. `launch/tables/t_jepa.py` holds its features against the columns themselves.
 
   python -m pretrain train --config=configs/t_jepa/breast_cancer.py --workdir=runs/t_jepa_breast_cancer
 """
@@ -21,4 +21,6 @@ def get_config():
   c.optimizer = dict(name='adamw', weight_decay=0.0)
   c.log_every_steps = 20
   c.checkpoint = dict(every_steps=200)
+  c.evaluate = dict(train=dict(name='table', path='breast_cancer', split='train'),
+                    test=dict(name='table', path='breast_cancer', split='test'))
   return c

@@ -8,7 +8,7 @@ import numpy as np
 from data.names import known
 from data.shuffle import permutation
 
-SETS = ('breast_cancer', 'iris', 'wine')  # of scikit-learn, in the package
+SETS = ('breast_cancer', 'digits', 'iris', 'wine')  # of scikit-learn, in the package
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Rows:
 
 
 def table(*, path: str, split: str, label: str | None = None) -> Rows:
-  """Rows of a CSV file with a header, or of scikit-learn's 'breast_cancer', 'iris' or 'wine', which are labeled.
+  """Rows of a CSV file with a header, or of scikit-learn's 'breast_cancer', 'digits', 'iris' or 'wine', all labeled.
 
   A column all of whose cells are numbers is one of numbers; others are categories, in sorted order. Four fifths of the
   rows, at random but always the same ones, are 'train'. Columns of numbers come first, each of mean 0 and variance 1

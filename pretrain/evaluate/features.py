@@ -1,4 +1,4 @@
-"""Images of a source -> features on the host, in batches of one compiled shape."""
+"""Images, texts or rows of a source -> features on the host, in batches of one compiled shape."""
 import functools
 from collections.abc import Callable
 
@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
+
+KINDS = ('image', 'tokens', 'row')  # the first that a batch has is encoded
 
 
 def extract(encode: Callable, source, *, batch: int, view: Callable | None = None, place: Callable | None = None,
@@ -18,7 +20,7 @@ def extract(encode: Callable, source, *, batch: int, view: Callable | None = Non
   Args:
     encode: f32[b, h, w, c] in [0, 1] -> float[b, d].
     source: has a length, `labels` i32[n] or None, and batch(positions i64[b]) -> {'image': u8[b, h, w, c], ...}, or
-      'tokens' i32[b, l] instead.
+      'tokens' i32[b, l] or 'row' f32[b, f] instead.
     batch: examples at a time; the last batch is filled up with copies of the source's last example.
     view: what is stored -> what `encode` takes, on the device; `unit_range` of images if None.
     place: {'image': ...} on the host -> the same on the mesh; the batch as it is if None.
@@ -37,7 +39,7 @@ def extract(encode: Callable, source, *, batch: int, view: Callable | None = Non
   features, waiting = [], None
   for start in range(0, n, batch):
     raw = source.batch(np.minimum(start + rows, n - 1))
-    key = 'image' if 'image' in raw else 'tokens'
+    key = kind(raw)
     inputs = {key: raw[key]}
     running = _run(encode, view, (inputs if place is None else place(inputs))[key])
     if running.ndim != 2 or running.shape[0] != batch:
@@ -49,14 +51,24 @@ def extract(encode: Callable, source, *, batch: int, view: Callable | None = Non
   return np.concatenate(features)[:n], source.labels
 
 
+def kind(batch: dict[str, np.ndarray]) -> str:
+  """The key of what of a batch an encoder is given."""
+  return next(key for key in KINDS if key in batch)
+
+
 def unit_range(images):
   """u8 in [0, 255] -> f32 in [0, 1], the same shape."""
   return images.astype(jnp.float32) / 255
 
 
 def pixels(images):
-  """The encoder to beat: f32[b, h, w, c] -> f32[b, h * w * c]."""
+  """The encoder to beat: f32[b, h, w, c] -> f32[b, h * w * c]; rows f32[b, f] as they are."""
   return images.reshape(images.shape[0], -1)
+
+
+def counts(tokens, *, vocabulary: int):
+  """The encoder to beat on texts: i32[b, l] -> f32[b, vocabulary], how often each id is there."""
+  return jnp.zeros((len(tokens), vocabulary)).at[jnp.arange(len(tokens))[:, None], tokens].add(1.)
 
 
 @jax.jit

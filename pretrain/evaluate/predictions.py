@@ -1,4 +1,4 @@
-"""What a trained model says of a source's images: probabilities, how often they are right, and features."""
+"""What a trained model says of a source: probabilities, how often they are right, and features."""
 import functools
 
 import numpy as np
@@ -49,7 +49,7 @@ def extracted(function, run, source, view, batch: int = BATCH) -> tuple[np.ndarr
 
 
 def side(run, source, size: int | None) -> int | None:
-  """Of the images that the model sees; None for texts."""
+  """Of the images that the model sees; None for texts and tables."""
   if len(source.shape) == 1:
     return None
   return size or (run.evaluation.size if run.evaluation else min(source.shape[:2]))

@@ -1,4 +1,5 @@
 """Evaluation of a run: kNN while it trains, the table and the report's pictures at its end. From `encode` alone."""
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,14 +11,13 @@ from jax.tree_util import Partial
 import data.sources
 from pretrain import config as configs
 from pretrain.evaluate import measure, print_table
-from pretrain.evaluate.features import pixels
+from pretrain.evaluate.features import counts, kind, pixels
 from pretrain.evaluate.health import health
 from pretrain.evaluate.knn import knn
-from pretrain.evaluate.predictions import accuracy, extracted
+from pretrain.evaluate.predictions import BATCH, accuracy, extracted, view
 from pretrain.evaluate.zero_shot import zero_shot
 from pretrain.metrics import write_json
 from pretrain.report import save_report_data
-from pretrain.views.evaluation import evaluation
 
 ONLINE = 5000  # training examples that the kNN during training looks at, at most
 SHOWN = 8     # images, queries and neighbours in the report
@@ -27,11 +27,13 @@ PER_CLASS = 10  # labels of each class in the few-label probe
 
 
 class Evaluation(NamedTuple):
-  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of the images.
+  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of images.
 
   templates: such as ('a photo of a {}',): classify by the classes' names too, with the source's tokeniser.
-  baselines: measure raw pixels and the backbone with random parameters too.
-  pictures: save what the report draws: views, neighbours, a projection. Without, `evaluate` adds it later.
+  baselines: measure raw pixels (of tables the columns, of texts how often each id is there) and the backbone with
+    random parameters too.
+  pictures: save what the report draws: a projection, and of images views and neighbours. Without, `evaluate` adds it
+    later.
   """
   train: dict
   test: dict
@@ -48,7 +50,7 @@ class Sets(NamedTuple):
   test: Any
   classes: tuple[str, ...]
   every_steps: int
-  size: int
+  size: int | None
   prompts: np.ndarray | None
   baselines: bool
   pictures: bool
@@ -77,8 +79,21 @@ def open_sets(spec: Evaluation, trained_on) -> Sets:
       raise configs.ConfigError('config.evaluate.templates: classifying by names wants a source of images with texts, '
                                 'and config.source has none')
     prompts = captions.prompts(classes, spec.templates)
-  return Sets(train, test, classes, spec.every_steps, spec.size or min(train.shape[:2]), prompts,
-              spec.baselines, spec.pictures)
+  size = None if len(train.shape) == 1 else spec.size or min(train.shape[:2])
+  return Sets(train, test, classes, spec.every_steps, size, prompts, spec.baselines, spec.pictures)
+
+
+def check_encodes(objective, state, sets: Sets) -> None:
+  """Raises ConfigError where the features of a set cannot be computed: another number of channels or columns, another
+  kind of input."""
+  for what, source in (('train', sets.train), ('test', sets.test)):
+    batch = source.batch(np.zeros(1, np.int64))
+    raw = batch[kind(batch)]
+    given = jax.ShapeDtypeStruct((BATCH, *raw.shape[1:]), raw.dtype)
+    try:
+      jax.eval_shape(lambda *x: objective.encode(*x[:2], view(sets.size)(x[2])), state.params, state.memory, given)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+      raise configs.ConfigError(f'config.evaluate.{what}: {error}') from error
 
 
 def online(run, state) -> dict[str, float]:
@@ -100,8 +115,7 @@ def table(run, state, workdir: Path) -> list[dict]:
     The rows; `of_its_own` is in the last.
   """
   train, test, classes = run.evaluation[:3]
-  encoders = {'raw pixels': Partial(pixels), 'random backbone': encoder(run, run.training.init())} \
-      if run.evaluation.baselines else {}
+  encoders = {**raw(train), 'random backbone': encoder(run, run.training.init())} if run.evaluation.baselines else {}
   encoders['pretrained backbone'] = encoder(run, state)
   measured = {name: (*features(run, encode, train), *features(run, encode, test)) for name, encode in encoders.items()}
   own = of_its_own(run, state)
@@ -116,6 +130,15 @@ def table(run, state, workdir: Path) -> list[dict]:
   if run.evaluation.pictures:
     pictures(run, train, test, measured, classes, workdir)
   return [*rows[:-1], rows[-1] | own]
+
+
+def raw(source) -> dict[str, Partial]:
+  """The encoder that knows nothing, by what it gives."""
+  if len(source.shape) > 1:
+    return {'raw pixels': Partial(pixels)}
+  vocabulary = getattr(source, 'vocabulary', None)
+  return {'raw columns': Partial(pixels)} if vocabulary is None else {
+      'counts of the tokens': Partial(functools.partial(counts, vocabulary=vocabulary))}
 
 
 HOW = {'accuracy': 'classified by its own head', 'zero_shot': 'classified by the names of the classes'}
@@ -134,19 +157,22 @@ def of_its_own(run, state) -> dict[str, float]:
 
 
 def pictures(run, train, test, measured, classes, workdir: Path) -> None:
-  """report_data.npz: views of a few images, neighbours of a few test images, features to be projected."""
+  """report_data.npz: features to be projected; views of a few images, neighbours of a few test images."""
   rng = np.random.default_rng(run.seed)
   x, y, z, truth = measured['pretrained backbone']
   unit = lambda a: a / np.linalg.norm(a, axis=1, keepdims=True).clip(1e-12)
   queries = rng.permutation(len(z))[:SHOWN]
-  nearest = np.argsort(-unit(z[queries]) @ unit(x).T, 1)[:, :SHOWN]  # [q, k]
   drawn = rng.permutation(len(z))[:DRAWN]
-  originals, augmented = some_views(run)
+  shown = {}
+  if len(test.shape) > 1:
+    nearest = np.argsort(-unit(z[queries]) @ unit(x).T, 1)[:, :SHOWN]  # [q, k]
+    originals, augmented = some_views(run)
+    shown = dict(originals=originals, views=augmented, queries=test.batch(queries)['image'],
+                 neighbors=np.stack([train.batch(rows)['image'] for rows in nearest]), query_labels=truth[queries],
+                 neighbor_labels=y[nearest])
   save_report_data(
-      workdir, originals=originals, views=augmented, queries=test.batch(queries)['image'],
-      neighbors=np.stack([train.batch(rows)['image'] for rows in nearest]), query_labels=truth[queries],
-      neighbor_labels=y[nearest], features={name: measured[name][2][drawn] for name in measured if 'backbone' in name},
-      labels=truth[drawn], classes=classes)
+      workdir, features={name: measured[name][2][drawn] for name in measured if 'backbone' in name},
+      labels=truth[drawn], classes=classes, **shown)
 
 
 def some_views(run):
@@ -167,4 +193,4 @@ def encoder(run, state) -> Partial:
 
 def features(run, encode, source):
   """Features f32[n, d] and labels i32[n] of a source."""
-  return extracted(encode, run, source, evaluation(size=run.evaluation.size))
+  return extracted(encode, run, source, view(run.evaluation.size))
