@@ -488,7 +488,7 @@ SMALL = {  # two models, four machines; tests/plans holds what `plan --json` sai
 
 
 @needs_libtpu
-@pytest.mark.parametrize('name', SMALL)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=[pytest.mark.slow] * (name == 'v6e_2x2')) for name in SMALL])
 def test_a_step_is_compiled_for_machines_that_are_not_here_and_costs_what_it_did(name):
   path, changes, topology, slices = SMALL[name]
   tree = config.load(path, [f'{key}={value!r}' if isinstance(value, bool) else f'{key}={value}'

@@ -179,7 +179,7 @@ def some_views(run):
   """A few raw images u8[m, h, w, c] of the first batch, and their views as a list of f32[m, v, h, w, c]."""
   with run.batches(start=0, bad_records=None) as batches:
     batch = jax.tree.map(lambda x: jnp.asarray(x[:SHOWN]), next(batches))
-  views = run.views(batch, jax.random.key(run.seed))
+  views = jax.jit(run.views)(batch, jax.random.key(run.seed))
   images = [view if view.ndim == 5 else view[:, None] for view in views.values() if view.ndim in (4, 5)]
   raw = batch.get('unlabeled', batch).get('image')
   if raw is None:  # the views draw the images
