@@ -57,6 +57,8 @@ def table(data: str, of: dict, *, alone: dict, hole: float, more: dict, probe: s
   rows = {
       'supervised': row('supervised', alone | LABELS | {'batch': 112}),
       'supervised, 16 images a step': row('supervised', alone | LABELS | {'batch': 16}),
+      # rate, averages and batch statistics as the methods have them, and nothing learned of images without labels
+      'FixMatch, weight 0': row('fixmatch', {'unlabeled.batch': 48, 'objective.unlabeled_weight': 0.0}),
       **{title: row(name, {'unlabeled.batch': 48} | overrides | more.get(title, {}))
          for title, (name, overrides) in METHODS.items()},
       'Curriculum Labeling': program('curriculum_labeling', 'train', last='cycle2', overrides=HALVES),
