@@ -2,7 +2,7 @@
 
   python -m launch.table launch/tables/labels_digits.py run --workers=2
 """
-from launch.tables.labels import SETTING, table
+from launch.tables.labels_fashion_mnist import SETTING, table
 
 
 def get_table():
