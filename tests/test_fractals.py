@@ -115,8 +115,8 @@ def test_images_are_a_function_of_key_and_index(make):
   assert np.all(np.isfinite(one['image'])) and one['image'].min() >= 0 and one['image'].max() <= 1 + 1e-6
   order = np.array([3, 1, 5, 0, 4, 2])
   moved = views({name: x[order] for name, x in BATCH.items()}, jax.random.key(0))
-  for name in one:
-    np.testing.assert_array_equal(moved[name], np.asarray(one[name])[order])
+  for name in one:  # where an image stands in the batch changes its rounding, on some processors
+    np.testing.assert_allclose(moved[name], np.asarray(one[name])[order], rtol=3e-7, atol=3e-7 * (name == 'image'))
   assert np.all(np.asarray(one['image'].std((1, 2, 3))) > 0.02)
   assert not np.allclose(one['image'][0], one['image'][1])  # the same code, drawn another time
   for other in (views(BATCH, jax.random.key(1)), views(BATCH | {'epoch': BATCH['epoch'] + 1}, jax.random.key(0))):
