@@ -21,8 +21,10 @@ class Spec(NamedTuple):
 
   title, differs: what the table is, and how its setting differs from the paper's.
   rows:      {name: {'config': file, 'overrides': {key: value}, 'command': 'train' or 'program', 'prefix': 'train.' or
-             what stands before the keys of shared, columns and seeds in this row's config, 'metrics': its own paths}}.
-  metrics:   {name: path in result.json}, such as 'evaluation/pretrained backbone/knn'; shares are shown in percent.
+             what stands before the keys of shared, columns and seeds in this row's config, or several of them,
+             'metrics': its own paths}}.
+  metrics:   {name: path in result.json}, such as 'evaluation/pretrained backbone/knn', or in that of a program's stage:
+             'student:evaluation/pretrained backbone/knn'; shares are shown in percent.
   columns:   {name: {key: value}}, overrides; one without a name when absent.
   seeds:     of each cell.
   seed_keys: keys of the config that the seed is written to.
@@ -100,7 +102,9 @@ def cell_of(spec: Spec, row: str, column: str, seed: int, runs: Path, python: st
   about = spec.rows[row]
   if 'config' not in about or about.keys() - ROW or about.get('metrics', {}).keys() - spec.metrics.keys():
     raise ConfigError(f'row {row!r}: wanted config, and perhaps some of {sorted(ROW - {"config"})}; got {about}')
-  prefixed = lambda values: {about.get('prefix', '') + key: value for key, value in values.items()}
+  prefixes = about.get('prefix', '')
+  prefixes = (prefixes,) if isinstance(prefixes, str) else prefixes
+  prefixed = lambda values: {prefix + key: value for prefix in prefixes for key, value in values.items()}
   merged = prefixed(spec.shared) | about.get('overrides', {}) | \
       prefixed(spec.columns[column] | dict.fromkeys(spec.seed_keys, seed))
   keys = [f'{key}={value!r}' for key, value in merged.items()] + list(overrides)
@@ -136,8 +140,8 @@ def state(cell: Cell) -> tuple[str, str]:
   return STOPPED, step
 
 
-def result(cell: Cell) -> dict:
-  return json.loads((cell.workdir / 'result.json').read_text())
+def result(cell: Cell, stage: str = '') -> dict:
+  return json.loads((cell.workdir / stage / 'result.json').read_text())
 
 
 def made_with(cell: Cell) -> dict[str, str]:
@@ -151,16 +155,18 @@ def value(cell: Cell, name: str) -> float:
   Raises:
     ConfigError: its result has no such number; names those that it has.
   """
-  node, path = result(cell), cell.metrics[name]
+  stage, _, path = cell.metrics[name].rpartition(':')
+  node = result(cell, stage)
   for part in path.split('/'):
     if isinstance(node, list):
       node = {str(row.get('features', row.get('stage', n))): row for n, row in enumerate(node)}
     if not isinstance(node, dict) or part not in node:
       known = sorted(node) if isinstance(node, dict) else []
-      raise ConfigError(f'metric {name!r}: no {part!r} of {path!r} in {cell.workdir}/result.json{nearest(part, known)}')
+      raise ConfigError(f'metric {name!r}: no {part!r} of {path!r} in {cell.workdir / stage}/result.json'
+                        f'{nearest(part, known)}')
     node = node[part]
   if not isinstance(node, int | float):
-    raise ConfigError(f'metric {name!r}: {path!r} is no number in {cell.workdir}/result.json')
+    raise ConfigError(f'metric {name!r}: {path!r} is no number in {cell.workdir / stage}/result.json')
   return 100. * node if path.startswith(('evaluation/', 'stages/')) else float(node)
 
 

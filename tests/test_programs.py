@@ -338,6 +338,8 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
     _, metrics = jax.eval_shape(made.training.step, made.training.abstract, made.abstract_batch)
     assert metrics['loss'].shape == ()
     workdir.mkdir(parents=True)
+    features = {'features': 'pretrained backbone', 'knn': 0.4, 'linear': 0.5}
+    (workdir / 'result.json').write_text(json.dumps({'evaluation': [features]}))
     runs.append(made)
     return DONE
 
@@ -358,7 +360,9 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
   monkeypatch.setattr('pretrain.programs.continual.probes',
                       lambda _, sets, size: dict.fromkeys([each.name for each in sets], 0.01 * size))
   assert program(tree, tmp_path / 'run', quiet=True) == DONE
-  assert len(runs) == dict(curriculum_labeling=6, continual=4, deepercluster=5, mae_prepretrain=2,
+  last = result(tmp_path / 'run')[-1]
+  assert last.get('knn') == (0.4 if tree['program']['name'] in ('deepercluster', 'dinov2_distill') else None)
+  assert len(runs) == dict(curriculum_labeling=6, continual=4, deepercluster=5, dinov2_distill=2, mae_prepretrain=2,
                            self_distillation_fpt=4, ssld=2).get(path.parent.name, 3)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pretrain.objectives
-from launch.spec import cell_of, read, state
+from launch.spec import cell_of, read, state, value
 from launch.table import main, stages_of
 from pretrain import config
 from pretrain.metrics import event, write_json
@@ -89,6 +89,24 @@ def test_mean_and_spread_stand_beside_the_papers_number(spec, tmp_path):
   rows = list(csv.DictReader((tmp_path / 'runs/temperatures.csv').open()))
   assert len(rows) == 16 and rows[0]['value'] == '80.0000' and rows[0]['paper'] == '80.0'
   assert (tmp_path / 'runs/temperatures.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_a_row_may_be_a_program_whose_stages_are_measured(tmp_path):
+  """Seeds and shared keys go to several of its runs, metrics come from one of them."""
+  path = tmp_path / 'stages.py'
+  path.write_text("""
+def get_table():
+  return dict(
+      title='Stages', differs='Everything.', seeds=(3,), shared={'batch': 16},
+      rows={'distilled': dict(config='configs/dinov2_distill/fashion_mnist.py', command='program',
+                              prefix=('teacher.', 'student.'))},
+      metrics={'kNN': 'student:evaluation/pretrained backbone/knn'})
+""")
+  _, (cell,) = read(str(path), tmp_path / 'runs')
+  assert [cell.config[name][key] for name in ('teacher', 'student') for key in ('seed', 'batch')] == [3, 16, 3, 16]
+  finish(cell._replace(workdir=cell.workdir / 'student'), 0.7)
+  finish(cell, 0.2)
+  assert value(cell, 'kNN') == 70.
 
 
 def test_what_is_missing_or_failed_is_said_and_never_averaged_away(spec, tmp_path, capsys):

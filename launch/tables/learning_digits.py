@@ -9,6 +9,8 @@ MULTI = {'views.size': 8, 'views.local_size': 8, 'views.global_scale': (0.5, 1.0
 RESNET = {'backbone.stem': 'cifar'}
 VIT = {'backbone.image': 8, 'backbone.patch': 2, 'backbone.width': 64, 'backbone.mlp': 128, 'steps': 400,
        'schedule.warmup_steps': 40}
+TOGETHER = {f'views.parts.two.{key.removeprefix("views.")}': value for key, value in PAIR.items()} | {
+    f'views.parts.one.{key.removeprefix("views.")}': value for key, value in CROPS.items()}
 CAPTIONS = CROPS | RESNET | {'source.source': dict(name='digits', split='train'), 'evaluate.templates': ('a {}',)}
 DIGITS = {'source': dict(name='digits', split='train')}
 ROWS = {
@@ -38,6 +40,40 @@ ROWS = {
     'MAE': ('mae', DIGITS | CROPS | VIT), 'SimMIM': ('simmim', DIGITS | CROPS | VIT | {'objective.mask_size': 2}),
     'SparK': ('spark', DIGITS | CROPS | {'backbone.blocks': (1, 1)}),
     'VideoMAE': ('videomae', DIGITS | VIT | {'views.size': 8, 'views.scale': (0.5, 1.0)}),
+    'SimCLR + MAE, weighted': ('weighted', DIGITS | TOGETHER | VIT),
+    'SimCLR and MAE by turns': ('alternate', DIGITS | TOGETHER | VIT),
+}
+
+
+def program(name: str, stage: str, *runs: str, sources: dict, of: dict, overrides: dict | None = None) -> dict:
+  """The row of a program's stage: `of` goes to the configs of these runs."""
+  return dict(config=f'configs/{name}/fashion_mnist.py', command='program', prefix=tuple(f'{run}.' for run in runs),
+              overrides={f'{run}.{key}': value for run in runs for key, value in of.items()}
+              | {f'{run}.source': dict(name=source, split='train') for run, source in sources.items()}
+              | (overrides or {}),
+              metrics={metric: f'{stage}:{path}' for metric, path in METRICS.items()})
+
+
+METRICS = {f'{title}, {start}': f'evaluation/{start} backbone/{key}'
+           for title, key in (('kNN', 'knn'), ('linear', 'linear'), ('10 labels a class', 'linear_10_per_class'))
+           for start in ('random', 'pretrained')}
+SMALLER = {f'backbone.{key}': VIT[f'backbone.{key}'] for key in ('image', 'patch')} | {
+    key: VIT[key] for key in ('steps', 'schedule.warmup_steps')}
+PROGRAMS = {
+    'DeeperCluster': program('deepercluster', 'cycle4', 'train', sources={'train': 'digits'}, of=CROPS | RESNET),
+    'SSLD': program('ssld', 'student', 'teacher', 'student', sources={'teacher': 'digits'}, of=CROPS | RESNET,
+                    overrides={'program.test': dict(name='digits', split='test')}),
+    'self-distillation (FPT)': program(
+        'self_distillation_fpt', 'student', 'pretrain', 'further', 'finetune',
+        sources={'pretrain': 'fashion_mnist', 'further': 'digits', 'finetune': 'digits'}, of=SMALLER,
+        overrides={'program.test': dict(name='digits', split='test'), 'pretrain.views.size': 8,
+                   'further.views.size': 8, 'finetune.views.size': 8, 'finetune.views.pad': 1,
+                   'finetune.views.flip': 0.0}),
+    'DINOv2, distilled': program(
+        'dinov2_distill', 'student', 'teacher', 'student', sources={'teacher': 'digits', 'student': 'digits'},
+        of=SMALLER | MULTI | {'objective.freeze_prototypes_steps': 11, 'objective.teacher_warmup_steps': 120},
+        overrides={'student.objective.teacher.image': 8, 'student.objective.teacher.patch': 2,
+                   'student.objective.teacher.mean': (0.305,), 'student.objective.teacher.std': (0.375,)}),
 }
 
 
@@ -51,10 +87,8 @@ def get_table():
               'ImageNet and the like, networks a hundred times as large.',
       columns={'': {}},
       rows={title: dict(config=f'configs/{name}.py' if name == 'demo' else f'configs/{name}/fashion_mnist.py',
-                        overrides=more) for title, (name, more) in ROWS.items()},
+                        overrides=more) for title, (name, more) in ROWS.items()} | PROGRAMS,
       shared={'batch': 128, 'backbone.mean': (0.305,), 'backbone.std': (0.375,), 'checkpoint.every_steps': 10_000,
               'evaluate.train': dict(name='digits', split='train'), 'evaluate.test': dict(name='digits', split='test'),
               'evaluate.pictures': False, 'evaluate.every_steps': 0},
-      metrics={f'{title}, {start}': f'evaluation/{start} backbone/{key}'
-               for title, key in (('kNN', 'knn'), ('linear', 'linear'), ('10 labels a class', 'linear_10_per_class'))
-               for start in ('random', 'pretrained')})
+      metrics=METRICS)

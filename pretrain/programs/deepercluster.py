@@ -9,7 +9,7 @@ from data import labels as stores
 from data.wrap import indices, places
 from pretrain import config as configs
 from pretrain.config import ConfigError
-from pretrain.programs.stages import check, cluster, fit, relabeled
+from pretrain.programs.stages import check, cluster, fit, probes, relabeled
 
 
 def deepercluster(*, workdir: Path, train: dict, super_clusters: int, clusters: int, cycles: int,
@@ -30,8 +30,8 @@ def deepercluster(*, workdir: Path, train: dict, super_clusters: int, clusters: 
     cycles: how often the features are clustered.
     dim: of the whitened features; the paper's 4096 are all that VGG-16 has; None: all.
   Returns:
-    A row for each run: stage, examples, the number of clusters that have any, and, where the source has labels, the
-    normalised mutual information of clusters and labels.
+    A row for each run: stage, examples, the number of clusters that have any, where the source has labels the
+    normalised mutual information of clusters and labels, and where `train` has `evaluate` see `stages.probes`.
   Raises:
     ConfigError: another objective, or numbers below 1.
   """
@@ -60,7 +60,7 @@ def deepercluster(*, workdir: Path, train: dict, super_clusters: int, clusters: 
     if truth.labels is not None:
       label = found.label[places(found.index, indices(truth), str(store))]
       row['information'] = float(normalized_mutual_info_score(truth.labels, label))
-    rows.append(row)
+    rows.append(row | probes(model))
   return rows
 
 

@@ -224,6 +224,12 @@ def row(stage: Path, run: dict, test: dict | None) -> dict:
   return result
 
 
+def probes(stage: Path) -> dict:
+  """What the features of a finished run are worth by its own evaluation, if it has one: 'knn' and 'linear', of 1."""
+  rows = json.loads((stage / 'result.json').read_text()).get('evaluation') or []
+  return {key: row[key] for row in rows if row['features'] == 'pretrained backbone' for key in ('knn', 'linear')}
+
+
 def announce(stage: Path) -> bool:
   """Says which stage this is, unless the program is quiet; whether it is. The first one takes the program's directory.
 
