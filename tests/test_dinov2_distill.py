@@ -15,7 +15,7 @@ from pretrain.models.vit import vit
 from pretrain.objective import flat
 from pretrain.objectives.dinov2_distill import dinov2_distill
 from tests.cases import BACKBONE, CASES, TEACHER, B, raw
-from tests.checks import assert_close
+from tests.checks import assert_close, normal
 from tests.reference import dinov2_distillation as twin
 from tests.test_train import assert_same, final, tiny
 
@@ -38,6 +38,7 @@ def begun():
   return made, params, memory, batch
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def logits(build, params, images):
   """Class tokens before and after the head, patches after theirs."""
   return net(build).apply(params, {}, lambda m: (
@@ -49,21 +50,36 @@ def by_view(x, views: int):
   return np.moveaxis(np.asarray(x, np.float64).reshape(B, views, *x.shape[1:]), 0, 1)
 
 
-def test_the_loss_is_the_twins():
-  made, params, memory, batch = begun()
-  step, temperature = 1, 0.04 + 0.03 / 3
-  value, (_, metrics) = jax.jit(made.loss)(params, memory, batch, jax.random.key(1), step)
+def twins(params, memory, batch, temperature: float):
+  """Loss and terms of the slow twin, of what the two networks say in float32."""
   large, small = flat(batch['global']), flat(batch['local'])
   features, s, s_patches = logits(BACKBONE, params, large)
   _, local, _ = logits(BACKBONE, params, small)
   _, t, t_patches = logits(TEACHER, memory['frozen_teacher'], large)
   t = np.log(losses.sinkhorn(t, temperature, 3))
   t_patches = np.log(losses.sinkhorn(flat(t_patches), temperature, 3)).reshape(t_patches.shape)
-  wanted, terms = twin.dinov2_distillation(
+  return twin.dinov2_distillation(
       np.concatenate([by_view(s, 2), by_view(local, 2)]), by_view(t, 2), by_view(s_patches, 2), by_view(t_patches, 2),
       by_view(features, 2), np.zeros(128), np.zeros(96), 0.1, 1.0, 0.1)
+
+
+def test_the_loss_and_its_slope_are_the_twins():
+  """The gradient is held against the twin's finite difference along itself and along a random direction."""
+  made, params, memory, batch = begun()
+  params = jax.tree.map(lambda x: x + normal(x.size, *x.shape, scale=0.1), params)  # features far from each other
+  step, temperature = 1, 0.04 + 0.03 / 3
+  (value, (_, metrics)), grads = jax.jit(jax.value_and_grad(made.loss, has_aux=True))(
+      params, memory, batch, jax.random.key(1), step)
+  wanted, terms = twins(params, memory, batch, temperature)
   assert_close(value, wanted)
   assert_close([metrics[name] for name in ('views', 'patches', 'koleo')], [terms[n] for n in ('dino', 'ibot', 'koleo')])
+  leaves, tree = jax.tree.flatten(grads)
+  for direction in (leaves, [normal(n, *x.shape) for n, x in enumerate(leaves)]):
+    size = np.sqrt(sum(float(jnp.sum(x * x)) for x in direction))
+    at = lambda h, d=direction, size=size: twins(
+        jax.tree.map(lambda p, x: p + h / size * x, params, jax.tree.unflatten(tree, d)), memory, batch, temperature)[0]
+    slope = sum(float(jnp.vdot(x, g)) for x, g in zip(direction, leaves, strict=True)) / size
+    assert_close(slope, (at(3e-3) - at(-3e-3)) / 6e-3, rtol=1e-3)
 
 
 def test_the_teacher_is_frozen_and_the_average_is_the_model():

@@ -19,6 +19,7 @@ from pretrain.objectives.t_jepa import t_jepa
 from pretrain.run import prepare
 from pretrain.train import train
 from tests.checks import assert_close, normal
+from tests.reference import numeric
 from tests.reference import t_jepa as twin
 
 KEY = jax.random.key(2)
@@ -114,7 +115,11 @@ def test_the_loss_is_that_of_loops_and_the_teacher_has_no_gradient():
   whole, _ = net.apply(memory['teacher']['backbone'], {}, lambda m: m.encode(m.embed(x)))
   _, target = column_subsets(jax.random.split(KEY)[0], index, 5, context=2, targets=2, target=2)
   wanted = twin.t_jepa(np.full((4, 2, 2, 16), 0.5), np.asarray(whole), np.asarray(target))
-  assert_close(objective.loss(params, memory, batch, KEY, 0)[0], wanted, rtol=1e-4)
+  assert_close(objective.loss(params, memory, batch, KEY, 0)[0], wanted)
+  slope = numeric.gradient(lambda bias: twin.t_jepa(np.tile(bias, (4, 2, 2, 1)), np.asarray(whole), np.asarray(target)),
+                           np.full(16, 0.5, np.float32))
+  grads = jax.grad(lambda p: objective.loss(p, memory, batch, KEY, 0)[0])(params)
+  assert_close(grads['predictor']['predict']['bias'], slope, atol=1e-4 * np.abs(slope).max())
   teacher = lambda m: objective.loss(params, memory | {'teacher': m}, batch, KEY, 0)[0]
   context = jax.grad(lambda p: objective.loss(p, memory, batch, KEY, 0)[0])(objective.init(KEY)[0])
   assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(context['backbone'])) > 0
