@@ -365,7 +365,7 @@ def _evaluation(evaluation, again: str) -> str:
     return _missing(title, 'The features have not been evaluated.', again)
   texts = [[value for key, value in row.items() if isinstance(value, str) and key != 'protocol'] for row in rows]
   names = [found[0] if found else '' for found in texts]
-  numbers = [{key: value for key, value in row.items() if not isinstance(value, bool | str)} for row in rows]
+  numbers = [{key: value for key, value in row.items() if not isinstance(value, bool | str | dict)} for row in rows]
   columns = [key for key in dict.fromkeys(itertools.chain(*numbers)) if key != 'nonfinite' and not key.endswith('_std')]
   shared = {  # a count that all rows share is no column
     key: value

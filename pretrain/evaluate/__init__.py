@@ -2,6 +2,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from pretrain.evaluate.health import health, tolerance
 from pretrain.evaluate.knn import knn
 from pretrain.evaluate.linear import few_shot, linear_probe
 
@@ -20,7 +21,8 @@ def measure(name: str, x, y, test, truth, *, classes: int, k: int = 20, per_clas
     seed: of draws and splits; the same for features that are compared.
   Returns:
     What JSON can hold: features (the name), knn, linear, linear_<per_class>_per_class and its _std over draws (shares
-    of 1), width (d), n, n_test, and protocol, a sentence with the settings.
+    of 1), width (d), n, n_test, protocol, a sentence with the settings, and geometry: of the test examples what
+    `health` gives, and `tolerance`.
   Raises:
     ValueError: too few examples for k or per_class, or what the parts raise.
   """
@@ -30,7 +32,8 @@ def measure(name: str, x, y, test, truth, *, classes: int, k: int = 20, per_clas
   column = f'linear_{per_class}_per_class'
   return {
     'features': name, 'knn': knn(*data, k=k, classes=classes), 'linear': linear['accuracy'], column: few['accuracy'],
-    f'{column}_std': few['std'], 'width': x.shape[1], 'n': len(x), 'n_test': len(test),
+    f'{column}_std': few['std'], 'geometry': health(test) | {'tolerance': tolerance(test, truth)},
+    'width': x.shape[1], 'n': len(x), 'n_test': len(test),
     'protocol': f'kNN with k={k}; linear probe on {len(x)} labels, penalty {linear["penalty"]:g} chosen on a part of '
                 f'them; with {per_class} labels a class, mean and standard deviation of {trials} draws; seed {seed}; '
                 f'{len(test)} test examples'}
@@ -40,7 +43,8 @@ def print_table(rows: list[dict], console: Console | None = None) -> None:
   """Prints rows of `measure`: accuracies in percent, with their spread where there is one."""
   table = Table(title='Accuracy on held-out examples, %')
   table.add_column('features')
-  columns = [key for key in rows[0] if key not in ('features', 'protocol') and not key.endswith('_std')] if rows else []
+  hidden = ('features', 'geometry', 'protocol')
+  columns = [key for key in rows[0] if key not in hidden and not key.endswith('_std')] if rows else []
   for column in columns:
     table.add_column(column.replace('_', ' '), justify='right')
   for row in rows:

@@ -1,4 +1,4 @@
-"""Numbers without labels that tell whether a representation has collapsed."""
+"""Numbers that tell how a representation is spread out, and whether it has collapsed."""
 import numpy as np
 
 
@@ -33,3 +33,27 @@ def health(features, *, rows: int = 4096, seed: int = 0) -> dict[str, float]:
   potential = (np.exp(-2 * distance).sum() - n) / (n * (n - 1))  # without the pairs of a row with itself
   return {'effective_rank': float(np.exp(-(shares * np.log(shares)).sum())),
           'std': float(z.std(0).mean() * np.sqrt(d)), 'uniformity': float(np.log(max(potential, 1e-300)))}
+
+
+def tolerance(features, labels) -> float:
+  """Mean cosine of the features of two different examples of the same class.
+
+  arXiv:2012.09740v2, section 3.3: high where examples of a class are near each other, which features that are uniform
+  on the sphere (`health`) are not.
+
+  Args:
+    features: float[n, d].
+    labels: int[n].
+  Raises:
+    ValueError: no class has two examples.
+  """
+  x, labels = np.asarray(features, np.float64), np.asarray(labels)
+  z = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+  total = pairs = 0
+  for label in np.unique(labels):
+    own = z[labels == label]
+    total += (own.sum(0) ** 2).sum() - (own ** 2).sum()  # all cosines of the class, without those of a row with itself
+    pairs += len(own) * (len(own) - 1)
+  if not pairs:
+    raise ValueError(f'wanted a class with two examples, got {len(labels)} of as many classes')
+  return float(total / pairs)

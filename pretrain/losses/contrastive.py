@@ -1,4 +1,6 @@
 """Contrastive losses: views of one example attract, others repel; or attract alone, while features decorrelate."""
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -6,7 +8,7 @@ from pretrain.losses import chunked
 from pretrain.losses.basic import f32, normalize, other_views, same_shape
 
 
-def nt_xent(z1, z2, temperature, chunk=None):
+def nt_xent(z1, z2, temperature, chunk=None, queue=None):
   """Normalised temperature-scaled cross entropy between two views, mean over all 2b anchors.
 
   arXiv:2002.05709v3, eq. 1 and algorithm 1. The authors' code sums the means of the two directions, twice this value:
@@ -15,17 +17,68 @@ def nt_xent(z1, z2, temperature, chunk=None):
   Args:
     z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
     temperature: > 0, dimensionless.
-    chunk: columns of the similarities to hold at a time, static; None: all 2b.
+    chunk: columns of the similarities to hold at a time, static; None: all 2b + q.
+    queue: [q, d] of any scale (normalised here), more negatives of every anchor, without a gradient: the memory of
+      arXiv:2006.10029v2, section 2.
   Returns:
     f32[], nats.
   Raises:
-    ValueError: the shapes differ, b < 2 (there would be no negatives), or the chunk does not divide 2b.
+    ValueError: the shapes do not fit, b < 2 (there would be no negatives), or the chunk does not divide the columns.
   """
   if z1.shape != z2.shape or z1.ndim != 2 or len(z1) < 2:
     raise ValueError(f'nt_xent wants two arrays [b, d] of one shape with b >= 2, got {z1.shape} and {z2.shape}')
   z, itself = jnp.concatenate([normalize(z1), normalize(z2)]), jnp.arange(2 * len(z1))  # [2b, d], [2b]
-  other_view = jnp.roll(itself, len(z1))
-  return jnp.mean(chunked.cross_entropy(z, z, 1 / temperature, other_view, excluded=(itself,), chunk=chunk))
+  other_view, keys = jnp.roll(itself, len(z1)), z
+  if queue is not None:
+    same_shape('nt_xent', z1=z1.shape[1:], queue=queue.shape[1:])
+    keys = jnp.concatenate([z, jax.lax.stop_gradient(normalize(queue))])  # [2b + q, d]
+  return jnp.mean(chunked.cross_entropy(z, keys, 1 / temperature, other_view, excluded=(itself,), chunk=chunk))
+
+
+def hard_nt_xent(z1, z2, temperature, share):
+  """`nt_xent` whose denominators have the hardest negatives alone, mean over all 2b anchors.
+
+  arXiv:2012.09740v2, section 3.2, the hard contrastive loss: an anchor's negatives from the upper quantile of its
+  similarities, here the ceil(share * (2b - 2)) highest.
+
+  Args:
+    z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
+    temperature: > 0, dimensionless.
+    share: of the negatives, static, in (0, 1]; 1 is `nt_xent`.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes differ, b < 2, or no such share.
+  """
+  if not 0 < share <= 1:
+    raise ValueError(f'hard_nt_xent wants a share of the negatives in (0, 1], got {share}')
+  z, positive = both_views('hard_nt_xent', z1, z2)
+  similarity, positive = negatives(z), jnp.tile(positive, 2)
+  hardest, _ = jax.lax.top_k(similarity, math.ceil(share * (len(z) - 2)))  # [2b, k]
+  logits = jnp.concatenate([positive[:, None], hardest], 1) / temperature
+  return jnp.mean(jax.nn.logsumexp(logits, -1) - logits[:, 0])
+
+
+def penalties(z1, z2, temperature):
+  """How the gradient of `nt_xent` is shared out among an anchor's negatives: f32[2b, 2b], rows of sum 1.
+
+  arXiv:2012.09740v2, section 3.1, the relative penalty: the gradient in a negative's similarity over that in the
+  positive's. 0 at the anchor itself and at its other view.
+
+  Args:
+    z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
+    temperature: > 0, dimensionless; near 0 all of it is the hardest's, at large ones it is uniform.
+  Raises:
+    ValueError: the shapes differ, or b < 2.
+  """
+  return jax.nn.softmax(negatives(both_views('penalties', z1, z2)[0]) / temperature)
+
+
+def negatives(z):
+  """Similarities f32[2b, 2b] of z [2b, d] of `both_views`, -inf where a row has no negative: itself, its other view."""
+  columns = jnp.arange(len(z))
+  allowed = jnp.all(jnp.stack([columns != one[:, None] for one in without_positives(z)]), 0)
+  return jnp.where(allowed, jnp.matmul(z, z.T, precision='highest'), -jnp.inf)
 
 
 def info_nce(query, keys, positive, temperature, chunk=None):
