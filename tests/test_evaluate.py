@@ -15,9 +15,10 @@ from sklearn.linear_model import LogisticRegression
 
 from pretrain.evaluate import linear, measure, print_table
 from pretrain.evaluate.features import extract, pixels, unit_range
-from pretrain.evaluate.health import health
+from pretrain.evaluate.health import health, tolerance
 from pretrain.evaluate.knn import knn
 from pretrain.evaluate.linear import few_shot, linear_probe
+from tests.reference import temperature as twin
 
 
 class Images:
@@ -318,6 +319,17 @@ def test_health_of_known_representations():
   assert health(np.eye(4))['effective_rank'] == pytest.approx(4, rel=1e-4)  # four equal singular values
   x = rng.normal(size=(300, 8))
   assert health(x, rows=100) == health(x, rows=100) != health(x, rows=100, seed=1)
+
+
+def test_tolerance_is_the_mean_cosine_within_classes():
+  rng = np.random.default_rng(0)
+  x, y = rng.normal(size=(30, 5)), rng.integers(0, 4, 30)
+  assert tolerance(x, y) == pytest.approx(twin.tolerance(x, y))
+  assert tolerance(x * np.exp(rng.normal(size=(30, 1))), y) == pytest.approx(twin.tolerance(x, y))
+  assert tolerance(np.eye(3)[[0, 0, 1, 1, 2]], np.array([0, 0, 1, 1, 2])) == pytest.approx(1)
+  assert tolerance(np.array([[1., 0], [-1, 0], [0, 1]]), np.array([0, 0, 1])) == pytest.approx(-1)
+  with pytest.raises(ValueError, match='a class with two examples'):
+    tolerance(x, np.arange(30))
 
 
 def test_health_errors():

@@ -26,14 +26,19 @@ from tests.reference import clip as clip_twin
 from tests.reference import dcl as dcl_twin
 from tests.reference import moco as moco_twin
 from tests.reference import siglip as siglip_twin
+from tests.reference import simclr as simclr_twin
+from tests.reference import simclr_v2 as simclr_v2_twin
 from tests.reference import sup_con as sup_con_twin
 from tests.reference import swav as swav_twin
+from tests.reference import temperature as temperature_twin
 from tests.reference import vicreg as vicreg_twin
 
 # Compiled, as in a training step; temperatures and weights are traced, since they may follow a schedule.
 info_nce, moco, sup_con = jax.jit(losses.info_nce), jax.jit(losses.moco), jax.jit(losses.sup_con)
 nt_xent, dcl, dclw = jax.jit(losses.nt_xent), jax.jit(losses.dcl), jax.jit(losses.dclw)
 sinkhorn, swav = jax.jit(losses.sinkhorn, static_argnums=2), jax.jit(losses.swav)
+hard, penalties = jax.jit(losses.hard_nt_xent, static_argnums=3), jax.jit(losses.penalties)
+remembering = jax.jit(lambda z1, z2, queue, temperature: losses.nt_xent(z1, z2, temperature, queue=queue))
 barlow_twins, vicreg = jax.jit(losses.barlow_twins), jax.jit(losses.vicreg)
 clip, siglip = jax.jit(losses.clip), jax.jit(losses.siglip)
 
@@ -63,6 +68,11 @@ POINTS = [
   (moco, moco_twin.moco, (0,), (normal(0, 2, 3), normal(1, 2, 3), normal(2, 5, 3), 1.0)),
   (moco, moco_twin.moco, (0,), (normal(3, 3, 8, scale=3), normal(4, 3, 8), normal(5, 9, 8), 0.07)),
   (moco, moco_twin.moco, (0,), (normal(6, 1, 4), normal(7, 1, 4), normal(8, 1, 4), 0.2)),
+  (remembering, simclr_v2_twin.nt_xent_with_memory, (0, 1), (normal(0, 2, 3), normal(1, 2, 3), normal(2, 4, 3), 1.0)),
+  (remembering, simclr_v2_twin.nt_xent_with_memory, (0, 1),
+   (normal(3, 4, 8, scale=3), normal(4, 4, 8), normal(5, 9, 8), 0.1)),
+  (hard, temperature_twin.hard_nt_xent, (0, 1), (normal(0, 4, 3), normal(1, 4, 3), 1.0, 0.5)),
+  (hard, temperature_twin.hard_nt_xent, (0, 1), (normal(2, 5, 8, scale=3), normal(3, 5, 8), 0.1, 0.1)),
   (sup_con, sup_con_twin.sup_con, (0,), (normal(0, 3, 2, 4), np.array([1, 0, 1]), 0.5)),
   (sup_con, sup_con_twin.sup_con, (0,), (normal(1, 5, 1, 3, scale=3), np.array([2, 0, 2, 2, 7]), 0.2)),
   (sup_con, sup_con_twin.sup_con, (0,), (normal(2, 2, 3, 5), np.array([0, 1]), 0.1)),
@@ -258,6 +268,59 @@ def test_dcl_limits_and_invariances():
   # a pair that agrees more weighs less
   near = np.concatenate([z1[:2], z2[2:]])
   assert dclw(z1, near, 0.2, 0.5) > dcl(z1, near, 0.2)
+
+
+# --- Temperature and memory of NT-Xent -----------------------------------------------------------------------------
+
+
+def test_hard_negatives_by_hand_and_in_their_limits():
+  z1 = np.array([[1, 0], [0.6, 0.8], [-1, 0]], np.float32)
+  positive_and_hardest = [(1, 0.6), (1, 0.6), (1, -0.6)]  # of each pair of equal views; the other view is as hard
+  assert_close(hard(z1, z1, 1.0, 0.25), np.mean([math.log1p(math.exp(b - a)) for a, b in positive_and_hardest]))
+  one, two = normal(0, 5, 8), normal(1, 5, 8)
+  assert_close(hard(one, two, 0.2, 1.0), nt_xent(one, two, 0.2))
+  values = [float(hard(one, two, 0.2, share)) for share in (0.1, 0.5, 1.0)]
+  assert values == sorted(values) and values[0] < values[2] - 1e-2  # fewer terms in the denominator
+  similarity = losses.contrastive.negatives(losses.normalize(np.concatenate([one, two])))
+  wanted = np.maximum(np.max(similarity, 1) - np.tile((losses.normalize(one) * losses.normalize(two)).sum(1), 2), 0)
+  for loss in (nt_xent(one, two, 1e-3), hard(one, two, 1e-3, 0.1)):  # near 0: the triplet loss of the hardest
+    assert_close(loss * 1e-3, wanted.mean(), rtol=1e-2)
+  for share in (0, 1.5):
+    with pytest.raises(ValueError, match=r'in \(0, 1\]'):
+      losses.hard_nt_xent(one, two, 0.2, share)
+
+
+def test_penalties_are_the_shares_of_the_gradient():
+  for temperature in (1.0, 0.1):
+    z1, z2 = normal(0, 4, 6), normal(1, 4, 6)
+    found = penalties(z1, z2, temperature)
+    assert_close(found, temperature_twin.penalties(z1, z2, temperature))
+    assert_close(found.sum(1), 1)
+
+    def anchors(similarity, temperature=temperature):  # NT-Xent as a function of the similarities
+      logits = jnp.where(jnp.eye(8, dtype=bool), -jnp.inf, similarity / temperature)
+      return jnp.sum(jax.nn.logsumexp(logits, 1) - logits[jnp.arange(8), jnp.roll(jnp.arange(8), 4)])
+
+    z = losses.normalize(np.concatenate([z1, z2]))
+    gradient = np.asarray(jax.grad(anchors)(z @ z.T))
+    positive = gradient[np.arange(8), np.roll(np.arange(8), 4)]
+    assert_close(positive, -(gradient.sum(1) - positive), rtol=1e-4)  # as much as that of all negatives together
+    assert_close(np.where(found > 0, gradient / -positive[:, None], 0), found, rtol=1e-4)
+  hottest, coldest = penalties(z1, z2, 1e4), penalties(z1, z2, 1e-3)
+  assert_close(hottest[hottest > 0], 1 / 6, rtol=1e-3)
+  assert_close(coldest.max(1), 1, rtol=1e-3)
+
+
+def test_a_memory_without_negatives_is_none():
+  z1, z2 = normal(0, 4, 6), normal(1, 4, 6)
+  assert_close(remembering(z1, z2, np.zeros((0, 6), np.float32), 0.2), simclr_twin.nt_xent(z1, z2, 0.2))
+  queue = normal(2, 8, 6)
+  assert_close(losses.nt_xent(z1, z2, 0.2, 4, queue), remembering(z1, z2, queue, 0.2))
+  assert_close(remembering(z1, z2, queue[::-1] * 3, 0.2), remembering(z1, z2, queue, 0.2))
+  same = np.tile(z1[:1], (4, 1))
+  assert_close(remembering(same, same, np.tile(z1[:1], (8, 1)), 0.2), math.log(2 * 4 - 1 + 8))
+  with pytest.raises(ValueError, match='queue'):
+    losses.nt_xent(z1, z2, 0.2, queue=queue[:, :3])
 
 
 # --- SwAV ----------------------------------------------------------------------------------------------------------

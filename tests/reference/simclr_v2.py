@@ -8,9 +8,9 @@ from .vectors import unit
 def nt_xent_with_memory(z1, z2, queue, temperature):
   """NT-Xent (arXiv:2002.05709v3 eq. 1) over the 2b anchors, with the rows of a memory as further negatives.
 
-  arXiv:2006.10029v2 section 2 takes 'the memory mechanism from MoCo': the output of a network whose weights are a moving
-  average 'will be buffered as negative examples' (appendix D). It has no equation; this is SimCLR's with more terms. For
-  an anchor i whose other view is j, with s the cosine similarity,
+  arXiv:2006.10029v2 section 2 (results in appendix D) takes 'the memory mechanism from MoCo': the output of a network
+  whose weights are a moving average 'will be buffered as negative examples'. It gives no equation; this is SimCLR's,
+  with more terms in the denominator. For an anchor i whose other view is j, with s the cosine similarity,
   l(i, j) = -log( exp(s_ij / t) / (sum over k != i of the batch of exp(s_ik / t) + sum over queue of exp(s_iq / t)) ).
 
   Args:

@@ -15,9 +15,9 @@ from .vectors import unit
 def hard_nt_xent(z1, z2, temperature, share):
   """The paper's explicit hard-negative ('hard contrastive') loss, as a mean over the 2b anchors.
 
-  L_hard(x_i) = -log( exp(s_ii / t) / (sum over s_ik >= s_alpha(i) of exp(s_ik / t) + exp(s_ii / t)) ), where s_ii is the
-  positive's similarity and s_alpha(i) the upper alpha quantile of the anchor's similarities with its negatives. Here
-  alpha is `share`, and exactly ceil(share * (2b - 2)) negatives of the highest similarity count, also where others
+  L_hard(x_i) = -log( exp(s_ii / t) / (sum over s_ik >= s_alpha(i) of exp(s_ik / t) + exp(s_ii / t)) ), where s_ii is
+  the positive's similarity and s_alpha(i) the upper alpha quantile of the anchor's similarities with its negatives.
+  Here alpha is `share`, and exactly ceil(share * (2b - 2)) negatives of the highest similarity count, also where others
   equal the last of them (the value is the same whichever of the equal ones is taken). A share of 1 gives NT-Xent.
 
   Args:
@@ -59,8 +59,8 @@ def penalties(z1, z2, temperature):
     temperature: positive float.
 
   Returns:
-    float64 [2b, 2b], a row for each anchor, zero at the anchor itself and at its positive; rows and columns are view 1's
-    rows and then view 2's.
+    float64 [2b, 2b], a row for each anchor, zero at the anchor itself and at its positive; rows and columns are view
+    1's rows and then view 2's.
   """
   z = [*unit(z1), *unit(z2)]  # 2b rows of [d]
   b = len(z) // 2
