@@ -11,6 +11,8 @@ from pretrain.models.vit import vit
 from pretrain.objectives.moco_v2 import moco_v2
 from pretrain.objectives.moco_v3 import moco_v3
 from pretrain.objectives.nnclr import nnclr
+from pretrain.objectives.simclr import simclr
+from pretrain.objectives.simclr_v2 import simclr_v2
 from pretrain.objectives.swav import swav
 from pretrain.queue import enqueue
 from tests.checks import assert_close, normal
@@ -59,6 +61,28 @@ def test_moco_queues_the_keys_of_the_teacher_and_the_teacher_follows():
   with pytest.raises(ValueError, match='multiple of the batch'):
     odd = moco_v2(BACKBONE, hidden=(16,), dim=8, temperature=0.2, momentum=0.75, queue=2 * B + 1)
     step(odd, *odd.init(KEY), batch, 0)
+
+
+def test_simclr_v2_keeps_what_its_teacher_made_of_both_views():
+  options = dict(hidden=(16,), dim=8, temperature=0.2)
+  made, plain = simclr_v2(BACKBONE, **options, momentum=0.75, queue=4 * B), simclr(BACKBONE, **options)
+  params, memory = made.init(KEY)
+  batch = {'views': views(0)}
+  value, (carry, _) = made.loss(params, memory, batch, KEY, 0)
+  keys = carry['keys'][:B], carry['keys'][B:]  # the teacher begins as the student
+  assert_close(losses.nt_xent(*keys, 0.2), plain.loss(params, {'statistics': memory['statistics']}, batch, KEY, 0)[0])
+  assert_close(losses.nt_xent(*keys, 0.2, queue=memory['queue']), value)
+  after, kept = step(made, params, memory, batch, 1)
+  assert_close(kept['queue'][2 * B:], carry['keys'])
+  np.testing.assert_array_equal(kept['queue'][:2 * B], memory['queue'][:2 * B])
+  jax.tree.map(lambda found, old, new: assert_close(found, 0.75 * old + 0.25 * new),
+               kept['teacher'], memory['teacher'], after)
+
+
+def test_hardest_is_a_share_without_chunks():
+  for bad in (dict(hardest=0.0), dict(hardest=1.5), dict(hardest=0.5, chunk=4)):
+    with pytest.raises(ValueError, match='hardest'):
+      simclr(BACKBONE, hidden=(16,), dim=8, temperature=0.2, **bad)
 
 
 def test_nearest_and_what_nnclr_queues():
