@@ -297,10 +297,21 @@ def objective_of(spec: dict, where: str, *, steps: int, **given) -> Objective:
     spec = {**spec, 'parts': tuple((name, objective_of(part, f'{where}.parts.{name}', steps=known, **given), number)
                                    for (name, part, number), known in zip(parts, own, strict=True))}
   models = {name: configs.build(pretrain.models, spec[name], f'{where}.{name}') for name in MODELS if name in spec}
-  for name, value in spec.items():
-    if name.endswith(('temperature', 'temperature_start')) and configs.fits(value, float) and not 0 < value < math.inf:
-      raise ConfigError(f'{where}.{name}: wanted a number above 0, got {value}')
+  check_ranges(spec, where, given.get('examples', math.inf))
   return configs.build(pretrain.objectives, spec | models, where, steps=steps, **given)
+
+
+def check_ranges(spec: dict, where: str, examples: float) -> None:
+  """Raises ConfigError for numbers of an objective that no objective can use, by their names."""
+  for name, value in spec.items():
+    if not configs.fits(value, float):
+      continue
+    if name.endswith(('temperature', 'temperature_start')) and not 0 < value < math.inf:
+      raise ConfigError(f'{where}.{name}: wanted a number above 0, got {value}')
+    if name.endswith(('momentum', 'momentum_start')) and not 0 <= value <= 1:
+      raise ConfigError(f'{where}.{name}: wanted a share in [0, 1], which the average keeps of itself, got {value}')
+    if name == 'prototypes' and value > examples:
+      raise ConfigError(f'{where}.{name}: wanted at most as many as examples of the source, {examples}, got {value}')
 
 
 def parts_of(spec: dict, where: str = 'config.objective') -> list[tuple[str, dict, Any]]:

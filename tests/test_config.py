@@ -210,6 +210,15 @@ def test_fewer_classes_than_labels_are_refused(capsys, tmp_path):
   assert not (tmp_path / 'run').exists(), 'a refused config leaves a directory behind'
 
 
+@pytest.mark.parametrize(('objective', 'words'), [
+    ("dict(name='byol', hidden=32, dim=16, predictor_hidden=32, momentum=1.5)", 'momentum: wanted a share in [0, 1]'),
+    ("dict(name='mean_teacher', momentum_start=-0.1, momentum=0.9)", 'momentum_start: wanted a share in [0, 1]'),
+    ("dict(name='simclr', hidden=(32,), dim=16, temperature=0.0)", 'temperature: wanted a number above 0'),
+    ("dict(name='swav', prototypes=1438)", 'prototypes: wanted at most as many as examples of the source, 1437')])
+def test_numbers_that_no_objective_can_use_are_refused(objective, words, capsys, tmp_path):
+  assert f'config.objective.{words}' in refused(capsys, tmp_path, f'--config.objective={objective}')
+
+
 @pytest.mark.parametrize(('source', 'words'), [
     ("dict(name='digits', split='tset')", 'test'),
     ("dict(name='folder', path='nowhere', size=8)", 'nowhere')])

@@ -1,4 +1,6 @@
 """What contrastive objectives keep between steps: queues, prototypes, frozen parts."""
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,6 +130,15 @@ def test_swav_uses_its_queue_once_it_is_full_and_wanted():
     plain = loss(without, {'statistics': memory['statistics']}, 0)
     for at in range(5):
       assert (loss(made, memory, at) == plain) == (at < used), (start, at)
+
+
+def test_swav_says_when_its_prototypes_cannot_be_used_equally():
+  for options, warned in ((dict(), True), (dict(queue=2 * B), False)):
+    made = make_swav(**options)
+    with warnings.catch_warnings(record=True) as told:
+      warnings.simplefilter('always')
+      jax.eval_shape(lambda key, made=made: made.loss(*made.init(key), multi_crop(0), key, 0), KEY)
+    assert any('cannot use 6 prototypes equally' in str(each.message) for each in told) == warned
 
 
 def test_moco_v3_keeps_the_projection_of_patches_out_of_what_is_trained():

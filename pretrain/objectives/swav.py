@@ -1,4 +1,5 @@
 """SwAV: Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (contrastive between clusters)."""
+import warnings
 from collections.abc import Callable
 
 import jax
@@ -60,6 +61,9 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
     kernel = params['prototypes']['kernel']
     kernel = jnp.where(step < freeze_prototypes_steps, jax.lax.stop_gradient(kernel), kernel)
     logits = z @ kernel  # [2 + v, b, k]
+    if prototypes > b + queue:  # told once, while the step is traced
+      warnings.warn(f'swav: {b + queue} assignments ({b} of the batch, {queue} of the queue) cannot use {prototypes} '
+                    'prototypes equally; wanted fewer prototypes, or a longer queue', stacklevel=2)
 
     assign = jax.vmap(lambda x: losses.sinkhorn(x, epsilon, iterations))
     codes = assign(logits[:2])  # [2, b, k]
