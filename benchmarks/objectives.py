@@ -30,7 +30,8 @@ from pretrain.run import prepare  # noqa: E402
 TWO, TEACHER, CROPS, CONSISTENT = (2, 0, 0), (2 + 2 / 3, 0, 1), (2, 0, 1), (1, 2, 0)
 IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of the local crops
     'simclr': TWO, 'dcl': TWO, 'nnclr': TWO, 'simsiam': TWO, 'barlow_twins': TWO, 'vicreg': TWO, 'sup_con': TWO,
-    'isogclr': TWO, 'moco_v2': (1 + 1 / 3, 0, 0), 'byol': TEACHER, 'moco_v3': TEACHER, 'swav': CROPS, 'dino': TEACHER,
+    'isogclr': TWO, 'simclr_v2': TEACHER, 'multi_instance': (1, 0, 0), 'moco_v2': (1 + 1 / 3, 0, 0), 'byol': TEACHER,
+    'moco_v3': TEACHER, 'swav': CROPS, 'dino': TEACHER,
     'ibot': TEACHER, 'dinov2': TEACHER, 'mae': (0.25, 0, 0), 'simmim': (1, 0, 0), 'data2vec': (1 + 1 / 3, 0, 0),
     'spark': (0.4, 0, 0), 'videomae': (0.1, 0, 0), 'supervised': (1, 0, 0), 'efficienttrain': (1, 0, 0),
     'clip': (1, 0, 0), 'siglip': (1, 0, 0), 'pseudo_label': (1, 1, 0), 'mean_teacher': (1, 1 + 1 / 3, 0),
@@ -38,6 +39,9 @@ IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of th
     'fixmatch': CONSISTENT, 'flexmatch': CONSISTENT, 'freematch': CONSISTENT, 'softmatch': CONSISTENT,
     'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (4, 2, 0),
     'comatch': (1, 3, 0), 's4l': (4, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
+
+
+FILES = {'simclr': 'demo', 'bert': 'bert/docs', 't_jepa': 't_jepa/breast_cancer'}  # others: NAME/fashion_mnist
 
 
 def gradient_of(model: dict, x):
@@ -53,16 +57,19 @@ def gradient_of(model: dict, x):
 
 
 def measure(name: str, rounds: int, timed: bool) -> dict:
-  file = 'configs/demo.py' if name == 'simclr' else f'configs/{name}/fashion_mnist.py'
-  tree = configs.load(str(ROOT / file), ['evaluate=None'])
+  tree = configs.load(f'{ROOT}/configs/{FILES.get(name, f"{name}/fashion_mnist")}.py', ['evaluate=None'])
   run = configs.call(prepare, tree, 'config')
   raw = run.abstract_batch.get('labeled', run.abstract_batch)
   b = len(raw['index'])
   u = len(run.abstract_batch['unlabeled']['index']) if 'unlabeled' in run.abstract_batch else 0
-  side = tree['backbone'].get('image') or tree['views'].get('size') or raw['image'].shape[1]
-  frames = [tree['backbone']['frames']] if 'frames' in tree['backbone'] else []
   step = run.training.step
-  bare, given = gradient_of(tree['backbone'], jnp.zeros((b + u, *frames, side, side, tree['backbone']['channels'])))
+  if whole := raw.get('tokens', raw.get('row')) if 'image' not in raw and not tree.get('views') else None:
+    seen = jnp.zeros(whole.shape, whole.dtype)
+  else:
+    side = tree['backbone'].get('image') or tree['views'].get('size') or raw['image'].shape[1]
+    frames = [tree['backbone']['frames']] if 'frames' in tree['backbone'] else []
+    seen = jnp.zeros((b + u, *frames, side, side, tree['backbone']['channels']))
+  bare, given = gradient_of(tree['backbone'], seen)
   one = of_step(bare, *given).total
   flops = of_step(step, run.training.abstract, run.abstract_batch).total / one
   views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0)) if tree.get('views') else {}
@@ -97,7 +104,7 @@ def main() -> None:
   parser.add_argument('--untimed', action='store_true')
   parser.add_argument('--out', type=Path)
   args = parser.parse_args()
-  names = args.only or sorted(['simclr', *(path.parent.name for path in ROOT.glob('configs/*/fashion_mnist.py')
+  names = args.only or sorted([*FILES, *(path.parent.name for path in ROOT.glob('configs/*/fashion_mnist.py')
                                            if 'c.program' not in path.read_text())])
   head = ('objective', 'FLOPs over the backbone', 'ideal', 'FLOPs over ideal', 'time over the backbone',
           'time over FLOPs')
