@@ -29,9 +29,9 @@ from pretrain.run import prepare  # noqa: E402
 
 TWO, TEACHER, CROPS, CONSISTENT = (2, 0, 0), (2 + 2 / 3, 0, 1), (2, 0, 1), (1, 2, 0)
 IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of the local crops
-    'simclr': TWO, 'dcl': TWO, 'nnclr': TWO, 'simsiam': TWO, 'barlow_twins': TWO, 'vicreg': TWO, 'sup_con': TWO,
-    'isogclr': TWO, 'simclr_v2': TEACHER, 'multi_instance': (1, 0, 0), 'moco_v2': (1 + 1 / 3, 0, 0), 'byol': TEACHER,
-    'moco_v3': TEACHER, 'swav': CROPS, 'dino': TEACHER,
+    'simclr': TWO, 'hard_simclr': TWO, 'dcl': TWO, 'nnclr': TWO, 'simsiam': TWO, 'barlow_twins': TWO, 'vicreg': TWO,
+    'sup_con': TWO, 'isogclr': TWO, 'simclr_v2': TEACHER, 'multi_instance': (1, 0, 0), 'moco_v2': (1 + 1 / 3, 0, 0),
+    'byol': TEACHER, 'moco_v3': TEACHER, 'swav': CROPS, 'dino': TEACHER,
     'ibot': TEACHER, 'dinov2': TEACHER, 'mae': (0.25, 0, 0), 'simmim': (1, 0, 0), 'data2vec': (1 + 1 / 3, 0, 0),
     'spark': (0.4, 0, 0), 'videomae': (0.1, 0, 0), 'supervised': (1, 0, 0), 'efficienttrain': (1, 0, 0),
     'clip': (1, 0, 0), 'siglip': (1, 0, 0), 'pseudo_label': (1, 1, 0), 'mean_teacher': (1, 1 + 1 / 3, 0),

@@ -152,6 +152,8 @@ CASES = {
                     simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
     'simclr_v2': Case(dict(hidden=(64, 64), dim=16, temperature=0.2, momentum=0.9, queue=4 * B),
                       simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
+    'hard_simclr': Case(dict(hidden=(64,), dim=16, temperature=0.2, share=0.2),
+                        simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
     'moco_v2': Case(dict(hidden=(64,), dim=16, temperature=0.2, momentum=0.9, queue=4 * B),
                     simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
     'moco_v3': Case(dict(hidden=(64, 64), dim=16, predictor_hidden=64, temperature=0.2, momentum=0.9,

@@ -81,12 +81,6 @@ def test_simclr_v2_keeps_what_its_teacher_made_of_both_views():
                kept['teacher'], memory['teacher'], after)
 
 
-def test_hardest_is_a_share_without_chunks():
-  for bad in (dict(hardest=0.0), dict(hardest=1.5), dict(hardest=0.5, chunk=4)):
-    with pytest.raises(ValueError, match='hardest'):
-      simclr(BACKBONE, hidden=(16,), dim=8, temperature=0.2, **bad)
-
-
 def test_nearest_and_what_nnclr_queues():
   z, queue = normal(0, 3, 5), normal(1, 7, 5)
   rows, products = nearest(z, queue)

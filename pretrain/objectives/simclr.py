@@ -10,7 +10,7 @@ from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
 def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
-           hardest: float | None = None, chunk: int | None = None) -> Objective:
+           chunk: int | None = None) -> Objective:
   """Two views of an image attract each other and repel all other views of the batch.
 
   arXiv:2002.05709v3, section 2.1 and algorithm 1; the projector is that of the authors' code, with batch normalisation
@@ -20,14 +20,8 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
     backbone: f, build(rngs) -> module with `width`.
     hidden, dim: widths of the projector g; the paper's is (2048,), 128 for ResNet-50.
     temperature: > 0; the paper's best is 0.1 for long training with large batches, 0.5 for 100 epochs.
-    hardest: share of the negatives that count, the most similar ones (arXiv:2012.09740v2); None: all.
-    chunk: columns of the 2b x 2b similarities to hold at a time; the same loss with less memory; not with hardest.
-  Raises:
-    ValueError: hardest is not in (0, 1], or a chunk is given with it.
+    chunk: columns of the 2b x 2b similarities to hold at a time; the same loss with less memory.
   """
-  if hardest is not None and (not 0 < hardest <= 1 or chunk):
-    raise ValueError(f'simclr wants hardest in (0, 1] and no chunk with it, got {hardest} and {chunk}')
-
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
@@ -38,9 +32,7 @@ def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature
   def couple(params, h, carry, memory, batch, step):
     del memory, batch, step
     z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
-    loss = losses.hard_nt_xent(z[:, 0], z[:, 1], temperature, hardest) if hardest else \
-        losses.nt_xent(z[:, 0], z[:, 1], temperature, chunk)
-    return loss, ({'statistics': statistics}, {})
+    return losses.nt_xent(z[:, 0], z[:, 1], temperature, chunk), ({'statistics': statistics}, {})
 
   return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_together(net), couple),
                    **plain(net, couples_batch=True))
