@@ -177,6 +177,10 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   if labeled.labels is not None and labeled.labels.max() >= classes:
     raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
                       f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
+  for spec in members(objective):
+    if configs.fits(most := spec.get('prototypes', 0), int) and most > indexed:
+      raise ConfigError(f'config.objective.prototypes: wanted at most as many as examples of the source, {indexed}, '
+                        f'got {most}')
   check_vocabulary(labeled, backbone, objective)
   if labeled.labels is not None and labeled.labels.min() < 0:
     raise ConfigError(f'config.source: {(labeled.labels < 0).sum()} of its examples are of no class (label -1); wanted '
@@ -297,11 +301,11 @@ def objective_of(spec: dict, where: str, *, steps: int, **given) -> Objective:
     spec = {**spec, 'parts': tuple((name, objective_of(part, f'{where}.parts.{name}', steps=known, **given), number)
                                    for (name, part, number), known in zip(parts, own, strict=True))}
   models = {name: configs.build(pretrain.models, spec[name], f'{where}.{name}') for name in MODELS if name in spec}
-  check_ranges(spec, where, given.get('examples', math.inf))
+  check_ranges(spec, where)
   return configs.build(pretrain.objectives, spec | models, where, steps=steps, **given)
 
 
-def check_ranges(spec: dict, where: str, examples: float) -> None:
+def check_ranges(spec: dict, where: str) -> None:
   """Raises ConfigError for numbers of an objective that no objective can use, by their names."""
   for name, value in spec.items():
     if not configs.fits(value, float):
@@ -310,8 +314,6 @@ def check_ranges(spec: dict, where: str, examples: float) -> None:
       raise ConfigError(f'{where}.{name}: wanted a number above 0, got {value}')
     if name.endswith(('momentum', 'momentum_start')) and not 0 <= value <= 1:
       raise ConfigError(f'{where}.{name}: wanted a share in [0, 1], which the average keeps of itself, got {value}')
-    if name == 'prototypes' and value > examples:
-      raise ConfigError(f'{where}.{name}: wanted at most as many as examples of the source, {examples}, got {value}')
 
 
 def parts_of(spec: dict, where: str = 'config.objective') -> list[tuple[str, dict, Any]]:
