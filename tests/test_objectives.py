@@ -166,14 +166,12 @@ def test_halves_average_to_the_whole_exactly_if_examples_do_not_depend_on_each_o
     one = CASES[name].batch(0)
     one = raw(0) if 'unlabeled' in one else one
     batch = views_of(name)({k: jnp.asarray(v) for k, v in one.items()}, jax.random.key(1))
-    gradients = jax.jit(jax.value_and_grad(
-        lambda params, rows: made.loss(params, memory, jax.tree.map(lambda x: x[rows], batch), jax.random.key(2), 0),
-        has_aux=True))
-    half = np.arange(B // 2)
-    rest = half + B // 2
-    (one, g_one), (two, g_two), (both, g_both) = jax.device_get([
-        gradients(params, np.concatenate(rows)) for rows in ((half, half), (rest, rest), (half, rest))])
-    if abs((one[0] + two[0]) / 2 - both[0]) <= 1e-2:  # cancelled there?
+    both = jax.jit(jax.value_and_grad(lambda params, part: made.loss(params, memory, part, jax.random.key(2), 0),
+                                      has_aux=True))
+    halves = [jax.tree.map(lambda x, rows=rows: x[rows], batch) for rows in (slice(0, B // 2), slice(B // 2, B))]
+    (one, g_one), (two, g_two), (both, g_both) = jax.device_get([both(params, part) for part in (*halves, batch)])
+    queued = jax.tree.map(np.shape, one[1][0]) != jax.tree.map(np.shape, both[1][0])  # it wants the whole batch
+    if not queued and abs((one[0] + two[0]) / 2 - both[0]) <= 1e-2:  # cancelled there?
       assert error(jax.tree.map(lambda a, b: (a + b) / 2, g_one, g_two), g_both) > 1e-2
     if made.parts:
       halves, metrics = run(name, range(1), grad_cache=2)
@@ -209,12 +207,10 @@ def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
   state, _ = one_device(name)
   what = CASES[name].input
   images = jnp.asarray(raw(3)['image'] / np.float32(255) if what == 'image' else CASES[name].batch(3)[what])
-  encode = jax.jit(made.encode)
-  features = encode(state.params, state.memory, images)
+  features = made.encode(state.params, state.memory, images)
   assert features.shape == (B, 64) and features.dtype == jnp.float32
-  others = jnp.concatenate([images[:3], jnp.roll(images[3:], 1, 0)])  # the rest of the batch is of no importance
-  np.testing.assert_allclose(encode(state.params, state.memory, others)[:3], features[:3], rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(made.encode(state.params, state.memory, images[:3]), features[:3], rtol=1e-4, atol=1e-5)
   if made.predict:
-    probabilities = jax.jit(made.predict)(state.params, state.memory, images)
+    probabilities = made.predict(state.params, state.memory, images)
     assert probabilities.shape == (B, CLASSES)
     np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
