@@ -167,8 +167,7 @@ def value(cell: Cell, name: str) -> float:
     node = node[part]
   if not isinstance(node, int | float):
     raise ConfigError(f'metric {name!r}: {path!r} is no number in {cell.workdir / stage}/result.json')
-  share = path.startswith(('evaluation/', 'stages/')) and '/geometry/' not in path
-  return 100. * node if share else float(node)
+  return 100. * node if path.startswith(('evaluation/', 'stages/')) else float(node)
 
 
 def refuse_others(cells: list[Cell], states: list[tuple[str, str]]) -> None:

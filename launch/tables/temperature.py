@@ -22,6 +22,6 @@ def get_table():
           'batch': 128, 'backbone.mean': (0.305,), 'backbone.std': (0.375,), 'checkpoint.every_steps': 10_000,
           'evaluate.train': dict(name='digits', split='train'), 'evaluate.test': dict(name='digits', split='test'),
           'evaluate.baselines': False, 'evaluate.pictures': False, 'evaluate.every_steps': 0},
-      metrics={'uniformity': 'evaluation/pretrained backbone/geometry/uniformity',
-               'tolerance': 'evaluation/pretrained backbone/geometry/tolerance',
+      metrics={'uniformity x 100': 'evaluation/pretrained backbone/geometry/uniformity',
+               'tolerance x 100': 'evaluation/pretrained backbone/geometry/tolerance',
                'kNN': 'evaluation/pretrained backbone/knn', 'linear': 'evaluation/pretrained backbone/linear'})
