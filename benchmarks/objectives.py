@@ -39,8 +39,6 @@ IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of th
     'fixmatch': CONSISTENT, 'flexmatch': CONSISTENT, 'freematch': CONSISTENT, 'softmatch': CONSISTENT,
     'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (4, 2, 0),
     'comatch': (1, 3, 0), 's4l': (4, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
-
-
 FILES = {'simclr': 'demo', 'bert': 'bert/docs', 't_jepa': 't_jepa/breast_cancer'}  # others: NAME/fashion_mnist
 
 
@@ -63,8 +61,9 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
   b = len(raw['index'])
   u = len(run.abstract_batch['unlabeled']['index']) if 'unlabeled' in run.abstract_batch else 0
   step = run.training.step
-  if whole := raw.get('tokens', raw.get('row')) if 'image' not in raw and not tree.get('views') else None:
-    seen = jnp.zeros(whole.shape, whole.dtype)
+  if tree.get('views') is None:  # texts and rows are seen as they are
+    only = raw.get('tokens', raw.get('row'))
+    seen = jnp.zeros(only.shape, only.dtype)
   else:
     side = tree['backbone'].get('image') or tree['views'].get('size') or raw['image'].shape[1]
     frames = [tree['backbone']['frames']] if 'frames' in tree['backbone'] else []

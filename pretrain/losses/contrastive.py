@@ -76,9 +76,10 @@ def penalties(z1, z2, temperature):
 
 def negatives(z):
   """Similarities f32[2b, 2b] of z [2b, d] of `both_views`, -inf where a row has no negative: itself, its other view."""
-  columns = jnp.arange(len(z))
-  allowed = jnp.all(jnp.stack([columns != one[:, None] for one in without_positives(z)]), 0)
-  return jnp.where(allowed, jnp.matmul(z, z.T, precision='highest'), -jnp.inf)
+  similarity = jnp.matmul(z, z.T, precision='highest')
+  for column in without_positives(z):
+    similarity = jnp.where(jnp.arange(len(z)) == column[:, None], -jnp.inf, similarity)
+  return similarity
 
 
 def info_nce(query, keys, positive, temperature, chunk=None):
