@@ -5,8 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pretrain.losses import normalize
 from pretrain.models.functional import Net
 from pretrain.objective import ema
+from pretrain.queue import enqueue
 
 
 def with_teacher(net: Net, momentum: Callable, *, encoder: str, couples_batch: bool = False) -> dict[str, Any]:
@@ -33,6 +35,23 @@ def with_teacher(net: Net, momentum: Callable, *, encoder: str, couples_batch: b
     return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
 
   return dict(init=init, update=update, encode=encode, couples_batch=couples_batch or net.couples_batch)
+
+
+def with_queue(shared: dict[str, Any], queue: int, dim: int) -> dict[str, Any]:
+  """`with_teacher`'s arguments, and a 'queue' [queue, dim] in memory: random directions, then the carry's 'keys'.
+
+  Raises ValueError, in `update`, unless the number of the carry's 'keys' divides the queue's.
+  """
+  def init(key):
+    params, memory = shared['init'](key)
+    keys = normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
+    return params, memory | {'queue': keys}
+
+  def update(params, memory, carry, step):
+    rest = {name: value for name, value in carry.items() if name != 'keys'}
+    return shared['update'](params, memory, rest | {'queue': enqueue(memory['queue'], carry['keys'], step)}, step)
+
+  return shared | {'init': init, 'update': update}
 
 
 def linear(start: float, end: float, steps: int) -> Callable:

@@ -1,15 +1,13 @@
 """MoCo v2: Improved Baselines with Momentum Contrastive Learning (contrastive, with a teacher and a queue)."""
 from collections.abc import Callable
 
-import jax
 from flax import nnx
 
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, in_parts
-from pretrain.queue import enqueue
-from pretrain.teacher import with_teacher
+from pretrain.teacher import with_queue, with_teacher
 
 
 def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float, momentum: float,
@@ -39,11 +37,6 @@ def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
   # the losses of examples are independent, but the keys of a part of the batch would not fill their place in the queue
   shared = with_teacher(net, lambda _: momentum, encoder='student', couples_batch=True)
 
-  def init(key):
-    params, memory = shared['init'](key)
-    keys = losses.normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
-    return params, memory | {'queue': keys}
-
   def embed(params, memory, batch, key, step):
     del step
     query, statistics = net.apply(params, memory['statistics'],
@@ -57,9 +50,5 @@ def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     query, keys = h
     return losses.moco(query, keys, memory['queue'], temperature, chunk), (carry | {'keys': losses.normalize(keys)}, {})
 
-  def update(params, memory, carry, step):
-    statistics = {name: carry[name] for name in ('statistics', 'teacher_statistics')}
-    return shared['update'](params, memory, statistics | {'queue': enqueue(memory['queue'], carry['keys'], step)}, step)
-
   return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple),
-                   **shared | {'init': init, 'update': update})
+                   **with_queue(shared, queue, dim))

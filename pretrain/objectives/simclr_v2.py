@@ -9,8 +9,7 @@ from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, flat, in_parts
-from pretrain.queue import enqueue
-from pretrain.teacher import with_teacher
+from pretrain.teacher import with_queue, with_teacher
 
 
 def simclr_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float, momentum: float,
@@ -39,11 +38,6 @@ def simclr_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperat
   net = functional(parts)
   shared, student = with_teacher(net, lambda _: momentum, encoder='student', couples_batch=True), embed_together(net)
 
-  def init(key):
-    params, memory = shared['init'](key)
-    keys = losses.normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
-    return params, memory | {'queue': keys}
-
   def embed(params, memory, batch, key, step):
     h, carry = student(params, memory, batch, key, step)  # [b, 2, width]
     k, statistics = net.apply(memory['teacher'], memory['teacher_statistics'],
@@ -60,9 +54,5 @@ def simclr_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperat
     keys = losses.normalize(jnp.concatenate([k[:, 0], k[:, 1]]))
     return loss, ({'statistics': statistics, 'teacher_statistics': teacher_statistics, 'keys': keys}, {})
 
-  def update(params, memory, carry, step):
-    statistics = {name: carry[name] for name in ('statistics', 'teacher_statistics')}
-    return shared['update'](params, memory, statistics | {'queue': enqueue(memory['queue'], carry['keys'], step)}, step)
-
   return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple),
-                   **shared | {'init': init, 'update': update})
+                   **with_queue(shared, queue, dim))
