@@ -153,11 +153,17 @@ def images(n: int, size, channels=3, length=None, **kwargs) -> Arrays:
                 captions=texts if length else None)
 
 
-def shallow(backbone: dict, objective: dict, **_) -> dict:
-  """A backbone of few blocks, as they are alike: one of each stage, or those whose outputs the method wants."""
-  if backbone['name'] == 'vit':
-    return backbone | {'depth': min(backbone.get('depth', 99), max(2, objective.get('layers', 2)))}
-  return {'blocks': (1, 1, 1, 1)} | backbone if backbone['name'] == 'resnet' else backbone
+def shallow(backbone: dict, objective: dict, **rest) -> dict:
+  """A config of few blocks, as they are alike: one of each stage, or those whose outputs the method wants."""
+  few = max(2, objective.get('layers', 2))
+
+  def cut(model: dict) -> dict:
+    by_name = {'resnet': {'blocks': (1, 1, 1, 1)} | model, 'wide_resnet': {'depth': 10}}
+    return model | by_name.get(model['name'], {'depth': min(model.get('depth', 99), few)})
+
+  objective = {key: cut(value) if isinstance(value, dict) and 'name' in value else
+               min(value, few) if key.endswith('_depth') else value for key, value in objective.items()}
+  return rest | {'backbone': cut(backbone), 'objective': objective}
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: f'{p.parent.name}/{p.stem}')
@@ -178,8 +184,7 @@ def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   json.dumps(tree)
   if 'program' in tree:
     return  # its runs are prepared in tests/test_programs.py
-  tree['backbone'] = shallow(**tree)
-  run = config.call(prepare, tree, 'config')
+  run = config.call(prepare, shallow(**tree), 'config')
   state, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
   assert metrics['loss'].shape == ()
   assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, run.training.abstract)

@@ -20,7 +20,8 @@ from tests.cases import CASES, CLASSES, B, raw
 TX = optax.sgd(0.1, momentum=0.9)  # its trace after the first step is the gradient
 MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4), 'fsdp=4 tensor=2': dict(fsdp=4, tensor=2),
           'replica=2 fsdp=2 tensor=2': dict(replica=2, fsdp=2, tensor=2)}
-VIEWED = tuple(MESHES)[1:]  # get views that one device made; on the first mesh they are part of the step
+# Views are part of the step on this mesh and of these objectives; elsewhere it gets what `viewed` made of its batch.
+WITHIN = ('data=8', 'supervised', 'simclr', 'fixmatch')
 
 
 every_objective = pytest.mark.parametrize('name', CASES)
@@ -36,10 +37,9 @@ def objective(name: str) -> Objective:
 def training(name: str, mesh: str = '', **parts: int) -> tuple[Training, Any]:
   """The compiled step, shared by all properties, and its mesh; '' is one device."""
   layout = sharding.make_mesh(**MESHES[mesh]) if mesh else sharding.make_mesh(devices=jax.devices()[:1])
-  case = CASES[name]
-  views, example = (lambda batch, _: batch, viewed(name, 0)) if mesh in VIEWED else (case.views, case.batch(0))
+  views = CASES[name].views if within(name, mesh) else lambda batch, _: batch
   schedule = optax.constant_schedule(0.1)
-  made = compile_step(objective(name), views, TX, schedule, seed=0, batch=example, mesh=layout,
+  made = compile_step(objective(name), views, TX, schedule, seed=0, batch=given(name, 0, mesh), mesh=layout,
                       **parts)
   return made, layout
 
@@ -49,6 +49,15 @@ def viewed(name: str, step: int):
   """The views of batch i, made on one device with the key that `train_step` gives them at step i."""
   key = jax.random.split(jax.random.fold_in(jax.random.split(jax.random.key(0))[1], step))[0]
   return jax.device_get(views_of(name)(CASES[name].batch(step), key))
+
+
+def within(name: str, mesh: str) -> bool:
+  return not {name, mesh}.isdisjoint(WITHIN)
+
+
+def given(name: str, step: int, mesh: str = ''):
+  """What the step on that mesh gets of batch i."""
+  return CASES[name].batch(step) if within(name, mesh) else viewed(name, step)
 
 
 @functools.cache
@@ -67,8 +76,7 @@ def run(name: str, steps: range, state=None, **kwargs):
   made, mesh = training(name, **kwargs)
   state, metrics = jax.device_put(start(name), made.layout) if state is None else state, {}
   for i in steps:
-    batch = viewed(name, i) if kwargs.get('mesh') in VIEWED else CASES[name].batch(i)
-    state, metrics = made.step(state, sharding.place(batch, mesh))
+    state, metrics = made.step(state, sharding.place(given(name, i, kwargs.get('mesh', '')), mesh))
   return jax.device_get((state, metrics))
 
 
@@ -98,10 +106,10 @@ def test_a_step_keeps_tree_shapes_and_dtypes_and_is_compiled_once(name, compilat
   state = jax.device_put(start(name), made.layout)
   shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
   before = shapes(state)
-  state, metrics = made.step(state, sharding.place(CASES[name].batch(0), mesh))
+  state, metrics = made.step(state, sharding.place(given(name, 0), mesh))
   after_first = compilations()
   for i in range(1, 4):
-    state, metrics = made.step(state, sharding.place(CASES[name].batch(i), mesh))
+    state, metrics = made.step(state, sharding.place(given(name, i), mesh))
   assert compilations() == after_first, 'recompiled after step 1'
   assert shapes(state) == before
   assert int(state.step) == 4 and int(metrics.pop('nonfinite')) == -1
@@ -134,10 +142,10 @@ def test_three_steps_saved_and_three_more_are_six_steps_bit_for_bit(name, tmp_pa
 
 
 def pairs() -> list:
-  """Every objective on every mesh; by default on that of all axes, every third on one of the others too, for time."""
+  """Every objective on every mesh; by default on that of all axes, every sixth on one of the others too, for time."""
   *others, most = MESHES
-  by_turns = {name: others[n % len(others)] for n, name in enumerate(list(CASES)[::3])}
-  return [pytest.param(name, mesh, marks=() if mesh in (most, by_turns.get(name)) else pytest.mark.slow)
+  second = {name: others[n % len(others)] for n, name in enumerate(list(CASES)[::6])}
+  return [pytest.param(name, mesh, marks=() if mesh in (most, second.get(name)) else pytest.mark.slow)
           for name in CASES for mesh in MESHES]
 
 
@@ -155,33 +163,52 @@ def test_three_steps_on_eight_devices_are_those_on_one(name, mesh):
     assert error(got.memory, want.memory) < 2e-4
 
 
+def by_turns(names):
+  """Every third by default, for time: what they share is tested by each."""
+  return pytest.mark.parametrize('name', [pytest.param(name, marks=() if n % 3 == 0 else pytest.mark.slow)
+                                          for n, name in enumerate(names)])
+
+
 @every_objective
-def test_halves_average_to_the_whole_exactly_if_examples_do_not_depend_on_each_other(name):
-  whole, _ = one_device(name)
-  if objective(name).couples_batch:
-    with pytest.raises(ConfigError, match='accumulate'):
-      training(name, accumulate=2)
-    made = objective(name)
-    params, memory = jax.tree.map(jnp.asarray, start(name)[1:3])
-    one = CASES[name].batch(0)
-    one = raw(0) if 'unlabeled' in one else one
-    batch = views_of(name)({k: jnp.asarray(v) for k, v in one.items()}, jax.random.key(1))
-    both = jax.jit(jax.value_and_grad(lambda params, part: made.loss(params, memory, part, jax.random.key(2), 0),
-                                      has_aux=True))
-    halves = [jax.tree.map(lambda x, rows=rows: x[rows], batch) for rows in (slice(0, B // 2), slice(B // 2, B))]
-    (one, g_one), (two, g_two), (both, g_both) = jax.device_get([both(params, part) for part in (*halves, batch)])
-    queued = jax.tree.map(np.shape, one[1][0]) != jax.tree.map(np.shape, both[1][0])  # it wants the whole batch
-    if not queued and abs((one[0] + two[0]) / 2 - both[0]) <= 1e-2:  # cancelled there?
-      assert error(jax.tree.map(lambda a, b: (a + b) / 2, g_one, g_two), g_both) > 1e-2
-    if made.parts:
-      halves, metrics = run(name, range(1), grad_cache=2)
-      np.testing.assert_allclose(metrics['loss'], one_device(name)[1]['loss'], rtol=1e-5)
-      assert error(gradient(halves), gradient(whole)) < 2e-4
-      if jax.tree.leaves(whole.memory):
-        assert error(halves.memory, whole.memory) < 2e-4
-  else:
-    halves, _ = run(name, range(1), accumulate=2)
-    assert error(gradient(halves), gradient(whole)) < 2e-4
+def test_the_loss_of_halves_averages_to_that_of_the_whole_only_if_examples_do_not_depend_on_each_other(name):
+  made = objective(name)
+  params, memory = jax.tree.map(jnp.asarray, start(name)[1:3])
+  one = CASES[name].batch(0)
+  one = raw(0) if made.couples_batch and 'unlabeled' in one else one
+  batch = views_of(name)(jax.tree.map(jnp.asarray, one), jax.random.key(1))
+  loss = lambda params, part: made.loss(params, memory, part, jax.random.key(2), 0)
+  halves = [jax.tree.map(lambda x, rows=rows: x[rows], batch) for rows in (slice(0, B // 2), slice(B // 2, B))]
+  (one, after), (two, _), (both, after_both) = map(functools.partial(jax.jit(loss), params), (*halves, batch))
+  if not made.couples_batch:
+    np.testing.assert_allclose((one + two) / 2, both, rtol=1e-5)
+    return
+  with pytest.raises(ConfigError, match='accumulate'):
+    training(name, accumulate=2)
+  queued = jax.tree.map(jnp.shape, after[0]) != jax.tree.map(jnp.shape, after_both[0])  # it wants the whole batch
+  if not queued and abs((one + two) / 2 - both) <= 1e-2:  # cancelled in the value?
+    slope = jax.jit(lambda params, part: jax.grad(loss, has_aux=True)(params, part)[0])
+    g_one, g_two, g_both = jax.device_get([slope(params, part) for part in (*halves, batch)])
+    assert error(jax.tree.map(lambda a, b: (a + b) / 2, g_one, g_two), g_both) > 1e-2
+  if made.parts:
+    embed = jax.jit(lambda part: made.parts[0](params, memory, part, jax.random.key(2), 0)[0])
+    h_one, h_two, h_both = map(embed, (*halves, batch))
+    assert error(jax.tree.map(lambda *rows: jnp.concatenate(rows), h_one, h_two), h_both) < 2e-4
+
+
+@by_turns(name for name in CASES if not objective(name).couples_batch)
+def test_gradients_of_halves_accumulate_to_that_of_the_whole(name):
+  halves, _ = run(name, range(1), accumulate=2)
+  assert error(gradient(halves), gradient(one_device(name)[0])) < 2e-4
+
+
+@by_turns(name for name in CASES if objective(name).parts)
+def test_embedded_in_parts_a_batch_has_the_gradient_of_the_whole(name):
+  whole, want = one_device(name)
+  parts, metrics = run(name, range(1), grad_cache=2)
+  np.testing.assert_allclose(metrics['loss'], want['loss'], rtol=1e-5)
+  assert error(gradient(parts), gradient(whole)) < 2e-4
+  if jax.tree.leaves(whole.memory):
+    assert error(parts.memory, whole.memory) < 2e-4
 
 
 @every_objective
@@ -207,10 +234,12 @@ def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
   state, _ = one_device(name)
   what = CASES[name].input
   images = jnp.asarray(raw(3)['image'] / np.float32(255) if what == 'image' else CASES[name].batch(3)[what])
-  features = made.encode(state.params, state.memory, images)
+  encode = jax.jit(made.encode)
+  features = encode(state.params, state.memory, images)
   assert features.shape == (B, 64) and features.dtype == jnp.float32
-  np.testing.assert_allclose(made.encode(state.params, state.memory, images[:3]), features[:3], rtol=1e-4, atol=1e-5)
+  among_others = encode(state.params, state.memory, jnp.concatenate([images[:3], images[:-3]]))
+  np.testing.assert_allclose(among_others[:3], features[:3], rtol=1e-4, atol=1e-5)
   if made.predict:
-    probabilities = made.predict(state.params, state.memory, images)
+    probabilities = jax.jit(made.predict)(state.params, state.memory, images)
     assert probabilities.shape == (B, CLASSES)
     np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)

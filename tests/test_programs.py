@@ -334,7 +334,7 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
   classes = max(run['objective'].get('classes', 10) for name, run in tree.items() if name != 'program')
 
   def trained(run, workdir, **_):
-    made = config.call(prepare, json.loads(json.dumps(run | {'backbone': shallow(**run)})), 'config')
+    made = config.call(prepare, json.loads(json.dumps(shallow(**run))), 'config')
     _, metrics = jax.eval_shape(made.training.step, made.training.abstract, made.abstract_batch)
     assert metrics['loss'].shape == ()
     workdir.mkdir(parents=True)
