@@ -53,10 +53,15 @@ class Job(NamedTuple):
 
 
 def simulated(env: Mapping[str, str], devices: int) -> dict[str, str]:
-  """Environment variables with which JAX sees so many CPU devices."""
+  """Environment variables with which JAX sees so many CPU devices, and has threads for them.
+
+  By default XLA has a thread a device. A device that waits for several collectives of a program at once (one in a
+  branch of lax.switch, one beside it) takes those of others, and all wait for ever: with four a device they did not.
+  """
+  if devices == 1:
+    return dict(env)
   flag = f'--xla_force_host_platform_device_count={devices}'
-  more = {'XLA_FLAGS': f'{env.get("XLA_FLAGS", "")} {flag}'.strip()} if devices > 1 else {}
-  return {**env, **more}
+  return {'PJRT_NPROC': str(4 * devices), **env, 'XLA_FLAGS': f'{env.get("XLA_FLAGS", "")} {flag}'.strip()}
 
 
 def machines(target: Target) -> tuple[int, int]:

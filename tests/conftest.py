@@ -10,6 +10,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ['XLA_FLAGS'] = ('--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 '
                            '--xla_cpu_collective_call_terminate_timeout_seconds=600 '
                            + os.environ.get('XLA_FLAGS', ''))
+# By default XLA has a thread a device; one that waits for several collectives at once takes those of others: deadlock.
+os.environ['PJRT_NPROC'] = '32'
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'jax'))
 os.environ.setdefault('PRETRAIN_PLAN_CACHE', str(ROOT / '.cache' / 'plan'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
@@ -17,6 +19,9 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+jax.devices()
+del os.environ['PJRT_NPROC']  # not for the processes that tests start
 
 compiled: list[str] = []
 jax.monitoring.register_event_duration_secs_listener(

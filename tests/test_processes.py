@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data import labels as stores
+from launch.job import simulated
 from launch.local import free_port
 from pretrain import label, sharding, train
 from pretrain.metrics import read_rows
@@ -34,10 +35,10 @@ class Processes:
     self.outputs = [workdir.parent / f'{workdir.name}-{processes}-{p}.txt' for p in range(processes)]
     self.running = []
     for p, output in enumerate(self.outputs):
-      env = os.environ | {
-          'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0 '
-                       '--xla_cpu_collective_call_terminate_timeout_seconds=600',
-          'JAX_COORDINATOR_ADDRESS': f'localhost:{port}', 'JAX_NUM_PROCESSES': str(processes), 'JAX_PROCESS_ID': str(p)}
+      env = simulated(os.environ | {
+          'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_cpu_collective_call_terminate_timeout_seconds=600',
+          'JAX_COORDINATOR_ADDRESS': f'localhost:{port}', 'JAX_NUM_PROCESSES': str(processes),
+          'JAX_PROCESS_ID': str(p)}, devices)
       argv = [sys.executable, '-m', 'pretrain', *command, f'--workdir={workdir}', *flags,
               *(own_flags or {}).get(p, ())]
       if processes > 1:
