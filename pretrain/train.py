@@ -23,7 +23,7 @@ from pretrain.config import ConfigError
 from pretrain.evaluate.run import online, table
 from pretrain.metrics import Recorder, event, goodput, read_rows, write_json
 from pretrain.plan.hardware import by_kind
-from pretrain.processes import Stopping, stop_signals
+from pretrain.processes import stop_signals
 from pretrain.report import report
 from pretrain.run import NonFinite, Run, prepare
 
@@ -208,17 +208,20 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
     note('stop', step=step, reason='done')
     try:
       rows = table(run, state, workdir) if run.evaluation and stop.raises() else []
-    except Stopping as error:
-      note('stop', step=step, reason=str(error))
-      say(f'stopped by {error} while evaluating; the same command goes on from there')
+      if main:
+        logged = [row for row in read_rows(workdir / 'metrics.jsonl') if 'loss' in row]
+        report(workdir)
+        write_json(workdir / 'result.json', {
+            'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config),
+            'metrics': logged[-1], 'evaluation': rows, 'goodput': goodput(read_rows(workdir / 'events.jsonl')),
+            'made': rundir.made()})
+    except Exception:  # `Stopping`, and what becomes of it where JAX compares its keys: an error of another type
+      if not stop.signal:
+        raise
+      note('stop', step=step, reason=stop.signal)
+      say(f'stopped by {stop.signal} while evaluating; the same command goes on from there')
       return STOPPED
     if main:
-      logged = [row for row in read_rows(workdir / 'metrics.jsonl') if 'loss' in row]
-      report(workdir)
-      write_json(workdir / 'result.json', {
-          'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config),
-          'metrics': logged[-1], 'evaluation': rows, 'goodput': goodput(read_rows(workdir / 'events.jsonl')),
-          'made': rundir.made()})
       print(f'done: {workdir / "report.html"}')
     return DONE
 

@@ -218,18 +218,39 @@ def test_a_policy_that_makes_no_sense_is_refused(wrong):
 
 # signals while evaluating
 
-def test_a_signal_during_the_evaluation_at_the_end_costs_only_the_evaluation(tmp_path, monkeypatch, capsys):
-  table, calls = train.table, []
+class Key:
+  """Part of the key of a cache, during whose comparison a signal comes."""
+  def __hash__(self):
+    return 0
+
+  def __eq__(self, other):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(5)
+    return NotImplemented
+
+
+def heard():
+  os.kill(os.getpid(), signal.SIGTERM)
+  time.sleep(5)
+
+
+def in_a_comparison():  # JAX makes another error of what is raised there
+  double = jax.jit(lambda x, _: 2 * x, static_argnums=1)
+  double(1., Key()), double(1., Key())
+
+
+@pytest.mark.parametrize(('where', 'comes'), [('table', in_a_comparison), ('report', heard)])
+def test_a_signal_in_the_evaluation_at_the_end_costs_only_the_evaluation(tmp_path, monkeypatch, capsys, where, comes):
+  whole, calls = getattr(train, where), []
 
   def interrupted(*args):
     calls.append(1)
     if len(calls) == 1:
-      os.kill(os.getpid(), signal.SIGTERM)
-      time.sleep(5)
+      comes()
       raise AssertionError('the signal was not heard')
-    return table(*args)
+    return whole(*args)
 
-  monkeypatch.setattr(train, 'table', interrupted)
+  monkeypatch.setattr(train, where, interrupted)
   tree = tiny(SETS)
   assert train.train(tree, tmp_path, quiet=True) == STOPPED
   assert 'stopped by SIGTERM while evaluating' in capsys.readouterr().out and not (tmp_path / 'result.json').exists()
