@@ -14,7 +14,7 @@ demo: $(VENV)/.ready  ## train SimCLR on Fashion-MNIST, evaluate, write runs/dem
 	$(RUN) -m pretrain train --config=configs/demo.py --workdir=$(WORKDIR)
 
 test: $(VENV)/.ready  ## the fast tests
-	$(RUN) -m pytest -n auto --dist loadgroup --max-worker-restart 0
+	$(RUN) -m pytest -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 slow: $(VENV)/.ready  ## learning runs and kill tests
 	$(RUN) -m pytest -m slow

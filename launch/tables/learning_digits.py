@@ -16,6 +16,7 @@ DIGITS = {'source': dict(name='digits', split='train')}
 ROWS = {
     'SimCLR': ('demo', DIGITS | PAIR | RESNET), 'DCL': ('dcl', DIGITS | PAIR | RESNET),
     'SimCLR v2 with memory': ('simclr_v2', DIGITS | PAIR | RESNET | {'objective.queue': 1024}),
+    'SimCLR, hardest negatives': ('hard_simclr', DIGITS | PAIR | RESNET),
     'MoCo v2': ('moco_v2', DIGITS | PAIR | RESNET | {'objective.queue': 1024}),
     'MoCo v3': ('moco_v3', DIGITS | PAIR | VIT),
     'NNCLR': ('nnclr', DIGITS | PAIR | RESNET | {'objective.queue': 1024}),
