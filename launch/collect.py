@@ -152,7 +152,7 @@ def plot(spec: Spec, rows: list[Entry]) -> bytes:
     axis.spines[['top', 'right']].set_visible(False)
   if lines or len(columns) > 1:
     figure.legend(*axes[0][0].get_legend_handles_labels(), fontsize=8, ncols=1 if lines else min(6, len(columns)),
-                  loc='outside right upper' if lines else 'outside lower center')
+                  loc='outside right center' if lines else 'outside lower center')
   figure.suptitle(textwrap.fill(spec.title, round(11 * width)), fontsize=11)
   out = io.BytesIO()
   figure.savefig(out, dpi=130)
