@@ -215,14 +215,13 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
             'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config),
             'metrics': logged[-1], 'evaluation': rows, 'goodput': goodput(read_rows(workdir / 'events.jsonl')),
             'made': rundir.made()})
+        print(f'done: {workdir / "report.html"}')
     except Exception:  # `Stopping`, and what becomes of it where JAX compares its keys: an error of another type
       if not stop.signal:
         raise
       note('stop', step=step, reason=stop.signal)
       say(f'stopped by {stop.signal} while evaluating; the same command goes on from there')
       return STOPPED
-    if main:
-      print(f'done: {workdir / "report.html"}')
     return DONE
 
 
