@@ -23,4 +23,5 @@ def get_table():
       shared={'backbone': SMALL, 'evaluate.baselines': False, 'evaluate.pictures': False,
               'evaluate.every_steps': 0, 'checkpoint.every_steps': 600,
               'log_every_steps': 5},
+      seeds=(0, 1, 2, 3, 4),
       metrics={'kNN': 'evaluation/pretrained backbone/knn', 'linear': 'evaluation/pretrained backbone/linear'})
