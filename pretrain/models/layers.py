@@ -187,19 +187,26 @@ convolution.defvjp(lambda x, kernel, stride: (_convolution(x, kernel, stride), (
 
 
 def by_taps(x, dy, *, size: int, stride: int):
-  """The gradient [size, size, in, out] of `convolution` by its kernel, of x and the gradient dy of what came out."""
-  batch, height, width, out = dy.shape
-  images = math.gcd(batch, 1 << max(0, (1024 // (height * width)).bit_length() - 1))  # whose slices stay in the cache
+  """The gradient [size, size, in, out] of `convolution` by its kernel, of x and the gradient dy of what came out.
+
+  With few channels in, what the taps see stands side by side in one product; with many, each has its own.
+  """
+  (batch, height, width, out), in_ = dy.shape, x.shape[-1]
+  few = in_ < 256
+  rows = 256 if few else 1024  # of a product, whose slices stay in the cache
+  images = math.gcd(batch, 1 << max(0, (rows // (height * width)).bit_length() - 1))
   # the batch is cut lengthwise, as devices hold consecutive images
   x, dy = (a.reshape(images, batch // images, *a.shape[1:]) for a in (x, dy))
 
   def add(i, total):
     some, of = (jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in (x, dy))
     of = of.reshape(-1, out)
-    return total + jnp.stack([tap.reshape(len(of), -1).T @ of for tap in each_tap(some, size, stride, height, width)])
+    taps = [tap.reshape(len(of), in_) for tap in each_tap(some, size, stride, height, width)]
+    return total + (of.T @ jnp.concatenate(taps, 1) if few else jnp.stack([tap.T @ of for tap in taps]))
 
-  total = jax.lax.fori_loop(0, batch // images, add, jnp.zeros((size * size, x.shape[-1], out), x.dtype))
-  return total.reshape(size, size, -1, out)
+  shape = (out, size * size * in_) if few else (size * size, in_, out)
+  total = jax.lax.fori_loop(0, batch // images, add, jnp.zeros(shape, x.dtype))
+  return (total.T if few else total).reshape(size, size, in_, out)
 
 
 def dense_kernel(kernel, sides: tuple[int, int], stride: int):
