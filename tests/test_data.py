@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ from data.sources.fashion_mnist import CLASSES, fashion_mnist
 from data.sources.folder import folder
 from data.sources.huggingface import huggingface
 from data.sources.tfds import tfds
+from data.sources.webdataset import webdataset
 from data.wrap import few_labels, identity, require_labels, subset, unlabeled
 
 ROOT = Path(__file__).parents[1]
@@ -629,6 +631,61 @@ def test_hugging_face_saved_to_disk_string_labels_and_broken_files(tmp_path):
   (tmp_path / 'none').mkdir()
   with pytest.raises(FileNotFoundError, match='no .parquet or .arrow'):
     huggingface(path=str(tmp_path / 'none'), split='test', size=8)
+
+
+def tar(path: Path, members: dict[str, bytes | str], form: str = 'w') -> Path:
+  with tarfile.open(path, form) as file:
+    for name, content in members.items():
+      content = content.encode() if isinstance(content, str) else content
+      about = tarfile.TarInfo(name)
+      about.size = len(content)
+      file.addfile(about, io.BytesIO(content))
+  return path
+
+
+def test_tar_files_are_read_at_random(tmp_path):
+  """Shards in their order, members whatever their suffixes' order; a broken image; pickled, for worker processes."""
+  images = [encoded(photo(k), 'JPEG') for k in range(5)]
+  tar(tmp_path / 'a-001.tar', {f'{k}.{suffix}': content for k in (2, 3, 4)
+                               for suffix, content in (('cls', str(k % 3)), ('jpg', images[k]))})
+  tar(tmp_path / 'a-000.tar', {'x/0.cls': '2', 'x/0.jpg': b'broken', 'y/1.JPG': images[1], 'y/1.json': '{}',
+                               'y/1.cls': ' 0\n', '._y': 'of a file system'})
+  for path in ('a-{000..001}.tar', 'a-*.tar'):
+    source = pickle.loads(pickle.dumps(webdataset(path=str(tmp_path / path), size=24)))
+    assert len(source) == 5 and source.classes == ('0', '1', '2') and source.labels.tolist() == [2, 0, 2, 0, 1]
+    batch = source.batch(np.array([4, 0, 2]))
+    assert batch['index'].tolist() == [4, 1, 2] and batch['label'].tolist() == [1, 0, 2], 'a neighbour for 0'
+    for row, k in enumerate((4, 1, 2)):
+      np.testing.assert_array_equal(batch['image'][row], decode(images[k], size=24, channels=3))
+    assert 'a-000.tar, byte' in source.reader.file(0)
+  named = webdataset(path=str(tmp_path / 'a-*.tar'), size=24, classes=('cat', 'dog', 'cow', 'pig'))
+  assert named.classes[1] == 'dog' and 'label' not in named.unlabeled().batch(np.arange(2))
+
+
+def test_tar_files_that_are_refused(tmp_path):
+  image = encoded(photo(0), 'PNG')
+  of = lambda members, **how: webdataset(path=str(tar(tmp_path / 'one.tar', members)), size=8, **how)
+  assert of({'0.png': image, '1.png': image}).labels is None
+  for members, how, message in [
+      ({'0.txt': 'a'}, {}, 'wanted one image of 0, got 0 in .txt'), ({}, {}, 'no image in it'),
+      ({'0.png': image, '0.seg.png': image}, {}, 'wanted one image of 0, got 2'),
+      ({'0.png': image, '0.cls': '1', '1.png': image}, {}, r'1 of 2 images have no \.cls'),
+      ({'0.png': image, '0.cls': 'cat'}, {}, "class of 0: wanted a number, got 'cat'"),
+      ({'0.png': image, '0.cls': '-1'}, {}, 'wanted classes from 0 to -1, got -1'),
+      ({'0.png': image, '0.cls': '2'}, {'classes': ('a', 'b')}, 'wanted classes from 0 to 1, got 2 to 2')]:
+    with pytest.raises(ValueError, match=message):
+      of(members, **how)
+  with pytest.raises(FileNotFoundError, match=r'1 of 2 tar files are missing: .*b-1\.tar'):
+    tar(tmp_path / 'b-0.tar', {'0.png': image})
+    webdataset(path=str(tmp_path / 'b-{0..1}.tar'), size=8)
+  with pytest.raises(FileNotFoundError, match=r'c-\*\.tar'):
+    webdataset(path=str(tmp_path / 'c-*.tar'), size=8)
+  whole = tar(tmp_path / 'd.tar', {'0.png': image, '1.png': image}).read_bytes()
+  for content in (whole[:700], whole[:2 * 512 + len(image) // 2 + 512 * (len(image) // 512)], b'no tar at all' * 99,
+                  tar(tmp_path / 'd.tar', {'0.png': image}, 'w:gz').read_bytes()):
+    (tmp_path / 'd.tar').write_bytes(content)
+    with pytest.raises(ValueError, match=r'd\.tar: wanted a whole, uncompressed tar file'):
+      webdataset(path=str(tmp_path / 'd.tar'), size=8)
 
 
 def test_prepare_keeps_bytes_order_and_labels(photos, capsys):

@@ -3,6 +3,7 @@ import io
 import json
 import math
 import pickle
+import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -208,8 +209,14 @@ def test_pairs_from_lines_and_from_parquet_are_the_same(tmp_path):
   (tmp_path / 'parquet').mkdir()
   cells = [{'bytes': png(40 * i) if i != 1 else b'broken', 'path': None} for i in range(5)]
   pq.write_table(pa.table({'image': cells, 'caption': texts, 'label': [0] * 5}), tmp_path / 'parquet/train.parquet')
+  with tarfile.open(tmp_path / 'shard.tar', 'w') as file:
+    for i, text in enumerate(texts):
+      for suffix, content in (('png', png(40 * i) if i != 1 else b'broken'), ('txt', text.encode()), ('cls', b'0')):
+        about = tarfile.TarInfo(f'{i}.{suffix}')
+        about.size = len(content)
+        file.addfile(about, io.BytesIO(content))
   how = dict(size=4, tokenizer='bytes', length=40)
-  for source in (pairs(path=str(tmp_path / 'pairs.jsonl'), **how),
+  for source in (pairs(path=str(tmp_path / 'shard.tar'), **how), pairs(path=str(tmp_path / 'pairs.jsonl'), **how),
                  pairs(path=str(tmp_path / 'parquet'), split='train', text_column='caption', **how)):
     batch = source.batch(np.array([4, 1, 0]))
     assert set(batch) == {'image', 'tokens', 'index'} and batch['index'].tolist() == [4, 2, 0], 'a neighbour for 1'
@@ -232,6 +239,8 @@ def test_pairs_without_text_or_image_are_counted_and_named(tmp_path):
       pairs(path=str(tmp_path / 'pairs.jsonl'), **how)
   with pytest.raises(ValueError, match='no splits'):
     pairs(path=str(tmp_path / 'pairs.jsonl'), split='train', **how)
+  with pytest.raises(ValueError, match='tar files have no splits'):
+    pairs(path=str(tmp_path / 'a.tar'), split='train', **how)
   with pytest.raises(ValueError, match='wants a split'):
     pairs(path=str(tmp_path), **how)
   pq.write_table(pa.table({'image': [{'bytes': png(0), 'path': None}] * 2, 'text': ['a', None]}),

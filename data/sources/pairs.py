@@ -9,19 +9,20 @@ from data.encoded import Encoded
 from data.names import known
 from data.sources.folder import Files
 from data.sources.huggingface import huggingface
+from data.sources.webdataset import webdataset
 from data.text import captions
 from data.text import tokenizer as load_tokenizer
 
 
 def pairs(*, path: str, split: str | None = None, size: int, channels: int = 3, tokenizer: str, length: int,
           text_column: str = 'text', image_column: str | None = None) -> Encoded:
-  """Pairs of an image and a text, from JSON lines beside the images or from Parquet; 'tokens' are i32[b, length].
+  """Pairs of an image and a text, from JSON lines, Parquet or tar files; 'tokens' are i32[b, length].
 
   All texts are turned into ids when the source is opened: 2 * length bytes a pair (4 with more than 65,536 ids).
 
   Args:
     path: a file of lines such as {"image": "a/1.jpg", "text": "a red cube"}, images relative to its folder; or a folder
-      in the layouts of `huggingface`.
+      in the layouts of `huggingface`; or tar files as of `webdataset`, whose texts are the `.txt` beside the images.
     split: of the folder; a file has none.
     size, channels: as for `folder`.
     tokenizer: 'bytes', or a file that `python -m data tokenizer` wrote.
@@ -41,6 +42,11 @@ def pairs(*, path: str, split: str | None = None, size: int, channels: int = 3, 
     known(f'text column of {path}', text_column, table.schema.names)
     texts = table.column(text_column).to_pylist()
     source = source.unlabeled()
+  elif path.endswith('.tar'):
+    if split is not None:
+      raise ValueError(f'{path}: tar files have no splits, got split={split!r}; their names say it')
+    source = webdataset(path=path, size=size, channels=channels).unlabeled()
+    texts = source.reader.texts  # pyrefly: ignore[missing-attribute]
   else:
     if split is not None:
       raise ValueError(f'{path}: a file of pairs has no splits, got split={split!r}; one file is one split')
