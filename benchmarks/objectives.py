@@ -25,7 +25,7 @@ from pretrain import config as configs  # noqa: E402
 from pretrain import sharding  # noqa: E402
 from pretrain.models.functional import functional  # noqa: E402
 from pretrain.plan.flops import of_step  # noqa: E402
-from pretrain.run import prepare  # noqa: E402
+from pretrain.run import assemble, prepare  # noqa: E402
 
 TWO, TEACHER, CROPS, CONSISTENT = (2, 0, 0), (2 + 2 / 3, 0, 1), (2, 0, 1), (1, 2, 0)
 IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of the local crops
@@ -33,13 +33,17 @@ IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of th
     'sup_con': TWO, 'isogclr': TWO, 'simclr_v2': TEACHER, 'multi_instance': (1, 0, 0), 'moco_v2': (1 + 1 / 3, 0, 0),
     'byol': TEACHER, 'moco_v3': TEACHER, 'swav': CROPS, 'dino': TEACHER,
     'ibot': TEACHER, 'dinov2': TEACHER, 'mae': (0.25, 0, 0), 'simmim': (1, 0, 0), 'data2vec': (1 + 1 / 3, 0, 0),
-    'spark': (0.4, 0, 0), 'videomae': (0.1, 0, 0), 'supervised': (1, 0, 0), 'efficienttrain': (1, 0, 0),
+    'self_distillation_fpt': (0.25 + 1 + 1 / 3, 0, 0), 'spark': (0.4, 0, 0), 'videomae': (0.1, 0, 0),
+    'supervised': (1, 0, 0), 'efficienttrain': (1, 0, 0),
     'clip': (1, 0, 0), 'siglip': (1, 0, 0), 'pseudo_label': (1, 1, 0), 'mean_teacher': (1, 1 + 1 / 3, 0),
     # batch statistics are shared, so that the weak views have a gradient too
     'fixmatch': CONSISTENT, 'flexmatch': CONSISTENT, 'freematch': CONSISTENT, 'softmatch': CONSISTENT,
     'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (4, 2, 0),
     'comatch': (1, 3, 0), 's4l': (4, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
 FILES = {'simclr': 'demo', 'bert': 'bert/docs', 't_jepa': 't_jepa/breast_cancer'}  # others: NAME/fashion_mnist
+STAGES = {  # of programs: the stage, one whose objective needs no teacher's run, and what the program adds
+    'dinov2_distill': ('student', 'teacher', {}),
+    'self_distillation_fpt': ('further', 'further', dict(name='self_distillation_fpt', weight=1.))}
 
 
 def gradient_of(model: dict, x):
@@ -55,12 +59,20 @@ def gradient_of(model: dict, x):
 
 
 def measure(name: str, rounds: int, timed: bool) -> dict:
-  tree = configs.load(f'{ROOT}/configs/{FILES.get(name, f"{name}/fashion_mnist")}.py', ['evaluate=None'])
-  run = configs.call(prepare, tree, 'config')
+  tree = configs.load(f'{ROOT}/configs/{FILES.get(name, f"{name}/fashion_mnist")}.py', [])
+  stage, plain, more = STAGES.get(name, (None, None, {}))
+  objective = (tree[plain] if plain else tree)['objective']
+  tree = tree[stage] if stage else tree
+  run = configs.call(prepare, tree | {'objective': objective, 'evaluate': None}, 'config')
+  training = run.training
+  if stage:
+    parts = {key: tree[key] for key in ('backbone', 'optimizer', 'schedule')}
+    training = assemble(run.abstract_batch, run.mesh, views=tree['views'], objective=tree['objective'] | more,
+                        steps=run.steps, examples=run.examples, seed=run.seed, **parts)[2]
   raw = run.abstract_batch.get('labeled', run.abstract_batch)
   b = len(raw['index'])
   u = len(run.abstract_batch['unlabeled']['index']) if 'unlabeled' in run.abstract_batch else 0
-  step = run.training.step
+  step = training.step
   if tree.get('views') is None:  # texts and rows are seen as they are
     only = raw.get('tokens', raw.get('row'))
     seen = jnp.zeros(only.shape, only.dtype)
@@ -70,7 +82,7 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
     seen = jnp.zeros((b + u, *frames, side, side, tree['backbone']['channels']))
   bare, given = gradient_of(tree['backbone'], seen)
   one = of_step(bare, *given).total
-  flops = of_step(step, run.training.abstract, run.abstract_batch).total / one
+  flops = of_step(step, training.abstract, run.abstract_batch).total / one
   views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0)) if tree.get('views') else {}
   crops = views['local'].shape[:2] + views['local'].shape[2:4] if 'local' in views else None
   local = b * crops[1] * crops[2] * crops[3] / tree['views']['size'] ** 2 if crops else 0
@@ -83,7 +95,7 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
   if timed:
     with run.batches(start=0, bad_records=None) as batches:
       batch = sharding.place(next(batches), run.mesh)
-    state, whole, part = run.training.init(), [], []
+    state, whole, part = training.init(), [], []
     for turn in range(rounds + 1):
       begun = time.process_time()
       state, _ = jax.block_until_ready(step(state, batch))
@@ -103,7 +115,7 @@ def main() -> None:
   parser.add_argument('--untimed', action='store_true')
   parser.add_argument('--out', type=Path)
   args = parser.parse_args()
-  names = args.only or sorted([*FILES, *(path.parent.name for path in ROOT.glob('configs/*/fashion_mnist.py')
+  names = args.only or sorted([*FILES, *STAGES, *(path.parent.name for path in ROOT.glob('configs/*/fashion_mnist.py')
                                            if 'c.program' not in path.read_text())])
   head = ('objective', 'FLOPs over the backbone', 'ideal', 'FLOPs over ideal', 'time over the backbone',
           'time over FLOPs')
