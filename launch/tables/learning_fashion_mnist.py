@@ -22,10 +22,10 @@ ROWS = {
 def get_table():
   return dict(
       title='From the random backbone to the pretrained one, on Fashion-MNIST',
-      differs='10,000 images (2,000 for the test), 128 a step; ViTs of three blocks of width 64 on patches of 4 for 800 '
-              'steps (VideoMAE 400, on clips of four frames made of an image; iBOT and DINOv2 300), a residual network '
-              'of three blocks, 16 to 64 wide, for 200 (SparK). The papers: ImageNet and videos, networks a hundred '
-              'times as large.',
+      differs='10,000 images (2,000 for the test), 128 a step; ViTs of three blocks of width 64 on patches of 4 for '
+              '800 steps (VideoMAE 400, on clips of four frames made of an image; iBOT and DINOv2 300), a residual '
+              'network of three blocks, 16 to 64 wide, for 200 (SparK). The papers: ImageNet and videos, networks a '
+              'hundred times as large.',
       rows={title: dict(config=f'configs/{name}/fashion_mnist.py', overrides=more)
             for title, (name, more) in ROWS.items()},
       shared={'batch': 128, 'checkpoint.every_steps': 10_000, 'evaluate.pictures': False, 'evaluate.every_steps': 0},
