@@ -38,7 +38,7 @@ OPERATIONS = {
 
 
 def ours(spec: dict):
-  """A child of XLA: the facts, and a function of a name that times that operation."""
+  """What a child answers for plain JAX: facts, and a round of the operation of the spec."""
   import jax
   import jax.numpy as jnp
   conv = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding='SAME',
