@@ -17,6 +17,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -34,16 +35,20 @@ IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of th
     'byol': TEACHER, 'moco_v3': TEACHER, 'swav': CROPS, 'dino': TEACHER,
     'ibot': TEACHER, 'dinov2': TEACHER, 'mae': (0.25, 0, 0), 'simmim': (1, 0, 0), 'data2vec': (1 + 1 / 3, 0, 0),
     'self_distillation_fpt': (0.25 + 1 + 1 / 3, 0, 0), 'spark': (0.4, 0, 0), 'videomae': (0.1, 0, 0),
-    'supervised': (1, 0, 0), 'efficienttrain': (1, 0, 0),
+    'supervised': (1, 0, 0), 'distill': (1, 0, 0), 'deepercluster': (1, 0, 0), 'efficienttrain': (1, 0, 0),
     'clip': (1, 0, 0), 'siglip': (1, 0, 0), 'pseudo_label': (1, 1, 0), 'mean_teacher': (1, 1 + 1 / 3, 0),
     # batch statistics are shared, so that the weak views have a gradient too
     'fixmatch': CONSISTENT, 'flexmatch': CONSISTENT, 'freematch': CONSISTENT, 'softmatch': CONSISTENT,
     'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (4, 2, 0),
     'comatch': (1, 3, 0), 's4l': (4, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
-FILES = {'simclr': 'demo', 'bert': 'bert/docs', 't_jepa': 't_jepa/breast_cancer'}  # others: NAME/fashion_mnist
-STAGES = {  # of programs: the stage, one whose objective needs no teacher's run, and what the program adds
-    'dinov2_distill': ('student', 'teacher', {}),
-    'self_distillation_fpt': ('further', 'further', dict(name='self_distillation_fpt', weight=1.))}
+FILES = {'simclr': 'demo', 'bert': 'bert/docs', 't_jepa': 't_jepa/breast_cancer', 'distill': 'ssld/fashion_mnist'}
+SOURCE = dict(name='fashion_mnist', split='train')  # the program's, where the stage has none; other files: NAME/this
+LABELED = dict(name='supervised', classes=10)
+STAGES = {  # of programs: the stage, an objective with its batches that needs no other run, what the program adds
+    'dinov2_distill': ('student', 'teacher', {}, {}),
+    'self_distillation_fpt': ('further', 'further', dict(name='self_distillation_fpt', weight=1.), {}),
+    'distill': ('student', LABELED, {}, {'probabilities': (10,)}),
+    'deepercluster': ('train', LABELED, dict(classes=100, super_clusters=4), {})}
 
 
 def gradient_of(model: dict, x):
@@ -60,14 +65,16 @@ def gradient_of(model: dict, x):
 
 def measure(name: str, rounds: int, timed: bool) -> dict:
   tree = configs.load(f'{ROOT}/configs/{FILES.get(name, f"{name}/fashion_mnist")}.py', [])
-  stage, plain, more = STAGES.get(name, (None, None, {}))
-  objective = (tree[plain] if plain else tree)['objective']
+  stage, plain, more, arrays = STAGES.get(name, (None, None, {}, {}))
+  objective = plain if isinstance(plain, dict) else (tree[plain] if plain else tree)['objective']
   tree = tree[stage] if stage else tree
-  run = configs.call(prepare, tree | {'objective': objective, 'evaluate': None}, 'config')
-  training = run.training
+  run = configs.call(prepare, {'source': SOURCE} | tree | {'objective': objective, 'evaluate': None}, 'config')
+  training, abstract_batch = run.training, run.abstract_batch
   if stage:
+    arrays = {key: np.full((tree['batch'], *shape), 1 / shape[-1], np.float32) for key, shape in arrays.items()}
+    abstract_batch = abstract_batch | jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arrays)
     parts = {key: tree[key] for key in ('backbone', 'optimizer', 'schedule')}
-    training = assemble(run.abstract_batch, run.mesh, views=tree['views'], objective=tree['objective'] | more,
+    training = assemble(abstract_batch, run.mesh, views=tree['views'], objective=tree['objective'] | more,
                         steps=run.steps, examples=run.examples, seed=run.seed, **parts)[2]
   raw = run.abstract_batch.get('labeled', run.abstract_batch)
   b = len(raw['index'])
@@ -82,7 +89,7 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
     seen = jnp.zeros((b + u, *frames, side, side, tree['backbone']['channels']))
   bare, given = gradient_of(tree['backbone'], seen)
   one = of_step(bare, *given).total
-  flops = of_step(step, training.abstract, run.abstract_batch).total / one
+  flops = of_step(step, training.abstract, abstract_batch).total / one
   views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0)) if tree.get('views') else {}
   crops = views['local'].shape[:2] + views['local'].shape[2:4] if 'local' in views else None
   local = b * crops[1] * crops[2] * crops[3] / tree['views']['size'] ** 2 if crops else 0
@@ -94,7 +101,7 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
   row = {'flops': flops, 'ideal': ideal}
   if timed:
     with run.batches(start=0, bad_records=None) as batches:
-      batch = sharding.place(next(batches), run.mesh)
+      batch = sharding.place(next(batches) | arrays, run.mesh)
     state, whole, part = training.init(), [], []
     for turn in range(rounds + 1):
       begun = time.process_time()
