@@ -30,7 +30,8 @@ def decode(data: bytes, *, size: int | None, channels: int) -> np.ndarray:
   with _open(data) as file:
     if size:
       file.draft(mode, (2 * size, 2 * size))
-    image = _flat(_upright(file)).convert(mode)
+    image = _flat(_upright(file))
+    image = image if image.mode == mode else image.convert(mode)  # which copies
     if size:
       side = min(image.size)
       left, top = (image.width - side) / 2, (image.height - side) / 2

@@ -671,7 +671,7 @@ def test_tar_files_that_are_refused(tmp_path):
       ({'0.png': image, '0.seg.png': image}, {}, 'wanted one image of 0, got 2'),
       ({'0.png': image, '0.cls': '1', '1.png': image}, {}, r'1 of 2 images have no \.cls'),
       ({'0.png': image, '0.cls': 'cat'}, {}, "class of 0: wanted a number, got 'cat'"),
-      ({'0.png': image, '0.cls': '-1'}, {}, 'wanted classes from 0 to -1, got -1'),
+      ({'0.png': image, '0.cls': '-1'}, {}, 'wanted classes from 0, got -1 to -1'),
       ({'0.png': image, '0.cls': '2'}, {'classes': ('a', 'b')}, 'wanted classes from 0 to 1, got 2 to 2')]:
     with pytest.raises(ValueError, match=message):
       of(members, **how)

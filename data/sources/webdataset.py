@@ -34,9 +34,11 @@ def webdataset(*, path: str, size: int, channels: int = 3, classes: tuple[str, .
   labels = reader.labels()
   if labels is None:
     return Encoded(reader, f'images of {path}', None, size, channels)
-  classes = classes or tuple(map(str, range(labels.max() + 1)))
-  if not 0 <= labels.min() <= labels.max() < len(classes):
-    raise ValueError(f'{path}: wanted classes from 0 to {len(classes) - 1}, got {labels.min()} to {labels.max()}')
+  least, most = labels.min(), labels.max()
+  if least < 0 or classes and most >= len(classes):
+    raise ValueError(f'{path}: wanted classes from 0{f" to {len(classes) - 1}" if classes else ""}, got {least} to '
+                     f'{most}')
+  classes = classes or tuple(map(str, range(most + 1)))
   return Encoded(reader, f'images of {path}', tuple(classes), size, channels)
 
 
