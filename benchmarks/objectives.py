@@ -51,6 +51,11 @@ STAGES = {  # of programs: the stage, an objective with its batches that needs n
     'deepercluster': ('train', LABELED, dict(classes=100, super_clusters=4), {})}
 
 
+def everything() -> list[str]:
+  return sorted({*FILES, *STAGES, *(path.parent.name for path in ROOT.glob('configs/*/fashion_mnist.py')
+                                    if 'c.program' not in path.read_text())})
+
+
 def gradient_of(model: dict, x):
   """A jitted (params, x) -> (value, gradient) of a network's features alone, and its arguments."""
   net = functional(configs.build(pretrain.models, model, 'config.backbone'))
@@ -63,19 +68,24 @@ def gradient_of(model: dict, x):
   return jax.jit(jax.value_and_grad(value)), (params, x)
 
 
-def measure(name: str, rounds: int, timed: bool) -> dict:
+def prepared(name: str) -> tuple:
+  """The small config of an objective, its run, its step, and what a program adds to the run's batches."""
   tree = configs.load(f'{ROOT}/configs/{FILES.get(name, f"{name}/fashion_mnist")}.py', [])
   stage, plain, more, arrays = STAGES.get(name, (None, None, {}, {}))
   objective = plain if isinstance(plain, dict) else (tree[plain] if plain else tree)['objective']
   tree = tree[stage] if stage else tree
   run = configs.call(prepare, {'source': SOURCE} | tree | {'objective': objective, 'evaluate': None}, 'config')
-  training, abstract_batch = run.training, run.abstract_batch
-  if stage:
-    arrays = {key: np.full((tree['batch'], *shape), 1 / shape[-1], np.float32) for key, shape in arrays.items()}
-    abstract_batch = abstract_batch | jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arrays)
-    parts = {key: tree[key] for key in ('backbone', 'optimizer', 'schedule')}
-    training = assemble(abstract_batch, run.mesh, views=tree['views'], objective=tree['objective'] | more,
-                        steps=run.steps, examples=run.examples, seed=run.seed, **parts)[2]
+  arrays = {key: np.full((tree['batch'], *shape), 1 / shape[-1], np.float32) for key, shape in arrays.items()}
+  if not stage:
+    return tree, run, run.training, arrays
+  parts = {key: tree[key] for key in ('backbone', 'optimizer', 'schedule')}
+  return tree, run, assemble(run.abstract_batch | arrays, run.mesh, views=tree['views'],
+                             objective=tree['objective'] | more, steps=run.steps, examples=run.examples, seed=run.seed,
+                             **parts)[2], arrays
+
+
+def measure(name: str, rounds: int, timed: bool) -> dict:
+  tree, run, training, arrays = prepared(name)
   raw = run.abstract_batch.get('labeled', run.abstract_batch)
   b = len(raw['index'])
   u = len(run.abstract_batch['unlabeled']['index']) if 'unlabeled' in run.abstract_batch else 0
@@ -89,7 +99,7 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
     seen = jnp.zeros((b + u, *frames, side, side, tree['backbone']['channels']))
   bare, given = gradient_of(tree['backbone'], seen)
   one = of_step(bare, *given).total
-  flops = of_step(step, training.abstract, abstract_batch).total / one
+  flops = of_step(step, training.abstract, run.abstract_batch | arrays).total / one
   views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0)) if tree.get('views') else {}
   crops = views['local'].shape[:2] + views['local'].shape[2:4] if 'local' in views else None
   local = b * crops[1] * crops[2] * crops[3] / tree['views']['size'] ** 2 if crops else 0
@@ -122,8 +132,7 @@ def main() -> None:
   parser.add_argument('--untimed', action='store_true')
   parser.add_argument('--out', type=Path)
   args = parser.parse_args()
-  names = args.only or sorted([*FILES, *STAGES, *(path.parent.name for path in ROOT.glob('configs/*/fashion_mnist.py')
-                                           if 'c.program' not in path.read_text())])
+  names = args.only or everything()
   head = ('objective', 'FLOPs over the backbone', 'ideal', 'FLOPs over ideal', 'time over the backbone',
           'time over FLOPs')
   lines = [f'| {" | ".join(head)} |', '|---' * len(head) + '|']

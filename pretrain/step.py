@@ -95,9 +95,10 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   else:
     (loss, (carry, metrics)), grads = gradient(batch)
 
-  updates, opt_state = tx.update(grads, state.opt_state, state.params)
-  params = optax.apply_updates(state.params, updates)
-  params, memory = objective.update(params, state.memory, carry, state.step)
+  with jax.named_scope('update'):
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    params, memory = objective.update(params, state.memory, carry, state.step)
   norm = optax.tree.norm(grads)
   bad = ~jnp.isfinite(loss) | ~jnp.isfinite(norm)
   nonfinite = jnp.where(bad & (state.nonfinite < 0), state.step, state.nonfinite)
@@ -187,6 +188,8 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
     if parts < 1 or any(len(x.shape) and x.shape[0] % parts for x in jax.tree.leaves(batch)):
       shapes = jax.tree.map(lambda x: x.shape, batch)
       raise ConfigError(f'config.{name}: {parts} does not divide the batch {shapes}')
+
+  views = jax.named_call(views, name='views')  # a part of its own in profiles
 
   def init(seed):
     with sharding.laid_on(mesh):
