@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from peers import OPTIMIZERS, TOLERANCE, serve  # noqa: E402  (the benchmark beside this one)
+from peers import OPTIMIZERS, TOLERANCE, serve  # noqa: E402  (the benchmarks beside this one)
+from step import of_few  # noqa: E402
 
-from pretrain import config, optim, sharding  # noqa: E402
+from pretrain import optim, sharding  # noqa: E402
 from pretrain.masks import random_mask  # noqa: E402
-from pretrain.run import Run, assemble, prepare  # noqa: E402
+from pretrain.run import Run, assemble  # noqa: E402
 from pretrain.step import Training, TrainState  # noqa: E402
 
 
@@ -25,7 +26,7 @@ def prepared(spec: dict) -> tuple[Run, dict]:
   where = f'{spec["folder"]}/{"jpegs" if files else "images"}{spec["raw"]}'
   tree['source'] = dict(name='folder', path=where, split='train', size=spec['raw']) if files else \
       dict(name='arrays', path=where, split='train')
-  return config.call(prepare, tree | dict(steps=1000, checkpoint=dict(every_steps=1000)), 'config'), tree
+  return of_few(tree | dict(steps=1000, checkpoint=dict(every_steps=1000))), tree
 
 
 def tuples(tree):

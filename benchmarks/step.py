@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from pretrain import config, sharding  # noqa: E402
 from pretrain.metrics import read_rows  # noqa: E402
-from pretrain.run import Run, prepare  # noqa: E402
+from pretrain.run import Run, assemble, prepare  # noqa: E402
 from pretrain.train import train  # noqa: E402
 
 MATMULS = (1024, 2048, 4096)
@@ -54,13 +54,22 @@ CASES = {  # side of the raw images, config
         optimizer=dict(name='adamw', weight_decay=0.04)))}
 
 
+def of_few(tree: dict) -> Run:
+  """The run of a config whose source may have fewer examples than its objective prototypes, which `prepare` refuses."""
+  less = {'prototypes': 2} if 'prototypes' in tree['objective'] else {}
+  run = config.call(prepare, tree | {'objective': tree['objective'] | less}, 'config')
+  parts = {key: tree[key] for key in ('views', 'backbone', 'objective', 'optimizer', 'schedule')}
+  return run._replace(training=assemble(run.abstract_batch, run.mesh, steps=run.steps, examples=run.examples,
+                                        seed=run.seed, **parts)[2])
+
+
 def prepared(side: int, tree: dict) -> Run:
   """A run on random colour images of so many pixels a side, as many as its batch."""
   with tempfile.TemporaryDirectory() as folder:
     images = np.random.default_rng(0).integers(0, 256, (tree['batch'], side, side, 3), np.uint8)
     np.savez(f'{folder}/train.npz', image=images)
-    return config.call(prepare, tree | dict(source=dict(name='arrays', path=folder, split='train'), steps=1000,
-                       schedule=dict(name='constant', peak=1e-4), checkpoint=dict(every_steps=1000)), 'config')
+    return of_few(tree | dict(source=dict(name='arrays', path=folder, split='train'), steps=1000,
+                              schedule=dict(name='constant', peak=1e-4), checkpoint=dict(every_steps=1000)))
 
 
 def calls(run: Run) -> tuple[Callable, Callable, dict]:
