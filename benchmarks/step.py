@@ -56,8 +56,9 @@ CASES = {  # side of the raw images, config
 
 def of_few(tree: dict) -> Run:
   """The run of a config whose source may have fewer examples than its objective prototypes, which `prepare` refuses."""
-  less = {'prototypes': 2} if 'prototypes' in tree['objective'] else {}
-  run = config.call(prepare, tree | {'objective': tree['objective'] | less}, 'config')
+  if 'prototypes' not in tree['objective']:
+    return config.call(prepare, tree, 'config')
+  run = config.call(prepare, tree | {'objective': tree['objective'] | {'prototypes': 2}}, 'config')
   parts = {key: tree[key] for key in ('views', 'backbone', 'objective', 'optimizer', 'schedule')}
   return run._replace(training=assemble(run.abstract_batch, run.mesh, steps=run.steps, examples=run.examples,
                                         seed=run.seed, **parts)[2])
