@@ -101,8 +101,61 @@ def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> nnx.Lay
   return nnx.LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def normalized(x, gain, offset, mask, epsilon: float):
+  """x [..., c], float, normalised by its own statistics, in its dtype; its mean and biased variance, f32[c] each.
+
+  gain, offset: f32[c]. mask: bool, of x's shape, or None: statistics are over where it is True.
+
+  The gradient (1502.03167v3 section 3) keeps x alone; JAX's own keeps x - mean besides, and goes over both more often.
+  Nothing flows through the statistics that are returned. There is no forward-mode derivative.
+  """
+  return _normalized(x, gain, offset, mask, epsilon)[0]
+
+
+def _normalized(x, gain, offset, mask, epsilon: float):
+  kept, axes = x, tuple(range(x.ndim - 1))
+  x = x.astype(jnp.float32)
+  mean, square = x.mean(axes, where=mask), jnp.square(x).mean(axes, where=mask)
+  var = jnp.maximum(0., square - jnp.square(mean))
+  scale = jax.lax.rsqrt(var + epsilon)
+  y = (x - mean) * (scale * gain) + offset
+  return (y.astype(kept.dtype), mean, var), (kept, gain, mask, mean, scale)
+
+
+def _normalized_gradients(epsilon: float, kept, cotangents):
+  del epsilon
+  (x, gain, mask, mean, scale), (dy, _, _) = kept, cotangents
+  axes, dtype = tuple(range(x.ndim - 1)), x.dtype
+  x, dy = x.astype(jnp.float32), dy.astype(jnp.float32)
+  count = x.size // x.shape[-1] if mask is None else mask.sum(axes)
+  by_offset = dy.sum(axes)
+  by_gain = ((dy * x).sum(axes) - mean * by_offset) * scale
+  slope = scale * by_gain / count
+  shared = slope * x + (by_offset / count - slope * mean)
+  by_x = (scale * gain) * (dy - (shared if mask is None else jnp.where(mask, shared, 0)))
+  return by_x.astype(dtype), by_gain, by_offset, None
+
+
+normalized.defvjp(_normalized, _normalized_gradients)
+
+
+class BatchNorm(nnx.BatchNorm):
+  """`nnx.BatchNorm` over all axes but the last, whose gradient keeps less: `normalized`."""
+
+  def __call__(self, x, use_running_average: bool, *, mask=None):  # pyrefly: ignore[bad-override]
+    if use_running_average:
+      return super().__call__(x, use_running_average=True)
+    gain = jnp.ones(self.num_features) if self.scale is None else self.scale[...]
+    offset = jnp.zeros(self.num_features) if self.bias is None else self.bias[...]
+    y, *statistics = normalized(x.astype(self.dtype), gain, offset, mask, self.epsilon)
+    for running, new in zip((self.mean, self.var), statistics, strict=True):
+      running[...] = self.momentum * running[...] + (1 - self.momentum) * new
+    return y
+
+
 def batch_norm(width: int, *, affine: bool = True, zero: bool = False, momentum: float = 0.9, epsilon: float = 1e-5,
-               dtype: str = 'float32', rngs: nnx.Rngs) -> nnx.BatchNorm:
+               dtype: str = 'float32', rngs: nnx.Rngs) -> BatchNorm:
   """BatchNorm (1502.03167v3) over all axes but the last, hence over the global batch under jit.
 
   Call it with `use_running_average=not train`. Statistics are float32 whatever `dtype`. Running ones are
@@ -110,8 +163,8 @@ def batch_norm(width: int, *, affine: bool = True, zero: bool = False, momentum:
   the unbiased one). `affine` adds a gain and an offset; `zero` starts the gain at 0.
   """
   init = nnx.initializers.zeros_init() if zero else nnx.initializers.ones_init()
-  return nnx.BatchNorm(width, momentum=momentum, epsilon=epsilon, use_scale=affine, use_bias=affine, scale_init=init,
-                       dtype=jnp.dtype(dtype), rngs=rngs)
+  return BatchNorm(width, momentum=momentum, epsilon=epsilon, use_scale=affine, use_bias=affine, scale_init=init,
+                   dtype=jnp.dtype(dtype), rngs=rngs)
 
 
 class Conv(nnx.Module):
