@@ -1,4 +1,5 @@
 """Backbones and heads against published sizes, and against NumPy in float64 typed from the formulas with loops."""
+import functools
 import math
 
 import jax
@@ -9,7 +10,7 @@ from flax import nnx
 
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, PrototypeHead
-from pretrain.models.layers import REMAT, Conv, convolution, dot_general, max_pool
+from pretrain.models.layers import REMAT, BatchNorm, Conv, convolution, dot_general, max_pool
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
@@ -533,6 +534,60 @@ def test_batch_statistics_move_when_training_only():
   y = np.stack([conv64(i, np.asarray(params['stem']['kernel'], np.float64), 1) for i in (np.asarray(x) - 0.5) / 0.5])
   old, new = (state['blocks'][0]['norm1']['mean'] for state in (mutable, moved))
   np.testing.assert_allclose(new, 0.999 * old + 0.001 * y.mean((0, 1, 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [('float32', 1e-5), ('bfloat16', 2e-2)])
+@pytest.mark.parametrize('affine', [True, False])
+@pytest.mark.parametrize('masked', [True, False])
+def test_batch_norm_has_the_outputs_statistics_and_gradients_of_flax(dtype, tolerance, affine, masked):
+  x, dy, drawn = (jax.random.normal(jax.random.key(i), (6, 5, 4, 8)) for i in range(3))
+  mask = jnp.broadcast_to(drawn[..., :1] > 0, x.shape) if masked else None
+
+  def results(layer):
+    build = lambda rngs: layer(8, use_scale=affine, use_bias=affine, dtype=jnp.dtype(dtype), rngs=rngs)
+    net = functional(build)
+    params, start = net.init(jax.random.key(0))
+    params = jax.tree.map(lambda p: p + jnp.arange(8.) / 8, params)
+
+    def loss(params, x):
+      y, statistics = net.apply(params, start, lambda norm: norm(x, use_running_average=False, mask=mask))
+      assert y.dtype == dtype
+      return (y.astype(jnp.float32) * dy).sum(), (y.astype(jnp.float32), statistics)
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, (3 * x + 2).astype(dtype))
+
+  for got, want in zip(*map(jax.tree.leaves, map(results, (BatchNorm, nnx.BatchNorm))), strict=True):
+    np.testing.assert_allclose(got.astype(jnp.float32), want.astype(jnp.float32), rtol=tolerance,
+                               atol=tolerance * float(jnp.abs(want).max()))
+
+
+def growth(build, x) -> float:
+  """Bytes that the gradient keeps of a module for each of blocks 3 to 6; build(depth) -> (a factory, its call)."""
+  def temporary(depth):
+    make, call = build(depth)
+    net = functional(make)
+    loss = lambda params, mutable, x: net.apply(params, mutable, lambda module: call(module, x))[0].sum()
+    compiled = jax.jit(jax.grad(loss)).lower(*jax.eval_shape(net.init, jax.random.key(0)), x).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  return (temporary(6) - temporary(2)) / 4
+
+
+def test_the_gradient_of_a_block_keeps_no_weights_of_the_attention():
+  tokens, heads = 256, 4
+  grown = growth(lambda depth: (lambda rngs: Transformer(8, depth, heads, 8, rngs=rngs),
+                                lambda trunk, x: trunk(x)), jnp.zeros((1, tokens, 8)))
+  assert grown < 4 * heads * tokens ** 2
+
+
+def test_the_gradient_of_a_residual_block_keeps_what_its_convolutions_made_and_read():
+  def blocks(depth):
+    block = lambda rngs: ResidualBlock(16, 16, stride=1, bottleneck=False, norm='batch', zero_init=False, rngs=rngs)
+    return lambda rngs: nnx.List([block(rngs) for _ in range(depth)]), lambda module, x: functools.reduce(
+        lambda x, block: block(x, train=True), module, x)
+
+  x = jnp.zeros((8, 16, 16, 16))
+  assert growth(blocks, x) < 4.5 * x.nbytes
 
 
 def test_group_norm_couples_no_examples():

@@ -44,7 +44,9 @@ def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
     same = segments[:, None, :, None] == segments[:, None, None, :]
     mask = same if mask is None else mask & same
   if kind == 'xla' or q.shape[1] % 2 == 0:
-    return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation=kind)  # pyrefly: ignore
+    attention = functools.partial(jax.nn.dot_product_attention, mask=mask, implementation=kind)  # pyrefly: ignore
+    # XLA on CPUs keeps four arrays of the weights' size for the gradient: they are computed again instead
+    return (jax.checkpoint(attention) if platform() == 'cpu' else attention)(q, k, v)
   (b, n), pad = q.shape[:2], lambda x, *axes: jnp.pad(x, [(0, int(i in axes and s > 1)) for i, s in enumerate(x.shape)])
   lengths = jnp.full(b, n, jnp.int32)
   return jax.nn.dot_product_attention(
