@@ -1,6 +1,8 @@
 """Eight CPU devices and one persistent compilation cache."""
+import collections
 import gc
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -20,8 +22,27 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+import pretrain.run  # noqa: E402
+
 jax.devices()
 del os.environ['PJRT_NPROC']  # not for the processes that tests start
+
+assemble, assembled = pretrain.run.assemble, collections.OrderedDict()
+
+
+def assemble_once(raw, mesh, **parts):
+  """`assemble`, which runs of one config share, so that a step is traced and compiled once; only the last few are kept."""
+  name = parts['objective'].get('name') if isinstance(parts['objective'], dict) else None
+  method = vars(sys.modules.get(f'pretrain.objectives.{name}', object)).get(name)  # a test's own one is another
+  key = mesh, method, repr((raw, sorted(parts.items())))
+  made = assembled.pop(key, None) or assemble(raw, mesh, **parts)
+  assembled[key] = made
+  while len(assembled) > 8:
+    assembled.popitem(last=False)
+  return made
+
+
+pretrain.run.assemble = assemble_once
 
 compiled: list[str] = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -55,5 +76,6 @@ def pytest_runtest_teardown(item, nextitem):
     for value in vars(item.module).values():
       if hasattr(value, 'cache_clear') and hasattr(value, '__wrapped__'):
         value.cache_clear()
+    assembled.clear()
     jax.clear_caches()
     gc.collect()
