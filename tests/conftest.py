@@ -31,7 +31,7 @@ assemble, assembled = pretrain.run.assemble, collections.OrderedDict()
 
 
 def assemble_once(raw, mesh, **parts):
-  """`assemble`, which runs of one config share, so that a step is traced and compiled once; only the last few are kept."""
+  """`assemble`, of which runs of one config share what it made: a step is traced and compiled once."""
   name = parts['objective'].get('name') if isinstance(parts['objective'], dict) else None
   method = vars(sys.modules.get(f'pretrain.objectives.{name}', object)).get(name)  # a test's own one is another
   key = mesh, method, repr((raw, sorted(parts.items())))
