@@ -1,5 +1,6 @@
 """Eight CPU devices and one persistent compilation cache."""
 import collections
+import functools
 import gc
 import os
 import sys
@@ -30,6 +31,7 @@ del os.environ['PJRT_NPROC']  # not for the processes that tests start
 assemble, assembled = pretrain.run.assemble, collections.OrderedDict()
 
 
+@functools.wraps(assemble)
 def assemble_once(raw, mesh, **parts):
   """`assemble`, of which runs of one config share what it made: a step is traced and compiled once."""
   name = parts['objective'].get('name') if isinstance(parts['objective'], dict) else None
