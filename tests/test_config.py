@@ -9,7 +9,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -23,6 +22,7 @@ from pretrain import config
 from pretrain.__main__ import main
 from pretrain.config import ConfigError, fits
 from pretrain.train import fingerprint, prepare
+from tests.checks import traced_loss
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
@@ -188,10 +188,7 @@ def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   run = config.call(prepare, shallow(**tree), 'config')
   if path not in LAST:
     return  # for time: a slow test of tests/test_plan.py traces the steps of all
-  key, state = jax.random.key(0), run.training.abstract
-  views = jax.eval_shape(run.views, run.abstract_batch, key)
-  loss, _ = jax.eval_shape(run.objective.loss, state.params, state.memory, views, key, 0)
-  assert loss.shape == ()
+  assert traced_loss(run).shape == ()
 
 
 def test_published_numbers_name_their_sources():
