@@ -1,4 +1,4 @@
-"""How tests compare a loss with its slow twin: values, gradients, points that must stay finite. A config's loss."""
+"""How tests compare a loss with its slow twin: values, gradients, and points that must stay finite."""
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,10 +69,3 @@ def assert_finite(loss, *points):
     value, gradients = compiled(*point)
     for array in (value, *gradients):
       assert np.all(np.isfinite(np.asarray(array)))
-
-
-def traced_loss(run):
-  """The abstract loss of a `run.Run` on the views of its batch: half the time of tracing its step."""
-  key, state = jax.random.key(0), run.training.abstract
-  views = jax.eval_shape(run.views, run.abstract_batch, key)
-  return jax.eval_shape(run.objective.loss, state.params, state.memory, views, key, 0)[0]

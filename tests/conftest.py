@@ -39,7 +39,7 @@ def assemble_once(raw, mesh, **parts):
   key = mesh, method, repr((raw, sorted(parts.items())))
   made = assembled.pop(key, None) or assemble(raw, mesh, **parts)
   assembled[key] = made
-  while len(assembled) > 8:
+  while len(assembled) > 8:  # compiled programs take memory maps, of which a process has few
     assembled.popitem(last=False)
   return made
 

@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -22,7 +23,6 @@ from pretrain import config
 from pretrain.__main__ import main
 from pretrain.config import ConfigError, fits
 from pretrain.train import fingerprint, prepare
-from tests.checks import traced_loss
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
@@ -169,7 +169,7 @@ def shallow(backbone: dict, objective: dict, **rest) -> dict:
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
-  """Shapes are traced, of one config of each objective also a loss's; data sets that are not embedded are imitated."""
+  """Shapes are traced, of one config of each objective also a step's; data sets that are not embedded are imitated."""
   for module, made in {
       folder: partial(images, 50_000),           # CIFAR-10
       array_record: partial(images, 1_281_167),  # ImageNet-1k
@@ -188,7 +188,9 @@ def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
   run = config.call(prepare, shallow(**tree), 'config')
   if path not in LAST:
     return  # for time: a slow test of tests/test_plan.py traces the steps of all
-  assert traced_loss(run).shape == ()
+  state, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
+  assert metrics['loss'].shape == ()
+  assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, run.training.abstract)
 
 
 def test_published_numbers_name_their_sources():
