@@ -21,8 +21,10 @@ class Objective(NamedTuple):
   loss:    (params, memory, batch, key, step) -> (loss, (carry, metrics)). Differentiated in `params` alone, written
            over the global batch: no axis names, no collectives, no device count.
   update:  (params, memory, carry, step) -> (params, memory). Runs after the optimizer.
-  encode:  (params, memory, images f32[b, h, w, c] in [0, 1]) -> features f32[b, d]. All that evaluators ever see.
+  encode:  (params, memory, images f32[b, h, w, c] in [0, 1]) -> features f32[b, d]. All that kNN and probes ever see.
   predict: (params, memory, images) -> probabilities f32[b, k], where the method has classes.
+  project: (params, memory, images) -> what a projector makes of the features, f32[b, d], where the method has one:
+           evaluation tells how it is spread out.
   couples_batch: True if one example's loss depends on the others, so that accumulating gradients would change them.
   towers:  (image, text) where the method matches the two: (params, memory, images, or tokens i32[b, l]) ->
            embeddings f32[b, d] of length 1, for classification by names.
@@ -38,6 +40,7 @@ class Objective(NamedTuple):
   couples_batch: bool = False
   parts: tuple[Callable, Callable] | None = None
   towers: tuple[Callable, Callable] | None = None
+  project: Callable | None = None
 
 
 def in_parts(net: Net, embed: Callable, couple: Callable) -> dict[str, Any]:
@@ -93,17 +96,24 @@ def plain(net: Net, couples_batch: bool = False) -> dict[str, Any]:
   """What methods share that keep nothing but batch statistics, as keyword arguments of `Objective`.
 
   Args:
-    net: with a part `backbone`, whose features `encode` gives.
+    net: with a part `backbone`, whose features `encode` gives, and perhaps a `projector` of these.
     couples_batch: whether the loss makes examples depend on each other, even if the net does not.
   """
   def init(key):
     params, statistics = net.init(key)
     return params, {'statistics': statistics}
 
-  def encode(params, memory, images):
-    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+  return dict(init=init, update=keep, couples_batch=couples_batch or net.couples_batch,
+              **seen(net, lambda params, memory: (params, memory['statistics'])))
 
-  return dict(init=init, update=keep, encode=encode, couples_batch=couples_batch or net.couples_batch)
+
+def seen(net: Net, of: Callable) -> dict[str, Callable | None]:
+  """`encode` and, if the net has a projector, `project`, of what `of(params, memory)` gives: parameters, statistics."""
+  def through(call):
+    return lambda params, memory, images: net.apply(*of(params, memory), lambda m: call(m, images))[0]
+
+  return dict(encode=through(lambda m, x: m.backbone(x)),
+              project=through(lambda m, x: m.projector(m.backbone(x))) if 'projector' in net.parts else None)
 
 
 def ema(old, new, momentum):

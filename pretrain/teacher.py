@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from pretrain.losses import normalize
 from pretrain.models.functional import Net
-from pretrain.objective import ema
+from pretrain.objective import ema, seen
 from pretrain.queue import enqueue
 
 
@@ -29,12 +29,10 @@ def with_teacher(net: Net, momentum: Callable, *, encoder: str, couples_batch: b
   def update(params, memory, carry, step):
     return params, memory | carry | {'teacher': ema(memory['teacher'], params, momentum(step))}
 
-  def encode(params, memory, images):
-    if encoder == 'teacher':
-      return net.apply(memory['teacher'], memory['teacher_statistics'], lambda m: m.backbone(images))[0]
-    return net.apply(params, memory['statistics'], lambda m: m.backbone(images))[0]
+  def of(params, memory):
+    return (memory['teacher'], memory['teacher_statistics']) if encoder == 'teacher' else (params, memory['statistics'])
 
-  return dict(init=init, update=update, encode=encode, couples_batch=couples_batch or net.couples_batch)
+  return dict(init=init, update=update, couples_batch=couples_batch or net.couples_batch, **seen(net, of))
 
 
 def with_queue(shared: dict[str, Any], queue: int, dim: int) -> dict[str, Any]:

@@ -239,6 +239,11 @@ def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
   assert features.shape == (B, 64) and features.dtype == jnp.float32
   among_others = encode(state.params, state.memory, jnp.concatenate([images[:3], images[:-3]]))
   np.testing.assert_allclose(among_others[:3], features[:3], rtol=1e-4, atol=1e-5)
+  if made.project:
+    project = jax.jit(made.project)
+    z = project(state.params, state.memory, images)
+    assert z.ndim == 2 and len(z) == B and np.isfinite(z).all() and np.ptp(z, axis=0).max() > 0
+    np.testing.assert_allclose(project(state.params, state.memory, images[:3]), z[:3], rtol=1e-4, atol=1e-5)
   if made.predict:
     probabilities = jax.jit(made.predict)(state.params, state.memory, images)
     assert probabilities.shape == (B, CLASSES)

@@ -262,6 +262,9 @@ def test_evaluate_and_report_of_a_run_on_another_mesh(tmp_path, capsys):
   again = json.loads((tmp_path / 'evaluation.json').read_text())
   for a, b in zip(first['rows'], again['rows'], strict=True):
     assert a['features'] == b['features'] and abs(a['knn'] - b['knn']) < 0.01
+  *_, trained = first['rows']
+  assert trained['projector'] == pytest.approx(again['rows'][-1]['projector'], abs=1e-3)
+  assert abs(trained['projector']['uniformity'] - trained['geometry']['uniformity']) > 0.01
   assert 'Nearest neighbours' in (tmp_path / 'report.html').read_text()
   assert main(['report', f'--workdir={tmp_path}']) == DONE
   assert 'report.html' in capsys.readouterr().out

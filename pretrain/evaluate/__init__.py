@@ -21,8 +21,7 @@ def measure(name: str, x, y, test, truth, *, classes: int, k: int = 20, per_clas
     seed: of draws and splits; the same for features that are compared.
   Returns:
     What JSON can hold: features (the name), knn, linear, linear_<per_class>_per_class and its _std over draws (shares
-    of 1), width (d), n, n_test, protocol, a sentence with the settings, and geometry: of the test examples what
-    `health` gives, and `tolerance`.
+    of 1), width (d), n, n_test, protocol, a sentence with the settings, and the `geometry` of the test examples.
   Raises:
     ValueError: too few examples for k or per_class, or what the parts raise.
   """
@@ -32,11 +31,16 @@ def measure(name: str, x, y, test, truth, *, classes: int, k: int = 20, per_clas
   column = f'linear_{per_class}_per_class'
   return {
     'features': name, 'knn': knn(*data, k=k, classes=classes), 'linear': linear['accuracy'], column: few['accuracy'],
-    f'{column}_std': few['std'], 'geometry': health(test) | {'tolerance': tolerance(test, truth)},
+    f'{column}_std': few['std'], 'geometry': geometry(test, truth),
     'width': x.shape[1], 'n': len(x), 'n_test': len(test),
     'protocol': f'kNN with k={k}; linear probe on {len(x)} labels, penalty {linear["penalty"]:g} chosen on a part of '
                 f'them; with {per_class} labels a class, mean and standard deviation of {trials} draws; seed {seed}; '
                 f'{len(test)} test examples'}
+
+
+def geometry(features, labels) -> dict[str, float]:
+  """How features float[n, d] are spread out: what `health` gives, and `tolerance`."""
+  return health(features) | {'tolerance': tolerance(features, labels)}
 
 
 def print_table(rows: list[dict], console: Console | None = None) -> None:

@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 
 import data.sources
 from pretrain import config as configs
-from pretrain.evaluate import measure, print_table
+from pretrain.evaluate import geometry, measure, print_table
 from pretrain.evaluate.features import counts, kind, pixels
 from pretrain.evaluate.health import health
 from pretrain.evaluate.knn import knn
@@ -112,13 +112,14 @@ def table(run, state, workdir: Path) -> list[dict]:
   """Measures pixels, random and pretrained backbone; prints rows, writes evaluation.json and the report's arrays.
 
   Returns:
-    The rows; `of_its_own` is in the last.
+    The rows; the last has `of_its_own` too, and where there is a projector, as `projector`, the geometry behind it.
   """
   train, test, classes = run.evaluation[:3]
   encoders = {**raw(train), 'random backbone': encoder(run, run.training.init())} if run.evaluation.baselines else {}
   encoders['pretrained backbone'] = encoder(run, state)
   measured = {name: (*features(run, encode, train), *features(run, encode, test)) for name, encode in encoders.items()}
   own = of_its_own(run, state)
+  projected = run.objective.project and features(run, Partial(run.objective.project, state.params, state.memory), test)
   if jax.process_index():  # the features were a common work; process 0 writes what they are worth
     return []
   rows = [measure(name, *found, classes=len(classes), k=min(K, len(train)), per_class=PER_CLASS,
@@ -126,6 +127,8 @@ def table(run, state, workdir: Path) -> list[dict]:
   print_table(rows)
   for name, value in own.items():
     print(f'{HOW[name]}: {value:.1%}')
+  if projected:
+    rows[-1]['projector'] = geometry(*projected)
   write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows, **own})
   if run.evaluation.pictures:
     pictures(run, train, test, measured, classes, workdir)

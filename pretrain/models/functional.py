@@ -19,10 +19,12 @@ class Net(NamedTuple):
 
   init:  key -> (params, mutable), nested dicts of arrays; `mutable` holds what is not trained (batch statistics).
   apply: (params, mutable, call) -> (outputs, mutable), where `call(module)` runs any of the module's methods.
-  coupled: the parts of the module that have batch statistics, so that outputs of one example depend on the others.
+  parts: the module's, by name, that have parameters.
+  coupled: the parts that have batch statistics, so that outputs of one example depend on the others.
   """
   init: Callable
   apply: Callable
+  parts: frozenset[str]
   coupled: frozenset[str]
 
   @property
@@ -59,7 +61,8 @@ def functional(build: Callable[[nnx.Rngs], nnx.Module]) -> Net:
     _, _, mutable = nnx.split(module, nnx.Param, ...)
     return outputs, nnx.to_pure_dict(mutable)
 
-  return Net(init, apply, coupled=frozenset(path.split('/')[0] for path in wanted[1]))
+  parts, coupled = (frozenset(path.split('/')[0] for path in tree) for tree in wanted)
+  return Net(init, apply, parts, coupled)
 
 
 def paths(tree: Any) -> frozenset[str]:

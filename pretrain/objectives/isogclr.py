@@ -44,7 +44,7 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
                                               rngs=rngs))
 
   net = functional(parts)
-  shared = plain(net)
+  shared = plain(net, couples_batch=True)
 
   def init(key):
     params, memory = shared['init'](key)
@@ -68,5 +68,5 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     rows = {name: remember(memory[name], carry['index'], new) for name, new in carry['rows'].items()}
     return params, {'statistics': carry['statistics']} | rows
 
-  return Objective({'views': 'b 2 h w c', 'index': 'b'}, init=init, update=update, encode=shared['encode'],
-                   couples_batch=True, **in_parts(net, embed_together(net), couple))
+  return Objective({'views': 'b 2 h w c', 'index': 'b'}, **in_parts(net, embed_together(net), couple),
+                   **shared | {'init': init, 'update': update})

@@ -8,7 +8,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, cosine, ema, in_parts
+from pretrain.objective import Objective, cosine, ema, in_parts, seen
 
 
 def moco_v3(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hidden: int, temperature: float,
@@ -79,8 +79,6 @@ def moco_v3(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_
     teacher = ema(memory['teacher'], whole(params, {}), teacher_momentum(step))
     return params, memory | carry | {'teacher': teacher}
 
-  def encode(params, memory, images):
-    return encoder.apply(whole(params, memory['frozen']), memory['statistics'], lambda m: m.backbone(images))[0]
-
-  return Objective({'views': 'b 2 h w c'}, init=init, update=update, encode=encode, couples_batch=True,
+  return Objective({'views': 'b 2 h w c'}, init=init, update=update, couples_batch=True,
+                   **seen(encoder, lambda params, memory: (whole(params, memory['frozen']), memory['statistics'])),
                    **in_parts(encoder, embed, couple))
