@@ -13,7 +13,7 @@ ROWS = {
     'iBOT': ('ibot', VIT | {
         'objective.center_momentum': 0.5, 'objective.teacher_temperature': 0.02,
         'objective.teacher_temperature_start': 0.02, 'objective.teacher_patch_temperature': 0.02}),
-    'DINOv2': ('dinov2', VIT | {'steps': 300, 'schedule.warmup_steps': 30, 'objective.teacher_warmup_steps': 90}),
+    'DINOv2': ('dinov2', VIT | {'objective.teacher_temperature': 0.04}),
     'VideoMAE': ('videomae', VIT | {'steps': 800, 'schedule.warmup_steps': 80}),
     'SparK': ('spark', {'steps': 200, 'schedule.warmup_steps': 20, 'objective.decoder_width': 32}),
 }
@@ -23,8 +23,8 @@ def get_table():
   return dict(
       title='From the random backbone to the pretrained one, on Fashion-MNIST',
       differs='10,000 images (2,000 for the test), 128 a step; ViTs of three blocks of width 64 on patches of 4 for '
-              '800 steps (SimMIM and I-JEPA 1,600, at three and two times the rate; iBOT 600, DINOv2 300; VideoMAE on '
-              'clips of four frames made of an image), a residual network of three blocks, 16 to 64 wide, for 200 '
+              '800 steps (SimMIM and I-JEPA 1,600, at three and two times the rate; iBOT and DINOv2 600; VideoMAE '
+              'on clips of four frames made of an image), a residual network of three blocks, 16 to 64 wide, for 200 '
               '(SparK). The papers: ImageNet and videos, networks a hundred times as large.',
       rows={title: dict(config=f'configs/{name}/fashion_mnist.py', overrides=more)
             for title, (name, more) in ROWS.items()},
