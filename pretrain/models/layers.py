@@ -76,7 +76,8 @@ def product(x, kernel, axes: int):
 
   The kernel's gradient is x^T dy or, with more in than out, (dy^T x)^T. JAX's own is always the latter. XLA on CPUs
   writes what is transposed to memory first, together with what leads to it, and leaves such a gradient of a kernel of
-  more than two axes transposed, which the optimizer reads slowly. There is no forward-mode derivative.
+  more than two axes transposed, which the optimizer reads slowly. (dy^T x)^T is `stored`: a product that is transposed
+  at once misses its fast kernels there, most of all in bfloat16. There is no forward-mode derivative.
   """
   return jnp.tensordot(x, kernel, axes)
 
@@ -88,7 +89,7 @@ def _product_gradients(axes: int, kept, dy):
   if math.prod(kernel.shape[:axes]) <= math.prod(kernel.shape[axes:]):
     return by_x, jnp.tensordot(x, dy, (rows, rows))
   outs = kernel.ndim - axes
-  return by_x, jnp.moveaxis(jnp.tensordot(dy, x, (rows, rows)), range(outs), range(-outs, 0))
+  return by_x, jnp.moveaxis(stored(jnp.tensordot(dy, x, (rows, rows))), range(outs), range(-outs, 0))
 
 
 product.defvjp(lambda x, kernel, axes: (jnp.tensordot(x, kernel, axes), (x, kernel)), _product_gradients)
