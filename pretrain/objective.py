@@ -107,7 +107,7 @@ def plain(net: Net, couples_batch: bool = False) -> dict[str, Any]:
               **seen(net, lambda params, memory: (params, memory['statistics'])))
 
 
-def seen(net: Net, of: Callable) -> dict[str, Callable | None]:
+def seen(net: Net, of: Callable) -> dict[str, Any]:
   """`encode` and, if the net has a projector, `project`, of what `of(params, memory)` gives: parameters, statistics."""
   def through(call):
     return lambda params, memory, images: net.apply(*of(params, memory), lambda m: call(m, images))[0]

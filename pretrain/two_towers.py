@@ -9,6 +9,7 @@ from flax import nnx
 
 from pretrain.losses import normalize
 from pretrain.models.functional import Net, functional
+from pretrain.models.layers import Linear
 from pretrain.objective import Objective, in_parts, plain
 
 
@@ -21,7 +22,7 @@ def two_towers(backbone: Callable, text: Callable, dim: int, temperature: float,
   """
   def parts(rngs):
     f, g = backbone(rngs), text(rngs)
-    head = lambda width: nnx.Linear(width, dim, use_bias=False, rngs=rngs)
+    head = lambda width: Linear(width, dim, use_bias=False, rngs=rngs)
     first = {'log_scale': -math.log(temperature), **scalars}
     return nnx.Dict(backbone=f, text=g, image_head=head(f.width), text_head=head(g.width),
                     **{name: nnx.Param(jnp.float32(value)) for name, value in first.items()})

@@ -10,7 +10,7 @@ from flax import nnx
 
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, PrototypeHead
-from pretrain.models.layers import REMAT, BatchNorm, Conv, convolution, dot_general, max_pool
+from pretrain.models.layers import REMAT, BatchNorm, Conv, Linear, convolution, dot_general, max_pool
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
@@ -272,6 +272,26 @@ def test_a_product_and_its_gradients(in_, out):
             np.einsum(f'bt{ins},bt{outs}->{ins}{outs}', x, dy))
   for got, want in zip((y, *back(dy)), wanted, strict=True):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize(('in_', 'out', 'axis'), [(6, (3, 2, 4), -1), ((2, 3), 5, (-2, -1)), (3, 3, -1)])
+def test_a_linear_layer_is_that_of_nnx(in_, out, axis, dtype):
+  """The same parameters of the same key, the same outputs, and gradients that differ by roundings."""
+  rows = (5, 4, *(in_ if isinstance(in_, tuple) else (in_,)))
+  x = np.random.default_rng(0).normal(size=rows).astype(np.float32)
+  found = []
+  for kind in (Linear, nnx.LinearGeneral):
+    layer = kind(in_, out, axis=axis, dtype=jnp.dtype(dtype), bias_init=nnx.initializers.normal(1.), rngs=nnx.Rngs(0))
+    split, params = nnx.split(layer)
+    y, back = jax.vjp(lambda params, x, split=split: nnx.merge(split, params)(x), params, x)
+    found.append((nnx.to_pure_dict(params), y, back(jnp.sin(y))))
+  (params, y, gradients), (wanted, like, exact) = found
+  jax.tree.map(np.testing.assert_array_equal, (params, y), (wanted, like))
+  near = 1e-5 if dtype == 'float32' else 0.02
+  jax.tree.map(lambda *both: np.testing.assert_allclose(*(g.astype(np.float32) for g in both), rtol=near, atol=near),
+               gradients, exact)
+  assert all(np.ptp(g) > 0 for g in jax.tree.leaves(gradients))
 
 
 @pytest.mark.parametrize('group', [1, 2])

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.layers import MaskToken, batch_norm, convolution
+from pretrain.models.layers import Linear, MaskToken, batch_norm, convolution
 from pretrain.models.patches import fixed_positions, sincos
 from pretrain.models.resnet import Norm, spread
 from pretrain.models.vit import Transformer
@@ -24,10 +24,10 @@ class PatchDecoder(nnx.Module):
   def __init__(self, in_: int, out: int, *, width: int, depth: int, heads: int, rngs: nnx.Rngs, **levers):
     xavier = nnx.initializers.xavier_uniform()
     self.width = width
-    self.embed = nnx.Linear(in_, width, kernel_init=xavier, rngs=rngs)
+    self.embed = Linear(in_, width, kernel_init=xavier, rngs=rngs)
     self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
     self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs, **levers)
-    self.predict = nnx.Linear(width, out, kernel_init=xavier, rngs=rngs)
+    self.predict = Linear(width, out, kernel_init=xavier, rngs=rngs)
 
   def __call__(self, tokens, visible, grid: tuple[int, ...]):
     """tokens [b, e + k, in_] (e extra tokens, then k patches), visible int[b, k] their places -> f32[b, n, out].
@@ -57,10 +57,10 @@ class BlockPredictor(nnx.Module):
                **levers):
     xavier = nnx.initializers.xavier_uniform()
     self.width = width
-    self.embed = nnx.Linear(in_, width, kernel_init=xavier, rngs=rngs)
+    self.embed = Linear(in_, width, kernel_init=xavier, rngs=rngs)
     self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
     self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs, **levers)
-    self.predict = nnx.Linear(width, in_, kernel_init=xavier, rngs=rngs)
+    self.predict = Linear(width, in_, kernel_init=xavier, rngs=rngs)
 
   def __call__(self, tokens, context, target, grid: tuple[int, int]):
     """tokens [b, k, in_] at the places int[b, k]; places of m blocks int[b, m, t] -> f32[b, m, t, in_]."""

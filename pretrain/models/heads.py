@@ -41,8 +41,8 @@ class MLP(nnx.Module):
     normed = [batch_norm] * last + [last_batch_norm]
     self.activation = activation
     self.layers = nnx.List([
-      nnx.Linear(a, b, use_bias=not normed[i] and (i < last or last_bias), kernel_init=kernel_init,
-                 dtype=jnp.dtype(dtype), dot_general=layers.dot_general, rngs=rngs)
+      layers.Linear(a, b, use_bias=not normed[i] and (i < last or last_bias), kernel_init=kernel_init,
+                 dtype=jnp.dtype(dtype), rngs=rngs)
       for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))])
     self.norms = nnx.List([
       layers.batch_norm(b, affine=i < last or last_affine, dtype=dtype, rngs=rngs) if normed[i] else None
@@ -97,7 +97,7 @@ class Classifier(nnx.Module):
 
   def __init__(self, in_: int, classes: int, *, zero: bool = True, dtype: str = 'float32', rngs: nnx.Rngs):
     init = nnx.initializers.zeros_init() if zero else nnx.initializers.truncated_normal(0.02)
-    self.linear = nnx.Linear(in_, classes, kernel_init=init, dtype=jnp.dtype(dtype), rngs=rngs)
+    self.linear = layers.Linear(in_, classes, kernel_init=init, dtype=jnp.dtype(dtype), rngs=rngs)
 
   def __call__(self, x, *, train: bool = False):
     del train  # for the signature that heads share
@@ -112,7 +112,8 @@ class MaskedWords(nnx.Module):
 
   def __init__(self, width: int, vocabulary: int, *, dtype: str = 'float32', rngs: nnx.Rngs):
     self.dtype = jnp.dtype(dtype)
-    self.linear = nnx.Linear(width, width, kernel_init=nnx.initializers.xavier_uniform(), dtype=self.dtype, rngs=rngs)
+    self.linear = layers.Linear(width, width, kernel_init=nnx.initializers.xavier_uniform(), dtype=self.dtype,
+                                rngs=rngs)
     self.norm = layers.layer_norm(width, dtype=dtype, rngs=rngs)
     self.bias = nnx.Param(jnp.zeros((vocabulary,), jnp.float32))
 

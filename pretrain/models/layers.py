@@ -101,6 +101,38 @@ def dot_general(x, kernel, dimension_numbers, precision=None, out_sharding=None)
   return product(x, kernel, len(dimension_numbers[0][0]))
 
 
+@jax.custom_vjp
+def add_bias(x, bias):
+  """[rows..., out...] plus [out...].
+
+  On CPUs the bias' gradient is a product with ones: XLA has no fast kernels there for such a sum in bfloat16.
+  """
+  return x + bias
+
+
+def _add_bias_gradients(bias, dy):
+  rows = dy.shape[:dy.ndim - bias.ndim]
+  if platform() != 'cpu':
+    return dy, dy.sum(tuple(range(len(rows))))
+  return dy, jnp.tensordot(jnp.ones(rows, dy.dtype), dy, len(rows))
+
+
+add_bias.defvjp(lambda x, bias: (x + bias, bias), _add_bias_gradients)
+
+
+class Linear(nnx.LinearGeneral):
+  """`nnx.LinearGeneral`, of the last axes, with the gradients of `product` and `add_bias`."""
+
+  def __call__(self, inputs, out_sharding=None):
+    del out_sharding  # the default
+    bias = None if self.bias is None else self.bias[...]
+    x, kernel, bias = self.promote_dtype((inputs, self.kernel[...], bias), dtype=self.dtype)
+    axes = len(self.axis)
+    numbers = (tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))), ((), ())
+    y = (self.dot_general or dot_general)(x, kernel, numbers)
+    return y if bias is None else add_bias(y, bias)
+
+
 def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> nnx.LayerNorm:
   """LayerNorm (1607.06450v1) with epsilon 1e-6; statistics in float32, the variance in two passes."""
   return nnx.LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)

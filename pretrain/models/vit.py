@@ -10,7 +10,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from pretrain.models.attention import attend, check_attention
-from pretrain.models.layers import check_remat, gelu, layer_norm, remembering, stored
+from pretrain.models.layers import Linear, check_remat, gelu, layer_norm, remembering, stored
 from pretrain.models.patches import (
   check_statistics,
   fixed_positions,
@@ -58,8 +58,8 @@ class Attention(nnx.Module):
     self.kind, head, init = kind, (heads, width // heads), nnx.initializers
     compute = dict(dtype=jnp.dtype(dtype), dot_general=products(quantize))
     # NNX initialises the flattened kernel [width, 3 * width]: with fan-in alone its bound sqrt(3 / width) is Xavier's.
-    self.qkv = nnx.LinearGeneral(width, (3, *head), kernel_init=init.lecun_uniform(), rngs=rngs, **compute)
-    self.out = nnx.LinearGeneral(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), rngs=rngs, **compute)
+    self.qkv = Linear(width, (3, *head), kernel_init=init.lecun_uniform(), rngs=rngs, **compute)
+    self.out = Linear(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), rngs=rngs, **compute)
 
   def __call__(self, x, mask=None, segments=None):
     """x [b, n, width]; mask and segments as in `attention.attend`."""
@@ -86,8 +86,8 @@ class Block(nnx.Module):
     self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
     self.attention = Attention(width, heads, kind=attention, dtype=dtype, quantize=quantize, rngs=rngs)
     self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
-    self.mlp1 = nnx.Linear(width, mlp, kernel_init=xavier, rngs=rngs, **compute)
-    self.mlp2 = nnx.Linear(mlp, width, kernel_init=xavier, rngs=rngs, **compute)
+    self.mlp1 = Linear(width, mlp, kernel_init=xavier, rngs=rngs, **compute)
+    self.mlp2 = Linear(mlp, width, kernel_init=xavier, rngs=rngs, **compute)
     self.scaled = layer_scale is not None
     if layer_scale is not None:
       self.scale1 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
@@ -217,7 +217,7 @@ class ViT(nnx.Module):
     self.tubelet, side = tubelet, image // patch
     self.grid: tuple[int, ...] = (side, side) if frames is None else (frames // tubelet, side, side)
     small = nnx.initializers.truncated_normal(0.02)
-    self.project = nnx.Linear(tubelet * patch * patch * channels, width, kernel_init=nnx.initializers.xavier_uniform(),
+    self.project = Linear(tubelet * patch * patch * channels, width, kernel_init=nnx.initializers.xavier_uniform(),
                               dtype=jnp.dtype(dtype), rngs=rngs)
     self.cls = nnx.Param(small(rngs.params(), (width,), jnp.float32))
     if registers:

@@ -6,7 +6,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.masks import blockwise_mask
 from pretrain.models.functional import functional
-from pretrain.models.layers import MaskToken, standardize
+from pretrain.models.layers import Linear, MaskToken, standardize
 from pretrain.models.patches import grid_of
 from pretrain.objective import Objective
 from pretrain.teacher import linear, with_teacher
@@ -32,7 +32,7 @@ def data2vec(backbone: Callable, *, mask_ratio: float, smallest_block: int, laye
   """
   def parts(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, mask_token=MaskToken(f.width, rngs=rngs), head=nnx.Linear(f.width, f.width, rngs=rngs))
+    return nnx.Dict(backbone=f, mask_token=MaskToken(f.width, rngs=rngs), head=Linear(f.width, f.width, rngs=rngs))
 
   net = functional(parts)
 

@@ -7,7 +7,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.masks import random_mask
 from pretrain.models.functional import functional
-from pretrain.models.layers import MaskToken
+from pretrain.models.layers import Linear, MaskToken
 from pretrain.models.patches import grid_of, normalize, patchify
 from pretrain.objective import Objective, plain
 
@@ -27,7 +27,7 @@ def simmim(backbone: Callable, *, mask_ratio: float, mask_size: int) -> Objectiv
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, mask_token=MaskToken(f.width, rngs=rngs),
-                    head=nnx.Linear(f.width, f.channels * f.patch ** 2, rngs=rngs))
+                    head=Linear(f.width, f.channels * f.patch ** 2, rngs=rngs))
 
   net = functional(parts)
 

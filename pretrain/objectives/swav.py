@@ -9,6 +9,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
+from pretrain.models.layers import Linear
 from pretrain.objective import Objective, flat, plain
 from pretrain.queue import enqueue
 from pretrain.teacher import collapse
@@ -37,7 +38,7 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, rngs=rngs),
-                    prototypes=nnx.Linear(dim, prototypes, use_bias=False, rngs=rngs))
+                    prototypes=Linear(dim, prototypes, use_bias=False, rngs=rngs))
 
   net = functional(parts)
 
