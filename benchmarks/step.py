@@ -1,11 +1,12 @@
 """Examples per second of whole training steps, beside the matmul peak of the same machine, and what the loop adds.
 
-  python benchmarks/step.py [--only=simclr|mae|dino|loop] [--rounds=3] [--out=step.json]
+  python benchmarks/step.py [--only=simclr|mae|dino|loop] [--dtype=float32|bfloat16] [--rounds=3] [--out=step.json]
 
 Measures in one run, after one warm-up:
-  matmul  float32 square matrices on one device; the largest median is the peak
+  matmul  square matrices of the dtype on one device; the largest median is the peak
   steps   views, forward, backward and update, jitted, the state donated and the raw batch on the device; every round
-          times each once, in turn with the matmuls. FLOPs are XLA's count for a device; views are also timed alone.
+          times each once, in turn with the matmuls. Backbones compute in the dtype; parameters, residual stream and
+          heads are float32. FLOPs are XLA's count for a device; views are also timed alone.
   loop    `pretrain.train.train` on configs/demo.py without evaluation, its only checkpoint outside the time, against
           its own step on a batch on the device, waited for every time, before and after: target 1.05
 """
@@ -128,20 +129,24 @@ def main() -> None:
   """Prints the figures as a table and writes them as JSON."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--only', choices=(*CASES, 'loop'))
+  parser.add_argument('--dtype', choices=('float32', 'bfloat16'), default='float32')
   parser.add_argument('--rounds', type=int, default=3)
   parser.add_argument('--out', default='step.json')
   args = parser.parse_args()
-  matrices, product, facts = {n: jnp.ones((n, n)) for n in MATMULS}, jax.jit(jnp.matmul), {}
+  matrices, product, facts = {n: jnp.ones((n, n), args.dtype) for n in MATMULS}, jax.jit(jnp.matmul), {}
   timed = {f'matmul {n}': lambda a=a: jax.block_until_ready(product(a, a)) for n, a in matrices.items()}
   for name in CASES if args.only is None else {args.only} & CASES.keys():
-    timed[name], timed[f'{name} views'], facts[name] = calls(prepared(*CASES[name]))
+    side, tree = CASES[name]
+    tree = tree | {'backbone': tree['backbone'] | {'dtype': args.dtype}}
+    timed[name], timed[f'{name} views'], facts[name] = calls(prepared(side, tree))
   rounds = [{name: seconds(call) for name, call in timed.items()} for _ in range(1 + args.rounds)]
   times = {name: spread([r[name] for r in rounds[1:]]) for name in timed}  # the first is the warm-up
   speed = {n: 2 * n ** 3 / times[f'matmul {n}']['median'] for n in MATMULS}
   peak = max(speed.values())
   result = {'device': jax.devices()[0].device_kind, 'cores': len(os.sched_getaffinity(0)), 'jax': jax.__version__,
-            'rounds': args.rounds, 'peak_flops_per_second': peak, 'seconds': times, 'steps': facts}
-  print('peak   ' + ', '.join(f'{n}: {flops / 1e9:,.0f}' for n, flops in speed.items()) + ' GFLOP/s, float32 matmul')
+            'dtype': args.dtype, 'rounds': args.rounds, 'peak_flops_per_second': peak, 'seconds': times, 'steps': facts}
+  print('peak   ' + ', '.join(f'{n}: {flops / 1e9:,.0f}' for n, flops in speed.items())
+        + f' GFLOP/s, {args.dtype} matmul')
   for name, row in facts.items():
     took = times[name]['median']
     row |= {'examples_per_second': row['batch'] / took, 'share_of_peak': row['flops'] / took / peak,
