@@ -3,6 +3,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from jax.interpreters.partial_eval import dce_jaxpr
 
 
 class Flops(NamedTuple):
@@ -52,8 +53,9 @@ def count(jaxpr) -> Flops:
 
 
 def of_step(step, state, batch) -> Flops:
-  """Of a jitted step, from the shapes of its state and raw batch."""
-  return count(step.trace(state, batch).jaxpr.jaxpr)
+  """Of a jitted step, from the shapes of its state and raw batch, without what nothing uses."""
+  jaxpr = step.trace(state, batch).jaxpr.jaxpr
+  return count(dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 
 def taps(inputs: int, outputs: int, size: int, *, stride: int = 1, low: int = 0, spread: int = 1,
