@@ -327,6 +327,7 @@ def plot(rows: list[dict], path: str) -> None:
   axes.barh([f'{row["case"]}, {row["level"]}, {row["precision"]}' for row in rows], middle, xerr=around,
             color=['tab:blue' if m >= 1 else 'tab:orange' for m in middle], capsize=3)
   axes.axvline(1, color='black', linewidth=1)
+  axes.margins(y=0.01)
   axes.set_xlabel("our examples per second over the peers'")
   figure.savefig(path, dpi=150)
 
