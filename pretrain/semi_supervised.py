@@ -11,7 +11,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import Net, functional
 from pretrain.models.heads import Classifier
-from pretrain.objective import ema
+from pretrain.objective import ema, seen
 from pretrain.queue import enqueue
 
 
@@ -64,17 +64,13 @@ def averaged(net: Net, momentum: Callable, *, own: Callable = dict, couples_batc
     return params, memory | carry | {'ema': ema(memory['ema'], params, m),
                                      'ema_statistics': ema(memory['ema_statistics'], carry['statistics'], m)}
 
-  def encode(params, memory, images):
-    del params
-    return net.apply(memory['ema'], memory['ema_statistics'], lambda m: m.backbone(images))[0]
-
   def predict(params, memory, images):
     del params
     logits, _ = net.apply(memory['ema'], memory['ema_statistics'], lambda m: m.head(m.backbone(images)))
     return jax.nn.softmax(logits)
 
-  return dict(init=init, update=update, encode=encode, predict=predict,
-              couples_batch=couples_batch or net.couples_batch)
+  return dict(init=init, update=update, predict=predict, couples_batch=couples_batch or net.couples_batch,
+              **seen(net, lambda _, memory: (memory['ema'], memory['ema_statistics'])))
 
 
 def check_threshold(method: str, **thresholds: float) -> None:

@@ -42,7 +42,7 @@ class MLP(nnx.Module):
     self.activation = activation
     self.layers = nnx.List([
       layers.Linear(a, b, use_bias=not normed[i] and (i < last or last_bias), kernel_init=kernel_init,
-                 dtype=jnp.dtype(dtype), rngs=rngs)
+                    dtype=jnp.dtype(dtype), rngs=rngs)
       for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))])
     self.norms = nnx.List([
       layers.batch_norm(b, affine=i < last or last_affine, dtype=dtype, rngs=rngs) if normed[i] else None
