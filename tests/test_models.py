@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from pretrain.models import winograd
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, PrototypeHead
 from pretrain.models.layers import REMAT, BatchNorm, Conv, Linear, convolution, dot_general, max_pool
@@ -338,10 +339,11 @@ def test_bfloat16_computes_but_does_not_store(build):
 
 
 def equations(jaxpr):
-  """All equations of a jaxpr, those of inner ones too."""
+  """All equations of a jaxpr, those of inner ones too; of a choice by platform the default's."""
   for equation in jaxpr.eqns:
     yield equation
-    for inner in equation.params.values():
+    for name, inner in equation.params.items():
+      inner = inner[-1] if name == 'branches' else inner
       if hasattr(inner, 'jaxpr'):
         yield from equations(inner.jaxpr)
 
@@ -446,6 +448,48 @@ def test_convolution_of_small_maps_of_many_channels(stride):
   want, pull_want = jax.vjp(plain, x, kernel)
   for a, b in zip((got, *pull(want)), (want, *pull_want(want)), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize(('shape', 'out', 'm'), [
+  ((4, 16, 16, 32), 40, 4), ((9, 10, 7, 48), 32, 4),  # the second's sides are no multiples of a tile
+  ((32, 4, 3, 64), 32, 2), ((16, 3, 3, 32), 32, 2), ((4, 4, 4, 128), 32, None)])
+def test_convolution_by_winograd(shape, out, m, stride):
+  rng, in_ = np.random.default_rng(0), shape[-1]
+  x, kernel = rng.normal(size=shape), rng.normal(size=(3, 3, in_, out)) / np.sqrt(9 * in_)
+  assert winograd.fitting(shape, kernel.shape) == m
+  want = np.stack([conv64(image, kernel, stride) for image in x])
+  g = rng.normal(size=want.shape)
+  apart = np.zeros((*shape[:3], out))  # what g says of each output of a stride of 1
+  apart[:, ::stride, ::stride] = g
+  by_x = np.stack([conv64(image, kernel[::-1, ::-1].swapaxes(2, 3), 1) for image in apart])
+  padded, (_, h, w, _) = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), shape
+  by_kernel = np.stack([[np.einsum('bhwi,bhwo->io', padded[:, i:i + h, j:j + w], apart) for j in range(3)]
+                        for i in range(3)])
+  single = [a.astype(np.float32) for a in (x, kernel, g)]
+  got, pull = jax.vjp(lambda x, kernel: convolution(x, kernel, stride), *single[:2])
+  for a, b in zip((got, *pull(single[2])), (want, by_x, by_kernel), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * b.std())
+
+
+def test_winograd_in_bfloat16_rounds_its_results_alone():
+  rng = np.random.default_rng(0)
+  x, kernel, g = (jnp.asarray(rng.normal(size=size), 'bfloat16') for size in ((4, 16, 16, 32), (3, 3, 32, 32),
+                                                                             (4, 16, 16, 32)))
+  both = lambda x, kernel, g: (lambda y, pull: (y, *pull(g)))(  # noqa: E731
+      *jax.vjp(lambda x, kernel: convolution(x, kernel, 1), x, kernel))
+  for a, b in zip(both(x, kernel, g), both(*(a.astype('float32') for a in (x, kernel, g))), strict=True):
+    assert a.dtype == jnp.bfloat16
+    np.testing.assert_allclose(a.astype('float32'), b, rtol=2 ** -8, atol=1e-4 * b.std())
+
+
+def test_convolution_keeps_its_input_and_its_output_where_remat_keeps_convolutions():
+  x, kernel = jnp.ones((4, 8, 8, 32)), jnp.ones((3, 3, 32, 32))
+  loss = lambda x, kernel: jnp.sin(convolution(jnp.sin(convolution(x, kernel, 1)), kernel, 1)).sum()  # noqa: E731
+  for platform, count in (('tpu', 2 + 4), ('cpu', 0)):
+    step = jax.jit(jax.grad(jax.checkpoint(loss, policy=REMAT['dots']), (0, 1))).trace(x, kernel)
+    text = step.lower(lowering_platforms=(platform,)).as_text()
+    assert text.count('stablehlo.convolution') == count
 
 
 @pytest.mark.parametrize('sides', [(14, 14), (7, 5), (1, 2)])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from pretrain.models import winograd
 from pretrain.sharding import platform
 
 
@@ -233,18 +234,73 @@ class Conv(nnx.Module):
     return convolution(x, kernel, self.stride)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def convolution(x, kernel, stride: int):
+  """[b, h, w, in] and [size, size, in, out] to [b, h / stride, w / stride, out], padded by (size - 1) / 2 zeros.
+
+  CPUs have their own ways for it and its gradients, as XLA's reach a fifth to a half of the rate of its matrix products
+  there: Winograd's for 3 x 3 pixels (`models/winograd.py`), products with what each tap of the kernel sees, one product
+  for a single tap. There is no forward-mode derivative.
+  """
+  return _convolution(x, kernel, stride)
+
+
 def _convolution(x, kernel, stride: int):
+  return jax.lax.platform_dependent(x, kernel, cpu=functools.partial(_on_cpus, stride=stride),
+                                    default=functools.partial(_whole, stride=stride))
+
+
+def _kept(x, kernel, stride: int):
+  x = stored(x)  # once: XLA would compute it again for what reads it in another shape
+  return _convolution(x, kernel, stride), (x, kernel)
+
+
+def _gradients(stride: int, kept, dy):
+  return jax.lax.platform_dependent(*kept, stored(dy), cpu=functools.partial(_gradients_on_cpus, stride=stride),
+                                    default=functools.partial(_gradients_of_whole, stride=stride))
+
+
+convolution.defvjp(_kept, _gradients)
+
+
+def _whole(x, kernel, stride: int):
+  side = (len(kernel) - 1) // 2
+  return jax.lax.conv_general_dilated(x, kernel, (stride, stride), ((side, side), (side, side)),
+                                      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+def _gradients_of_whole(x, kernel, dy, stride: int):
+  return (jax.linear_transpose(lambda x: _whole(x, kernel, stride), x)(dy)[0],
+          jax.linear_transpose(lambda kernel: _whole(x, kernel, stride), kernel)(dy)[0])
+
+
+def _on_cpus(x, kernel, stride: int):
   size, _, in_, _ = kernel.shape
-  side = (size - 1) // 2
+  if size == 1:
+    return product(x[:, ::stride, ::stride], kernel[0, 0], 1)
+  if (m := winograd.fitting(x.shape, kernel.shape)) and stride == 1:
+    return winograd.convolution(x, kernel, m)
   height, width = (-(-length // stride) for length in x.shape[1:3])
-  whole = lambda x, kernel: jax.lax.conv_general_dilated(x, kernel, (stride, stride), ((side, side), (side, side)),
-                                                         dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  if size > 3 or height * width > 16 or in_ < 256:
+    return _whole(x, kernel, stride)
+  return sum(tap @ kernel[i // size, i % size] for i, tap in enumerate(each_tap(x, size, stride, height, width)))
 
-  def taps(x, kernel):
-    return sum(tap @ kernel[i // size, i % size] for i, tap in enumerate(each_tap(x, size, stride, height, width)))
 
-  wide = 1 < size <= 3 and height * width <= 16 and in_ >= 256
-  return jax.lax.platform_dependent(x, kernel, cpu=taps, default=whole) if wide else whole(x, kernel)
+def _gradients_on_cpus(x, kernel, dy, stride: int):
+  if len(kernel) == 1:
+    return jax.vjp(lambda x, kernel: _on_cpus(x, kernel, stride), x, kernel)[1](dy)
+  m = winograd.fitting(x.shape, kernel.shape)
+  if m:
+    after = [side - stride * (of - 1) - 1 for side, of in zip(x.shape[1:3], dy.shape[1:3], strict=True)]
+    pads = ((0, 0, 0), *((0, zeros, stride - 1) for zeros in after), (0, 0, 0))
+    by_x = winograd.by_images(kernel, jax.lax.pad(dy, jnp.zeros((), dy.dtype), pads), m)  # as if of a stride of 1
+  else:
+    by_x, = jax.linear_transpose(lambda x: _on_cpus(x, kernel, stride), x)(dy)
+  if m and stride == 1:
+    return by_x, winograd.by_kernel(x, dy, m)
+  if len(kernel) > 3:
+    return by_x, _gradients_of_whole(x, kernel, dy, stride)[1]
+  return by_x, by_taps(x, dy, size=len(kernel), stride=stride)
 
 
 def each_tap(x, size: int, stride: int, height: int, width: int) -> list:
@@ -255,41 +311,15 @@ def each_tap(x, size: int, stride: int, height: int, width: int) -> list:
           for row in range(size) for column in range(size)]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolution(x, kernel, stride: int):
-  """[b, h, w, in] and [size, size, in, out] to [b, h / stride, w / stride, out], padded by (size - 1) / 2 zeros.
-
-  On CPUs the gradient by the kernel is a sum of matrix products, one for each tap, over a few images at a time: XLA's
-  own runs at a fifth to a half of their rate there. So is the convolution itself where maps of many channels are small.
-  It has no forward-mode derivative.
-  """
-  return _convolution(x, kernel, stride)
-
-
-def _gradients(stride: int, kept, dy):
-  x, kernel = kept
-  by_x, = jax.linear_transpose(lambda x: _convolution(x, kernel, stride), x)(dy)
-  whole = lambda x, dy: jax.linear_transpose(lambda kernel: _convolution(x, kernel, stride), kernel)(dy)[0]
-  if len(kernel) > 3:
-    return by_x, whole(x, dy)
-  taps = functools.partial(by_taps, size=len(kernel), stride=stride)
-  return by_x, jax.lax.platform_dependent(x, dy, cpu=taps, default=whole)
-
-
-convolution.defvjp(lambda x, kernel, stride: (_convolution(x, kernel, stride), (x, kernel)), _gradients)
-
-
 def by_taps(x, dy, *, size: int, stride: int):
   """The gradient [size, size, in, out] of `convolution` by its kernel, of x and the gradient dy of what came out.
 
   With few channels in, what the taps see stands side by side in one product; with many, each has its own.
   """
-  (batch, height, width, out), in_ = dy.shape, x.shape[-1]
+  out, in_ = dy.shape[-1], x.shape[-1]
   few = in_ < 256
-  rows = 256 if few else 1024  # of a product, whose slices stay in the cache
-  images = math.gcd(batch, 1 << max(0, (rows // (height * width)).bit_length() - 1))
-  # the batch is cut lengthwise, as devices hold consecutive images
-  x, dy = (a.reshape(images, batch // images, *a.shape[1:]) for a in (x, dy))
+  x, dy = winograd.cut(dy.shape, 256 if few else 1024, x, dy)  # rows of a product whose slices stay in the cache
+  height, width = dy.shape[2:4]
 
   def add(i, total):
     some, of = (jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in (x, dy))
@@ -298,7 +328,7 @@ def by_taps(x, dy, *, size: int, stride: int):
     return total + (of.T @ jnp.concatenate(taps, 1) if few else jnp.stack([tap.T @ of for tap in taps]))
 
   shape = (out, size * size * in_) if few else (size * size, in_, out)
-  total = jax.lax.fori_loop(0, batch // images, add, jnp.zeros(shape, x.dtype))
+  total = jax.lax.fori_loop(0, x.shape[1], add, jnp.zeros(shape, x.dtype))
   return (total.T if few else total).reshape(size, size, in_, out)
 
 
