@@ -5,8 +5,9 @@
 Measures in one run, after one warm-up:
   matmul  square matrices of the dtype on one device; the largest median is the peak
   steps   views, forward, backward and update, jitted, the state donated and the raw batch on the device; every round
-          times each once, in turn with the matmuls. Backbones compute in the dtype; parameters, residual stream and
-          heads are float32. FLOPs are XLA's count for a device; views are also timed alone.
+          times each once, in turn with the matmuls. Backbones and heads compute in the dtype; parameters and residual
+          stream are float32. FLOPs are those of the traced step, `pretrain/plan/flops.py`: 3 x 3 convolutions count in
+          full, although Winograd's take a quarter of the multiplications. Views are also timed alone.
   loop    `pretrain.train.train` on configs/demo.py without evaluation, its only checkpoint outside the time, against
           its own step on a batch on the device, waited for every time, before and after: target 1.05
 """
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from pretrain import config, sharding  # noqa: E402
 from pretrain.metrics import read_rows  # noqa: E402
+from pretrain.plan.flops import of_step  # noqa: E402
 from pretrain.run import Run, assemble, prepare  # noqa: E402
 from pretrain.train import train  # noqa: E402
 
@@ -75,7 +77,7 @@ def prepared(side: int, tree: dict) -> Run:
 
 
 def calls(run: Run) -> tuple[Callable, Callable, dict]:
-  """A call that does a step, a call that makes the views alone, and what XLA says of the step."""
+  """A call that does a step, a call that makes the views alone, and facts of the step."""
   with run.batches(start=0, bad_records=None) as batches:
     batch = sharding.place(next(batches), run.mesh)
   compiled = run.training.step.lower(run.training.abstract, run.abstract_batch).compile()
@@ -86,7 +88,7 @@ def calls(run: Run) -> tuple[Callable, Callable, dict]:
     state, metrics = compiled(state, batch)
     jax.block_until_ready((state, metrics))
 
-  facts = {'batch': run.examples, 'flops': compiled.cost_analysis()['flops'],
+  facts = {'batch': run.examples, 'flops': of_step(run.training.step, run.training.abstract, run.abstract_batch).total,
            'state_bytes': memory.alias_size_in_bytes, 'temporary_bytes': memory.temp_size_in_bytes}
   return step, lambda: jax.block_until_ready(views(batch, key)), facts
 

@@ -95,13 +95,13 @@ class Classifier(nnx.Module):
   The kernel starts at zero, or, with zero=False, as a normal of 0.02 truncated at two standard deviations.
   """
 
-  def __init__(self, in_: int, classes: int, *, zero: bool = True, dtype: str = 'float32', rngs: nnx.Rngs):
+  def __init__(self, in_: int, classes: int, *, zero: bool = True, rngs: nnx.Rngs):
     init = nnx.initializers.zeros_init() if zero else nnx.initializers.truncated_normal(0.02)
-    self.linear = layers.Linear(in_, classes, kernel_init=init, dtype=jnp.dtype(dtype), rngs=rngs)
+    self.linear = layers.Linear(in_, classes, kernel_init=init, rngs=rngs)
 
   def __call__(self, x, *, train: bool = False):
     del train  # for the signature that heads share
-    return self.linear(x).astype(jnp.float32)
+    return self.linear(x)
 
 
 class MaskedWords(nnx.Module):

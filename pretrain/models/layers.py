@@ -56,7 +56,7 @@ def convolve(blocks, x, *, train: bool, remat: str, **given):
 
 
 def stored(x):
-  """x. On CPUs XLA keeps it and its gradient in memory, as it would not by itself.
+  """x, an array or a tree of them. On CPUs XLA keeps it and its gradient in memory, as it would not by itself.
 
   It would compute the sum of all branches so far, and of the gradients of all later ones, in each operation that reads
   them: time that grows with the square of the depth.
@@ -256,7 +256,9 @@ def _kept(x, kernel, stride: int):
 
 
 def _gradients(stride: int, kept, dy):
-  return jax.lax.platform_dependent(*kept, stored(dy), cpu=functools.partial(_gradients_on_cpus, stride=stride),
+  x, kernel = kept
+  x, dy = stored((x, dy))  # together: what the convolution made of x is not kept for this
+  return jax.lax.platform_dependent(x, kernel, dy, cpu=functools.partial(_gradients_on_cpus, stride=stride),
                                     default=functools.partial(_gradients_of_whole, stride=stride))
 
 

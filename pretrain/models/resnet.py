@@ -83,6 +83,7 @@ class ResNet(nnx.Module):
 
   Attributes:
     width: of the features.
+    dtype: of the computation; heads take it too.
     widths: channels of the maps of `outputs`.
     reduction: pixels on a side of a position of the last map.
   """
@@ -91,6 +92,7 @@ class ResNet(nnx.Module):
                zero_init: bool, mean: tuple[float, ...], std: tuple[float, ...], remat: str, dtype: str,
                rngs: nnx.Rngs):
     self.channels, self.mean, self.std, self.imagenet, self.remat = channels, mean, std, stem == 'imagenet', remat
+    self.dtype = dtype
     size, stride = (7, 2) if self.imagenet else (3, 1)
     self.stem = Conv(channels, width, size, stride=stride, standardize=norm == 'group', dtype=dtype, rngs=rngs)
     self.stem_norm = Norm(norm, width, dtype=dtype, rngs=rngs)

@@ -15,6 +15,7 @@ class Text(nnx.Module):
 
   Attributes:
     width: features of a token, and of the pooled features.
+    dtype: of the computation; heads take it too.
     vocabulary, length: number of ids, longest text.
   """
 
@@ -22,7 +23,7 @@ class Text(nnx.Module):
                pool: str, dtype: str, rngs: nnx.Rngs, **trunk):
     normal = nnx.initializers.normal
     self.vocabulary, self.length, self.width, self.causal, self.pooling = vocabulary, length, width, causal, pool
-    self.levers = dict(dtype=dtype)  # for heads
+    self.dtype = dtype
     self.tokens = nnx.Embed(vocabulary, width, embedding_init=normal(0.02), rngs=rngs)
     self.position_table = nnx.Param(normal(0.01)(rngs.params(), (length, width), jnp.float32))
     self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)

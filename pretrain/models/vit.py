@@ -204,6 +204,7 @@ class ViT(nnx.Module):
 
   Attributes:
     width: features of a token, and of the pooled features.
+    dtype: of the computation; heads of linear layers take it too.
     patch: side of a patch in pixels.
     grid: (rows, columns) of patches of an image of the native size; (times, rows, columns) of cubes of a clip.
     tubelet: frames of a cube; 1 for images.
@@ -213,7 +214,7 @@ class ViT(nnx.Module):
                depth: int, heads: int, mlp: int, registers: int, positions: str, pool: str, mean: tuple[float, ...],
                std: tuple[float, ...], rngs: nnx.Rngs, dtype: str, **trunk):
     self.channels, self.patch, self.width, self.registers = channels, patch, width, registers
-    self.mean, self.std, self.pooling = mean, std, pool
+    self.mean, self.std, self.pooling, self.dtype = mean, std, pool, dtype
     self.tubelet, side = tubelet, image // patch
     self.grid: tuple[int, ...] = (side, side) if frames is None else (frames // tubelet, side, side)
     small = nnx.initializers.truncated_normal(0.02)

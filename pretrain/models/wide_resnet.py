@@ -38,11 +38,16 @@ class Block(nnx.Module):
 
 
 class WideResNet(nnx.Module):
-  """A wide residual network without a head; see `wide_resnet`. `width` is that of its features."""
+  """A wide residual network without a head; see `wide_resnet`.
+
+  Attributes:
+    width: of the features.
+    dtype: of the computation; heads take it too.
+  """
 
   def __init__(self, *, count: int, widen: int, channels: int, mean: tuple[float, ...], std: tuple[float, ...],
                remat: str, dtype: str, rngs: nnx.Rngs):
-    self.channels, self.mean, self.std, self.remat = channels, mean, std, remat
+    self.channels, self.mean, self.std, self.remat, self.dtype = channels, mean, std, remat, dtype
     self.stem = Conv(channels, 16, 3, dtype=dtype, rngs=rngs)
     blocks, in_ = [], 16
     for stage in range(3):

@@ -32,7 +32,7 @@ def fitting(images: Sequence[int], kernel: Sequence[int]) -> int | None:
   (batch, height, width, in_), (size, *_, out) = images, kernel
   for m in (4, 2):
     tiles = batch * -(-height // m) * -(-width // m)
-    if size == 3 and min(in_, out) >= 32 and min(height, width) > m // 2 and tiles >= max(in_, out):
+    if size == 3 and min(in_, out) >= 16 and min(height, width) > m // 2 and tiles >= max(in_, out):
       return m
   return None
 
@@ -54,7 +54,7 @@ def convolution(x, kernel, m: int):
 
   y = jnp.broadcast_to(x[0, 0, 0, 0], (*parts.shape[:-1], kernel.shape[-1]))  # of zeros XLA would make copies, at first
   y = jax.lax.fori_loop(0, parts.shape[1], part, y)
-  return y.reshape(*x.shape[:-1], -1)
+  return jax.lax.optimization_barrier(y.reshape(*x.shape[:-1], -1))  # once, where the loop is of one part
 
 
 def by_images(kernel, dy, m: int):

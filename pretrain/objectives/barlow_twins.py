@@ -26,7 +26,7 @@ def barlow_twins(backbone: Callable, *, hidden: tuple[int, ...], dim: int, weigh
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_bias=False,
-                                              rngs=rngs))
+                                              dtype=f.dtype, rngs=rngs))
 
   net = functional(parts)
 

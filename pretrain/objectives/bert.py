@@ -29,7 +29,7 @@ def bert(backbone: Callable, *, mask_ratio: float) -> Objective:
     f = backbone(rngs)
     if f.causal:
       raise ValueError('bert wants an encoder whose tokens see those after them too, got causal=True')
-    return nnx.Dict(backbone=f, head=MaskedWords(f.width, f.vocabulary, rngs=rngs, **f.levers))
+    return nnx.Dict(backbone=f, head=MaskedWords(f.width, f.vocabulary, dtype=f.dtype, rngs=rngs))
 
   net = functional(parts)
 

@@ -29,7 +29,7 @@ def byol(backbone: Callable, *, hidden: int, dim: int, predictor_hidden: int, mo
   """
   def parts(rngs):
     f = backbone(rngs)
-    mlp = dict(batch_norm=True, last_bias=False, rngs=rngs)
+    mlp = dict(batch_norm=True, last_bias=False, dtype=f.dtype, rngs=rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, (hidden,), dim, **mlp),
                     predictor=MLP(dim, (predictor_hidden,), dim, **mlp))
 

@@ -42,7 +42,7 @@ def comatch(backbone: Callable, *, classes: int, hidden: tuple[int, ...], dim: i
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs),
-                    projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, rngs=rngs,
+                    projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, dtype=f.dtype, rngs=rngs,
                                   activation=lambda x: jax.nn.leaky_relu(x, 0.1)))
 
   net = functional(parts)

@@ -25,7 +25,7 @@ def dcl(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: f
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
-                                              last_affine=True, rngs=rngs))
+                                              last_affine=True, dtype=f.dtype, rngs=rngs))
 
   net = functional(parts)
 

@@ -37,7 +37,7 @@ def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, s
     f = backbone(rngs)
     if packed and not hasattr(f, 'together'):
       raise ValueError(f'packed=True puts tokens of crops into one sequence: wanted a ViT, got {type(f).__name__}')
-    head = PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, rngs=rngs)
+    head = PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, dtype=f.dtype, rngs=rngs)
     return nnx.Dict(backbone=f, head=head)
 
   net = functional(parts)

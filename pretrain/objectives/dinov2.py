@@ -42,9 +42,9 @@ def dinov2(backbone: Callable, *, prototypes: int, patch_prototypes: int, hidden
   """
   def parts(rngs):
     f = backbone(rngs)
-    head = PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, normalize_last=False, rngs=rngs)
-    patch_head = PrototypeHead(f.width, patch_prototypes, hidden=hidden, bottleneck=patch_bottleneck,
-                               normalize_last=False, rngs=rngs)
+    options = dict(hidden=hidden, normalize_last=False, dtype=f.dtype, rngs=rngs)
+    head = PrototypeHead(f.width, prototypes, bottleneck=bottleneck, **options)
+    patch_head = PrototypeHead(f.width, patch_prototypes, bottleneck=patch_bottleneck, **options)
     return nnx.Dict(backbone=f, head=head, patch_head=patch_head, mask_token=MaskToken(f.width, rngs=rngs))
 
   net = functional(parts)

@@ -30,14 +30,15 @@ def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: int, pa
     teacher: build(rngs) -> the teacher's ViT, of the same patch size.
     others: as in `dinov2`, and those of the heads as in the teacher's run; momentum is of the average.
   """
-  def heads(width, rngs):
-    head = lambda k, narrow: PrototypeHead(width, k, hidden=hidden, bottleneck=narrow, normalize_last=False, rngs=rngs)
+  def heads(f, rngs):
+    head = lambda k, narrow: PrototypeHead(f.width, k, hidden=hidden, bottleneck=narrow, normalize_last=False,
+                                           dtype=f.dtype, rngs=rngs)
     return {'head': head(prototypes, bottleneck), 'patch_head': head(patch_prototypes, patch_bottleneck)}
 
   def parts(build):
     def make(rngs):
       f = build(rngs)
-      return nnx.Dict(backbone=f, **heads(f.width, rngs))
+      return nnx.Dict(backbone=f, **heads(f, rngs))
     return make
 
   net, frozen = functional(parts(backbone)), functional(parts(teacher))

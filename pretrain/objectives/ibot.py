@@ -45,7 +45,7 @@ def ibot(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, n
   def parts(rngs):
     f = backbone(rngs)
     head = PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, normalize_last=normalize_last,
-                         rngs=rngs)
+                         dtype=f.dtype, rngs=rngs)
     return nnx.Dict(backbone=f, head=head, mask_token=MaskToken(f.width, rngs=rngs))
 
   net = functional(parts)

@@ -41,7 +41,7 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_bias=False,
-                                              rngs=rngs))
+                                              dtype=f.dtype, rngs=rngs))
 
   net = functional(parts)
   shared = plain(net, couples_batch=True)

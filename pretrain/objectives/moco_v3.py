@@ -32,11 +32,12 @@ def moco_v3(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
-                                              rngs=rngs))
+                                              dtype=f.dtype, rngs=rngs))
 
   encoder = functional(parts)
+  dtype = nnx.eval_shape(lambda: backbone(nnx.Rngs(params=0))).dtype
   predictor = functional(lambda rngs: MLP(dim, (predictor_hidden,), dim, batch_norm=True, last_batch_norm=True,
-                                          rngs=rngs))
+                                          dtype=dtype, rngs=rngs))
   teacher_momentum = cosine(momentum, 1., steps)
 
   def init(key):

@@ -32,9 +32,9 @@ def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hi
   """
   def parts(rngs):
     f = backbone(rngs)
-    projector = MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True, last_affine=True, rngs=rngs)
-    return nnx.Dict(backbone=f, projector=projector,
-                    predictor=MLP(dim, (predictor_hidden,), dim, batch_norm=True, rngs=rngs))
+    mlp = dict(batch_norm=True, dtype=f.dtype, rngs=rngs)
+    projector = MLP(f.width, tuple(hidden), dim, last_batch_norm=True, last_affine=True, **mlp)
+    return nnx.Dict(backbone=f, projector=projector, predictor=MLP(dim, (predictor_hidden,), dim, **mlp))
 
   net = functional(parts)
 

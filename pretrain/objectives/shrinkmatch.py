@@ -37,7 +37,7 @@ def shrinkmatch(backbone: Callable, *, classes: int, hidden: tuple[int, ...], th
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs),
-                    auxiliary=MLP(f.width, tuple(hidden), classes, batch_norm=True, rngs=rngs,
+                    auxiliary=MLP(f.width, tuple(hidden), classes, batch_norm=True, dtype=f.dtype, rngs=rngs,
                                   activation=lambda x: jax.nn.leaky_relu(x, 0.1)))
 
   net = functional(parts)

@@ -33,7 +33,7 @@ def simclr_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperat
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
-                                              last_affine=True, rngs=rngs))
+                                              last_affine=True, dtype=f.dtype, rngs=rngs))
 
   net = functional(parts)
   shared, student = with_teacher(net, lambda _: momentum, encoder='student', couples_batch=True), embed_together(net)

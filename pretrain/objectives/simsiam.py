@@ -24,9 +24,9 @@ def simsiam(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_
   """
   def parts(rngs):
     f = backbone(rngs)
-    return nnx.Dict(
-        backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True, rngs=rngs),
-        predictor=MLP(dim, (predictor_hidden,), dim, batch_norm=True, rngs=rngs))
+    mlp = dict(batch_norm=True, dtype=f.dtype, rngs=rngs)
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, last_batch_norm=True, **mlp),
+                    predictor=MLP(dim, (predictor_hidden,), dim, **mlp))
 
   net = functional(parts)
 

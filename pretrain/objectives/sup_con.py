@@ -23,7 +23,7 @@ def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
   """
   def parts(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, rngs=rngs))
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, dtype=f.dtype, rngs=rngs))
 
   net = functional(parts)
 

@@ -30,7 +30,7 @@ def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0.,
   def parts(rngs):
     f = backbone(rngs)
     g = MLP(f.width, tuple(projector[:-1]), projector[-1], batch_norm=True, last_batch_norm=True, last_affine=True,
-            rngs=rngs)
+            dtype=f.dtype, rngs=rngs)
     return nnx.Dict(backbone=f, projector=g, head=Classifier(projector[-1], classes, zero=False, rngs=rngs))
 
   net = functional(parts) if projector else classifier(backbone, classes)

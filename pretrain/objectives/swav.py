@@ -37,7 +37,7 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
   """
   def parts(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, rngs=rngs),
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, dtype=f.dtype, rngs=rngs),
                     prototypes=Linear(dim, prototypes, use_bias=False, rngs=rngs))
 
   net = functional(parts)

@@ -24,7 +24,8 @@ def vicreg(backbone: Callable, *, hidden: tuple[int, ...], dim: int, invariance:
   """
   def parts(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, expander=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_bias=False, rngs=rngs))
+    return nnx.Dict(backbone=f, expander=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_bias=False,
+                                             dtype=f.dtype, rngs=rngs))
 
   net = functional(parts)
 
