@@ -2,11 +2,12 @@
 
   python benchmarks/backend.py --peers=PEERS/bin/python [--threads=1] [--rounds=5] [--out=backend.json]
 
-Plain `jax.numpy` and `jax.lax` in one process, plain PyTorch in the other (an environment as for `peers.py`), on the
-same cores, in turns, the one whose turn it is not stopped. A round does an operation as often as fills a tenth of a
-second and gives the CPU time of one; the ratio is that of rounds beside each other, above 1 ours is faster. GFLOP/s are
-of products alone, the least that the operation can do. A gradient is of the sum of squares, by what its name says, with
-the forward pass.
+Plain `jax.numpy` and `jax.lax` in one process, and for "Winograd" what `pretrain/models/layers.py` makes of the same
+convolution; plain PyTorch in the other (an environment as for `peers.py`), on the same cores, in turns, the one whose
+turn it is not stopped. A round does an operation as often as fills a tenth of a second and gives the CPU time of one;
+the ratio is that of rounds beside each other, above 1 ours is faster. GFLOP/s are of products alone, the least that the
+operation can do without Winograd's algorithm. A gradient is of the sum of squares, by what its name says, with the
+forward pass.
 """
 import argparse
 import functools
@@ -17,7 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from peers import Child, serve  # the benchmark beside this one
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from peers import Child, serve  # noqa: E402  the benchmark beside this one
 
 TOKENS, HEADS, IMAGES = 8 * 197, 6, 64  # of a ViT-S/16 with 8 images of 224 pixels; of a ResNet with 64 of 32
 # name: (shapes of the operands, FLOPs, which operands the gradient is by)
@@ -29,9 +31,9 @@ OPERATIONS = {
     'attention, gradients': ([(8, HEADS, 197, 64)] * 3, 12 * 8 * HEADS * 197 * 197 * 64, (0, 1, 2)),
     'layer norm, gradients': ([(TOKENS, 384), (384,), (384,)], 0, (0, 1, 2)),
     'gelu, gradient': ([(TOKENS, 1536)], 0, (0,)),
-    **{f'convolution of {width} channels{words}': (
+    **{f'{kind} of {width} channels{words}': (
         [(IMAGES, side, side, width), (3, 3, width, width)], count * 2 * IMAGES * side * side * 9 * width * width, by)
-       for width, side in ((64, 32), (256, 8))
+       for kind in ('convolution', 'Winograd') for width, side in ((64, 32), (256, 8))
        for words, count, by in (('', 1, None), (', by images', 2, (0,)), (', by kernel', 2, (1,)))},
     'batch norm and relu, gradients': ([(IMAGES, 32, 32, 64), (64,), (64,)], 0, (0, 1, 2)),
 }
@@ -41,6 +43,8 @@ def ours(spec: dict):
   """What a child answers for plain JAX: facts, and a round of the operation of the spec."""
   import jax
   import jax.numpy as jnp
+
+  from pretrain.models.layers import convolution
   conv = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding='SAME',
                            dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
@@ -53,6 +57,7 @@ def ours(spec: dict):
     return x * jax.lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + 1e-6) * gain + offset
 
   functions = {'square': jnp.matmul, 'linear': jnp.matmul, 'attention': attention, 'convolution': conv,
+               'Winograd': lambda x, kernel: convolution(x, kernel, 1),
                'layer': functools.partial(normalized, axes=(-1,)),
                'gelu': functools.partial(jax.nn.gelu, approximate=False),
                'batch': lambda *x: jax.nn.relu(normalized(*x, axes=(0, 1, 2)))}
@@ -73,7 +78,7 @@ def peers(spec: dict):
   from torch.nn import functional as F
   torch.set_num_threads(spec['threads'])
   functions = {'square': torch.matmul, 'linear': torch.matmul, 'attention': F.scaled_dot_product_attention,
-               'convolution': functools.partial(F.conv2d, padding=1), 'gelu': F.gelu,
+               **dict.fromkeys(('convolution', 'Winograd'), functools.partial(F.conv2d, padding=1)), 'gelu': F.gelu,
                'layer': lambda x, gain, offset: F.layer_norm(x, gain.shape, gain, offset, 1e-6),
                'batch': lambda x, *p: F.relu(F.batch_norm(x, None, None, *p, training=True))}
 

@@ -650,7 +650,7 @@ def test_the_gradient_of_a_residual_block_keeps_what_its_convolutions_made_and_r
     return lambda rngs: nnx.List([block(rngs) for _ in range(depth)]), lambda module, x: functools.reduce(
         lambda x, block: block(x, train=True), module, x)
 
-  x = jnp.zeros((8, 16, 16, 16))
+  x = jnp.zeros((8, 32, 32, 16))
   assert growth(blocks, x) < 4.5 * x.nbytes
 
 

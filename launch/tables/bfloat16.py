@@ -24,6 +24,7 @@ def get_table():
       rows={
           'SimCLR, digits': row(learning_digits, 'SimCLR', {}),
           'MAE, digits': row(learning_digits, 'MAE', {}),
+          'DINO, digits': row(learning_digits, 'DINO', {}),
           'FixMatch, digits': row(labels_digits, 'FixMatch', PROBED),
           'SimCLR, Fashion-MNIST': dict(config='configs/demo.py', overrides=SHORT | {
               'batch': 128, 'steps': 150, 'schedule.warmup_steps': 15}),

@@ -13,9 +13,11 @@ from pretrain.sharding import platform
 
 
 def weighted(primitive, *given, **params) -> bool:
-  """The policy that keeps products with weights: dots without a batch, and convolutions."""
-  return primitive is jax.lax.conv_general_dilated_p or jax.checkpoint_policies.dots_with_no_batch_dims_saveable(
-      primitive, *given, **params)
+  """The policy that keeps products with weights: dots without a batch, and convolutions, on CPUs by name."""
+  return any(keeps(primitive, *given, **params) for keeps in (
+      lambda primitive, *_, **__: primitive is jax.lax.conv_general_dilated_p,
+      jax.checkpoint_policies.save_only_these_names('convolution'),
+      jax.checkpoint_policies.dots_with_no_batch_dims_saveable))
 
 
 # what the backward pass of a block keeps; the rest it computes again
@@ -56,7 +58,7 @@ def convolve(blocks, x, *, train: bool, remat: str, **given):
 
 
 def stored(x):
-  """x, an array or a tree of them. On CPUs XLA keeps it and its gradient in memory, as it would not by itself.
+  """x. On CPUs XLA keeps it and its gradient in memory, as it would not by itself.
 
   It would compute the sum of all branches so far, and of the gradients of all later ones, in each operation that reads
   them: time that grows with the square of the depth.
@@ -246,8 +248,8 @@ def convolution(x, kernel, stride: int):
 
 
 def _convolution(x, kernel, stride: int):
-  return jax.lax.platform_dependent(x, kernel, cpu=functools.partial(_on_cpus, stride=stride),
-                                    default=functools.partial(_whole, stride=stride))
+  cpu = lambda x, kernel: checkpoint_name(_on_cpus(x, kernel, stride), 'convolution')
+  return jax.lax.platform_dependent(x, kernel, cpu=cpu, default=functools.partial(_whole, stride=stride))
 
 
 def _kept(x, kernel, stride: int):
@@ -257,8 +259,8 @@ def _kept(x, kernel, stride: int):
 
 def _gradients(stride: int, kept, dy):
   x, kernel = kept
-  x, dy = stored((x, dy))  # together: what the convolution made of x is not kept for this
-  return jax.lax.platform_dependent(x, kernel, dy, cpu=functools.partial(_gradients_on_cpus, stride=stride),
+  return jax.lax.platform_dependent(stored(x), kernel, stored(dy),
+                                    cpu=functools.partial(_gradients_on_cpus, stride=stride),
                                     default=functools.partial(_gradients_of_whole, stride=stride))
 
 
@@ -279,8 +281,9 @@ def _gradients_of_whole(x, kernel, dy, stride: int):
 def _on_cpus(x, kernel, stride: int):
   size, _, in_, _ = kernel.shape
   if size == 1:
-    return product(x[:, ::stride, ::stride], kernel[0, 0], 1)
+    return x[:, ::stride, ::stride] @ kernel[0, 0]
   if (m := winograd.fitting(x.shape, kernel.shape)) and stride == 1:
+    x, kernel = jax.lax.optimization_barrier((x, kernel))  # kernels are transformed in turn
     return winograd.convolution(x, kernel, m)
   height, width = (-(-length // stride) for length in x.shape[1:3])
   if size > 3 or height * width > 16 or in_ < 256:
@@ -289,13 +292,17 @@ def _on_cpus(x, kernel, stride: int):
 
 
 def _gradients_on_cpus(x, kernel, dy, stride: int):
-  if len(kernel) == 1:
-    return jax.vjp(lambda x, kernel: _on_cpus(x, kernel, stride), x, kernel)[1](dy)
-  m = winograd.fitting(x.shape, kernel.shape)
-  if m:
+  def apart(dy):  # as if of a stride of 1
     after = [side - stride * (of - 1) - 1 for side, of in zip(x.shape[1:3], dy.shape[1:3], strict=True)]
     pads = ((0, 0, 0), *((0, zeros, stride - 1) for zeros in after), (0, 0, 0))
-    by_x = winograd.by_images(kernel, jax.lax.pad(dy, jnp.zeros((), dy.dtype), pads), m)  # as if of a stride of 1
+    return jax.lax.pad(dy, jnp.zeros((), dy.dtype), pads)
+
+  if len(kernel) == 1:
+    by_x, by_kernel = _product_gradients(1, (x[:, ::stride, ::stride], kernel[0, 0]), dy)
+    return apart(by_x), by_kernel[None, None]
+  m = winograd.fitting(x.shape, kernel.shape)
+  if m:
+    by_x = winograd.by_images(kernel, apart(dy), m)
   else:
     by_x, = jax.linear_transpose(lambda x: _on_cpus(x, kernel, stride), x)(dy)
   if m and stride == 1:

@@ -40,7 +40,6 @@ def fitting(images: Sequence[int], kernel: Sequence[int]) -> int | None:
 def convolution(x, kernel, m: int):
   """float[b, h, w, in] and [3, 3, in, out] to [b, h, w, out], with a border of zeros; computed in float32."""
   _, g, _ = matrices(m)
-  x, kernel = jax.lax.optimization_barrier((x, kernel))  # the t^2 matrices are made when x is there, not all at first
   kernel = combined(g, list(kernel.astype(jnp.float32)), 0)
   kernel = combined(g, [kernel[:, j] for j in range(3)], 1)
   kernel = jax.lax.optimization_barrier(kernel.reshape(-1, *kernel.shape[2:]))
@@ -128,8 +127,10 @@ def by_outputs(dy, m: int):
 def cut(shape: Sequence[int], pixels: int, *arrays):
   """Arrays [b, ...] as [n, b / n, ...]: n images of a shape [b, h, w, c] at a time, of at most so many pixels, or one.
 
-  The batch is cut lengthwise, as devices hold consecutive images.
+  The batch is cut lengthwise, as devices hold consecutive images, and into two parts at least: what a loop that turns
+  once makes XLA would keep for the gradient.
   """
   batch, height, width, _ = shape
-  images = math.gcd(batch, 1 << max(0, (pixels // (height * width)).bit_length() - 1))
+  most = max(1, min(batch // 2, pixels // (height * width)))
+  images = math.gcd(batch, 1 << most.bit_length() - 1)
   return [a.reshape(images, batch // images, *a.shape[1:]) for a in arrays]
