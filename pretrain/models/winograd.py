@@ -40,8 +40,7 @@ def fitting(images: Sequence[int], kernel: Sequence[int]) -> int | None:
 def convolution(x, kernel, m: int):
   """float[b, h, w, in] and [3, 3, in, out] to [b, h, w, out], with a border of zeros; computed in float32."""
   _, g, _ = matrices(m)
-  kernel = combined(g, list(kernel.astype(jnp.float32)), 0)
-  kernel = combined(g, [kernel[:, j] for j in range(3)], 1)
+  kernel = on_both_sides(g, kernel.astype(jnp.float32))
   kernel = jax.lax.optimization_barrier(kernel.reshape(-1, *kernel.shape[2:]))
   parts, = cut(x.shape, TILES[m] * m * m, x)
 
@@ -73,8 +72,7 @@ def by_kernel(x, dy, m: int):
 
   in_, out = x.shape[-1], dy.shape[-1]
   total = jax.lax.fori_loop(0, parts.shape[1], add, jnp.zeros((len(g) ** 2, in_, out)))
-  total = combined(g.T, list(total.reshape(len(g), len(g), in_, out)), 0)
-  return combined(g.T, [total[:, j] for j in range(len(g))], 1).astype(x.dtype)
+  return on_both_sides(g.T, total.reshape(len(g), len(g), in_, out)).astype(x.dtype)
 
 
 @functools.cache
@@ -92,6 +90,12 @@ def combined(matrix: np.ndarray, arrays: Sequence, axis: int):
   """The sums of arrays of one shape with the weights in each row of a matrix, stacked along an axis."""
   return jnp.stack([sum(float(weight) * a for weight, a in zip(row, arrays, strict=True) if weight)
                     for row in matrix], axis)
+
+
+def on_both_sides(matrix: np.ndarray, x):
+  """matrix x matrix^T, of the first two axes of x [n, n, ...]."""
+  x = combined(matrix, list(x), 0)
+  return combined(matrix, [x[:, j] for j in range(x.shape[1])], 1)
 
 
 def inputs(x, m: int):
