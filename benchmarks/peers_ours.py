@@ -17,6 +17,7 @@ from pretrain import optim, sharding  # noqa: E402
 from pretrain.masks import random_mask  # noqa: E402
 from pretrain.run import Run, assemble  # noqa: E402
 from pretrain.step import Training, TrainState  # noqa: E402
+from pretrain.train import compile_ahead  # noqa: E402
 
 
 def prepared(spec: dict) -> tuple[Run, dict]:
@@ -124,10 +125,12 @@ def start(spec: dict) -> tuple[dict, Callable]:
                                                            state.step)[0])
     return about, lambda: [loss(state, batch).block_until_ready() for _ in range(spec['steps'])]
 
+  step = compile_ahead(training, run.abstract_batch if level in ('views', 'files') else batch)
+
   def work():
     nonlocal state
     for _ in range(spec['steps']):
-      state, metrics = training.step(state, read())
+      state, metrics = step(state, read())
     jax.block_until_ready((state, metrics))
 
   return about, work

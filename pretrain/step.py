@@ -95,6 +95,8 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   else:
     (loss, (carry, metrics)), grads = gradient(batch)
 
+  if sharding.platform() == 'cpu':  # XLA would copy what it might update before the last product that reads it
+    grads = jax.lax.optimization_barrier(grads)
   with jax.named_scope('update'):
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -137,9 +137,17 @@ class Linear(nnx.LinearGeneral):
     return y if bias is None else add_bias(y, bias)
 
 
-def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> nnx.LayerNorm:
+class LayerNorm(nnx.LayerNorm):
+  """`nnx.LayerNorm`. On CPUs the gradient keeps x alone; JAX's own keeps two f32 arrays of its shape besides."""
+
+  def __call__(self, x, *, mask=None):
+    normalized = functools.partial(super().__call__, mask=mask)
+    return normalized(x) if platform() != 'cpu' else jax.checkpoint(normalized)(x)
+
+
+def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> LayerNorm:
   """LayerNorm (1607.06450v1) with epsilon 1e-6; statistics in float32, the variance in two passes."""
-  return nnx.LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)
+  return LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -302,7 +310,7 @@ def _gradients_on_cpus(x, kernel, dy, stride: int):
     return apart(by_x), by_kernel[None, None]
   m = winograd.fitting(x.shape, kernel.shape)
   if m:
-    by_x = winograd.by_images(kernel, apart(dy), m)
+    by_x = winograd.by_images(winograd.after(kernel, dy), apart(dy), m)
   else:
     by_x, = jax.linear_transpose(lambda x: _on_cpus(x, kernel, stride), x)(dy)
   if m and stride == 1:
@@ -337,7 +345,7 @@ def by_taps(x, dy, *, size: int, stride: int):
     return total + (of.T @ jnp.concatenate(taps, 1) if few else jnp.stack([tap.T @ of for tap in taps]))
 
   shape = (out, size * size * in_) if few else (size * size, in_, out)
-  total = jax.lax.fori_loop(0, x.shape[1], add, jnp.zeros(shape, x.dtype))
+  total = jax.lax.fori_loop(0, x.shape[1], add, winograd.after(jnp.zeros(shape, x.dtype), dy))
   return (total.T if few else total).reshape(size, size, in_, out)
 
 

@@ -24,6 +24,15 @@ POINTS = {2: (0., 1., -1.), 4: (0., C, -C, 1 / C, -1 / C)}
 TILES = {2: 256, 4: 128}  # at a time: what they become stays in the cache
 
 
+@jax.custom_jvp
+def after(x, y):
+  """x, for what is computed once y is there: what depends on x alone XLA would make as early as it can, and keep."""
+  return jax.lax.optimization_barrier((x, y))[0]
+
+
+after.defjvp(lambda primals, tangents: (after(*primals), tangents[0]))  # so that its transpose knows no y
+
+
 def fitting(images: Sequence[int], kernel: Sequence[int]) -> int | None:
   """The m for these shapes, [b, h, w, in] and [size, size, in, out]; None where it does not pay.
 
@@ -37,8 +46,11 @@ def fitting(images: Sequence[int], kernel: Sequence[int]) -> int | None:
   return None
 
 
-def convolution(x, kernel, m: int):
-  """float[b, h, w, in] and [3, 3, in, out] to [b, h, w, out], with a border of zeros; computed in float32."""
+def convolution(x, kernel, m: int, axis: int = 0):
+  """float[b, h, w, in] and [3, 3, in, out] to [b, h, w, out], with a border of zeros; computed in float32.
+
+  With an axis of 1 the kernel is [3, 3, out, in]: transposed in memory it would take longer.
+  """
   _, g, _ = matrices(m)
   kernel = on_both_sides(g, kernel.astype(jnp.float32))
   kernel = jax.lax.optimization_barrier(kernel.reshape(-1, *kernel.shape[2:]))
@@ -46,18 +58,18 @@ def convolution(x, kernel, m: int):
 
   def part(i, y):
     some = jax.lax.dynamic_index_in_dim(parts, i, 1, keepdims=False)
-    products = jax.lax.dot_general(inputs(some, m), kernel, (((2,), (1,)), ((0,), (0,))))
+    products = jax.lax.dot_general(inputs(some, m), kernel, (((2,), (1 + axis,)), ((0,), (0,))))
     some = outputs(products, some.shape, m).astype(x.dtype)
     return jax.lax.dynamic_update_index_in_dim(y, some, i, 1)
 
-  y = jnp.broadcast_to(x[0, 0, 0, 0], (*parts.shape[:-1], kernel.shape[-1]))  # of zeros XLA would make copies, at first
+  y = jnp.broadcast_to(x[0, 0, 0, 0], (*parts.shape[:-1], kernel.shape[2 - axis]))  # zeros XLA would copy, at first
   y = jax.lax.fori_loop(0, parts.shape[1], part, y)
   return jax.lax.optimization_barrier(y.reshape(*x.shape[:-1], -1))  # once, where the loop is of one part
 
 
 def by_images(kernel, dy, m: int):
   """The gradient [b, h, w, in] of `convolution` by its input, of the kernel and the gradient dy of what came out."""
-  return convolution(dy, kernel[::-1, ::-1].swapaxes(2, 3), m)
+  return convolution(dy, kernel[::-1, ::-1], m, axis=1)
 
 
 def by_kernel(x, dy, m: int):
@@ -71,7 +83,8 @@ def by_kernel(x, dy, m: int):
     return total + jax.lax.dot_general(some, by_outputs(by_some, m), (((2,), (1,)), ((0,), (0,))))
 
   in_, out = x.shape[-1], dy.shape[-1]
-  total = jax.lax.fori_loop(0, parts.shape[1], add, jnp.zeros((len(g) ** 2, in_, out)))
+  total = after(jnp.zeros((len(g) ** 2, in_, out)), dy)
+  total = jax.lax.fori_loop(0, parts.shape[1], add, total)
   return on_both_sides(g.T, total.reshape(len(g), len(g), in_, out)).astype(x.dtype)
 
 
