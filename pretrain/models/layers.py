@@ -163,29 +163,46 @@ def normalized(x, gain, offset, mask, epsilon: float):
 
 
 def _normalized(x, gain, offset, mask, epsilon: float):
-  kept, axes = x, tuple(range(x.ndim - 1))
-  x = x.astype(jnp.float32)
-  mean, square = x.mean(axes, where=mask), jnp.square(x).mean(axes, where=mask)
-  var = jnp.maximum(0., square - jnp.square(mean))
+  if mask is None:
+    count, (total, squares) = x.size // x.shape[-1], sums(lambda x: (x, jnp.square(x)), x)
+  else:
+    count, total, squares = sums(lambda x, mask: (mask, jnp.where(mask, x, 0), jnp.where(mask, jnp.square(x), 0)), x,
+                                 mask)
+  mean = total / count
+  var = jnp.maximum(0., squares / count - jnp.square(mean))
   scale = jax.lax.rsqrt(var + epsilon)
-  y = (x - mean) * (scale * gain) + offset
-  return (y.astype(kept.dtype), mean, var), (kept, gain, mask, mean, scale)
+  y = (x.astype(jnp.float32) - mean) * (scale * gain) + offset
+  return (y.astype(x.dtype), mean, var), (x, gain, mask, count, mean, scale)
 
 
 def _normalized_gradients(epsilon: float, kept, cotangents):
   del epsilon
-  (x, gain, mask, mean, scale), (dy, _, _) = kept, cotangents
-  axes, dtype = tuple(range(x.ndim - 1)), x.dtype
-  x, dy = x.astype(jnp.float32), dy.astype(jnp.float32)
-  count = x.size // x.shape[-1] if mask is None else mask.sum(axes)
+  (x, gain, mask, count, mean, scale), (dy, _, _) = kept, cotangents
   centre = mean if x.ndim == 2 else 0.  # more exact; of maps XLA would keep x - mean from the forward pass
-  x, mean = x - centre, mean - centre
-  by_offset = dy.sum(axes)
-  by_gain = ((dy * x).sum(axes) - mean * by_offset) * scale
+  by_offset, along = sums(lambda dy, x: (dy, dy * (x - centre)), dy, x)
+  by_gain = (along - (mean - centre) * by_offset) * scale
   slope = scale * by_gain / count
-  shared = slope * x + (by_offset / count - slope * mean)
-  by_x = (scale * gain) * (dy - (shared if mask is None else jnp.where(mask, shared, 0)))
-  return by_x.astype(dtype), by_gain, by_offset, None
+  shared = slope * (x.astype(jnp.float32) - centre) + (by_offset / count - slope * (mean - centre))
+  by_x = (scale * gain) * (dy.astype(jnp.float32) - (shared if mask is None else jnp.where(mask, shared, 0)))
+  return by_x.astype(x.dtype), by_gain, by_offset, None
+
+
+def sums(terms: Callable, *arrays) -> list:
+  """The sums over rows, f32[c] each, of what `terms` makes of arrays [..., c], cast to float32 if they are of floats.
+
+  On CPUs maps that are cast are taken some images at a time: what several sums read XLA would cast whole, into memory.
+  """
+  def total(*arrays):
+    cast = [a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a for a in arrays]
+    return [term.sum(tuple(range(term.ndim - 1)), dtype=jnp.float32) for term in terms(*cast)]
+
+  x = arrays[0]
+  if x.dtype == jnp.float32 or x.ndim != 4 or platform() != 'cpu':
+    return total(*arrays)
+  parts = winograd.cut(x.shape, (1 << 18) // x.shape[-1], *arrays)
+  part = lambda i: total(*(jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in parts))
+  none = [jnp.zeros(x.shape[-1]) for _ in jax.eval_shape(part, 0)]
+  return jax.lax.fori_loop(0, parts[0].shape[1], lambda i, so_far: jax.tree.map(jnp.add, so_far, part(i)), none)
 
 
 normalized.defvjp(_normalized, _normalized_gradients)
