@@ -47,6 +47,7 @@ is measured loads them.
 import argparse
 import contextlib
 import ctypes
+import gc
 import json
 import math
 import os
@@ -136,6 +137,9 @@ def serve(start: Callable[[dict], tuple[dict, Callable]]) -> None:
   answers = os.fdopen(os.dup(1), 'w')
   os.dup2(2, 1)  # what libraries print is no answer
   facts, work = start(json.loads(sys.stdin.readline()))
+  gc.collect()  # what only setting up needs, as the raw images of 'step', is no memory of the steps
+  if trim := getattr(ctypes.CDLL(None), 'malloc_trim', None):
+    trim(0)
   print(json.dumps(facts), file=answers, flush=True)
   for _ in sys.stdin:
     work()

@@ -16,8 +16,7 @@ from step import of_few  # noqa: E402
 from pretrain import optim, sharding  # noqa: E402
 from pretrain.masks import random_mask  # noqa: E402
 from pretrain.run import Run, assemble  # noqa: E402
-from pretrain.step import Training, TrainState  # noqa: E402
-from pretrain.train import compile_ahead  # noqa: E402
+from pretrain.step import Training, TrainState, compile_ahead  # noqa: E402
 
 
 def prepared(spec: dict) -> tuple[Run, dict]:

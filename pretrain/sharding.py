@@ -198,6 +198,15 @@ def rows_stay(x):
   return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
 
+@jax.custom_jvp
+def after(x, y):
+  """x, for what is computed once y is there: what depends on x alone XLA would make as early as it can, and keep."""
+  return jax.lax.optimization_barrier((x, y))[0]
+
+
+after.defjvp(lambda primals, tangents: (after(*primals), tangents[0]))  # so that its transpose knows no y
+
+
 def per_device(f, *arrays):
   """f(*arrays) computed by every device for its own rows and heads: for kernels, which the compiler cannot split.
 
@@ -222,6 +231,12 @@ def platform() -> str | None:
     return jax.default_backend()
   kind = mesh.devices.flat[0].platform if isinstance(mesh, Mesh) else None
   return 'gpu' if kind in ('cuda', 'rocm') else kind
+
+
+def alone() -> bool:
+  """Whether there is one device: of the mesh that is laid on, if there is one."""
+  mesh = _mesh.get()
+  return mesh is None or mesh.size == 1
 
 
 @functools.cache

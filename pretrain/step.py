@@ -1,5 +1,7 @@
 """Objective -> one jitted, sharded, donated training step: views, loss, gradients, optimizer, update."""
+import ctypes
 import functools
+import gc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -211,3 +213,15 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
       jax.jit(step, in_shardings=(layout, sharding.batch_sharding(mesh)), out_shardings=(layout, everywhere),
               donate_argnums=0, compiler_options=hardware.compiler_options(mesh, compiler_options or {})),
       layout, sharding.abstract(shapes, layout))
+
+
+def compile_ahead(training: Training, batch) -> Callable:
+  """The step for such a batch, compiled before there is one; the memory that this took is free for the first step.
+
+  Left to itself the C library keeps what was freed (`benchmarks/peers.py` has what a whole process takes).
+  """
+  step = training.step.lower(training.abstract, batch).compile()
+  gc.collect()
+  if trim := getattr(ctypes.CDLL(None), 'malloc_trim', None):  # of glibc
+    trim(0)
+  return step

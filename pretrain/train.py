@@ -5,15 +5,12 @@ continued at any moment. Read top to bottom.
 """
 import collections
 import contextlib
-import ctypes
 import functools
-import gc
 import hashlib
 import json
 import os
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -29,7 +26,7 @@ from pretrain.plan.hardware import by_kind
 from pretrain.processes import stop_signals
 from pretrain.report import report
 from pretrain.run import NonFinite, Run, prepare
-from pretrain.step import Training
+from pretrain.step import compile_ahead
 
 SLOW, SLOW_ROWS = 0.1, 5  # share of the time spent waiting for batches that is worth a word, once in 5 rows running
 DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same command again
@@ -39,18 +36,6 @@ FREE = ('mesh', 'gather_once', 'rules', 'compiler_options', 'reading', 'log_ever
 
 class NotFinite(Exception):
   """The loss or its gradient is NaN or infinite since this step."""
-
-
-def compile_ahead(training: Training, batch) -> Callable:
-  """The step for such a batch, compiled before there is one; the memory that this took is free for the first step.
-
-  Left to itself the C library keeps what was freed (`benchmarks/peers.py` has what a whole process takes).
-  """
-  step = training.step.lower(training.abstract, batch).compile()
-  gc.collect()
-  if trim := getattr(ctypes.CDLL(None), 'malloc_trim', None):  # of glibc
-    trim(0)
-  return step
 
 
 def train(config: dict, workdir: str | os.PathLike, quiet: bool = False, profile: tuple[int, int] | None = None) -> int:

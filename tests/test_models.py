@@ -11,7 +11,17 @@ from flax import nnx
 from pretrain.models import winograd
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, PrototypeHead
-from pretrain.models.layers import REMAT, BatchNorm, Conv, Linear, convolution, dot_general, max_pool
+from pretrain.models.layers import (
+  REMAT,
+  BatchNorm,
+  Conv,
+  Linear,
+  batch_norm,
+  convolution,
+  dot_general,
+  layer_norm,
+  max_pool,
+)
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
@@ -652,6 +662,19 @@ def test_the_gradient_of_a_residual_block_keeps_what_its_convolutions_made_and_r
 
   x = jnp.zeros((8, 32, 32, 16))
   assert growth(blocks, x) < 4.5 * x.nbytes
+
+
+@pytest.mark.parametrize(('norm', 'call', 'dtype'), [
+  (layer_norm, lambda norm, x: norm(x), 'float32'),
+  (batch_norm, lambda norm, x: norm(x, use_running_average=False), 'float32'),
+  (batch_norm, lambda norm, x: norm(x, use_running_average=False), 'bfloat16')])
+def test_the_gradient_of_a_norm_keeps_what_it_normalized_alone(norm, call, dtype):
+  def norms(depth):
+    return (lambda rngs: nnx.List([norm(64, dtype=dtype, rngs=rngs) for _ in range(depth)]),
+            lambda module, x: functools.reduce(lambda x, norm: jnp.square(call(norm, x)), module, x))
+
+  x = jnp.zeros((8, 32, 32, 64), dtype)
+  assert growth(norms, x) < 2.5 * x.nbytes  # what is squared is the other
 
 
 def test_group_norm_couples_no_examples():

@@ -178,6 +178,13 @@ def test_segments_are_a_mask_of_blocks():
   assert_same(attention('xla', segments=SEGMENTS, mask=MASK), attention('xla', mask=MASK & same))
 
 
+def test_attention_image_by_image_is_that_of_the_whole_batch():
+  n = 200
+  image_by_image, whole = (attention('xla', n=n, mask=mask) for mask in (None, np.ones((1, 1, n, n), bool)))
+  assert_same(image_by_image, whole)
+  assert_same(attention('xla', sharding.make_mesh(data=4, tensor=2), n=n), whole)
+
+
 def test_the_splash_kernel_on_a_mesh_is_the_one_on_a_device():
   mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
   assert_same(attention('splash', mesh, segments=SEGMENTS), attention('xla', segments=SEGMENTS))

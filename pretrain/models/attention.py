@@ -4,7 +4,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from pretrain.sharding import per_device, platform
+from pretrain.sharding import after, alone, per_device, platform
 
 # implementation: where it runs (None: everywhere)
 KINDS: dict[str, str | None] = {'xla': None, 'splash': 'tpu', 'cudnn': 'gpu'}
@@ -45,13 +45,44 @@ def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
     mask = same if mask is None else mask & same
   if kind == 'xla' or q.shape[1] % 2 == 0:
     attention = functools.partial(jax.nn.dot_product_attention, mask=mask, implementation=kind)  # pyrefly: ignore
-    # XLA on CPUs keeps four arrays of the weights' size for the gradient: they are computed again instead
-    return (jax.checkpoint(attention) if platform() == 'cpu' else attention)(q, k, v)
+    if platform() != 'cpu':
+      return attention(q, k, v)
+    if mask is None and alone() and len(q) > 1 and q.shape[2] * q.shape[1] ** 2 >= 1 << 16:
+      return image_by_image(q, k, v)
+    return jax.checkpoint(attention)(q, k, v)  # XLA keeps four arrays of the weights' size for the gradient
   (b, n), pad = q.shape[:2], lambda x, *axes: jnp.pad(x, [(0, int(i in axes and s > 1)) for i, s in enumerate(x.shape)])
   lengths = jnp.full(b, n, jnp.int32)
   return jax.nn.dot_product_attention(
       pad(q, 1), pad(k, 1), pad(v, 1), mask=None if mask is None else pad(mask, 2, 3), query_seq_lengths=lengths,
       key_value_seq_lengths=lengths, implementation='cudnn')[:, :n]
+
+
+@jax.custom_vjp
+def image_by_image(q, k, v):
+  """`attend` for CPUs: an image's weights stay in the cache, and are computed again for the gradient.
+
+  There is no forward-mode derivative.
+  """
+  return _each(_of_image, q, k, v)
+
+
+def _of_image(q, k, v):
+  return jax.nn.dot_product_attention(q[None], k[None], v[None], implementation='xla')[0]
+
+
+def _gradients_by_image(kept, dy):
+  return _each(lambda q, k, v, dy: jax.vjp(_of_image, q, k, v)[1](dy), *kept, dy)
+
+
+image_by_image.defvjp(lambda *given: (image_by_image(*given), given), _gradients_by_image)
+
+
+def _each(f, *arrays):
+  """`jax.lax.map` of f over arrays; what it writes to is made when they are there."""
+  one = lambda i: f(*(jax.lax.dynamic_index_in_dim(x, i, keepdims=False) for x in arrays))
+  start = jax.tree.map(lambda y: jnp.zeros((len(arrays[0]), *y.shape), y.dtype), jax.eval_shape(one, 0))
+  write = lambda i, ys: jax.tree.map(lambda y, new: jax.lax.dynamic_update_index_in_dim(y, new, i, 0), ys, one(i))
+  return jax.lax.fori_loop(0, len(arrays[0]), write, after(start, arrays))
 
 
 def splash(q, k, v, segments=None):

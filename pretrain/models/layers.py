@@ -9,7 +9,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from pretrain.models import winograd
-from pretrain.sharding import platform
+from pretrain.sharding import after, platform
 
 
 def weighted(primitive, *given, **params) -> bool:
@@ -67,10 +67,19 @@ def stored(x):
 
 
 def gelu(x):
-  """The exact GELU, x * Phi(x) (1606.08415v5). On CPUs the gradient keeps x alone and computes Phi(x) again."""
+  """The exact GELU, x * Phi(x) (1606.08415v5).
+
+  On CPUs the gradient keeps x alone and computes Phi(x) again, and both are computed in float32: of bfloat16 XLA would
+  round every operation.
+  """
   if platform() != 'cpu':
     return jax.nn.gelu(x, approximate=False)
-  return jax.checkpoint(lambda x: x * (1 + jax.lax.erf(x * math.sqrt(0.5))) / 2)(x)
+
+  def exact(x):
+    y = x.astype(jnp.float32)
+    return (y * (1 + jax.lax.erf(y * math.sqrt(0.5))) / 2).astype(x.dtype)
+
+  return jax.checkpoint(exact)(x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -327,7 +336,7 @@ def _gradients_on_cpus(x, kernel, dy, stride: int):
     return apart(by_x), by_kernel[None, None]
   m = winograd.fitting(x.shape, kernel.shape)
   if m:
-    by_x = winograd.by_images(winograd.after(kernel, dy), apart(dy), m)
+    by_x = winograd.by_images(after(kernel, dy), apart(dy), m)
   else:
     by_x, = jax.linear_transpose(lambda x: _on_cpus(x, kernel, stride), x)(dy)
   if m and stride == 1:
@@ -362,7 +371,7 @@ def by_taps(x, dy, *, size: int, stride: int):
     return total + (of.T @ jnp.concatenate(taps, 1) if few else jnp.stack([tap.T @ of for tap in taps]))
 
   shape = (out, size * size * in_) if few else (size * size, in_, out)
-  total = jax.lax.fori_loop(0, x.shape[1], add, winograd.after(jnp.zeros(shape, x.dtype), dy))
+  total = jax.lax.fori_loop(0, x.shape[1], add, after(jnp.zeros(shape, x.dtype), dy))
   return (total.T if few else total).reshape(size, size, in_, out)
 
 

@@ -19,18 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pretrain.sharding import after
+
 C = math.sqrt(2)
 POINTS = {2: (0., 1., -1.), 4: (0., C, -C, 1 / C, -1 / C)}
 TILES = {2: 256, 4: 128}  # at a time: what they become stays in the cache
-
-
-@jax.custom_jvp
-def after(x, y):
-  """x, for what is computed once y is there: what depends on x alone XLA would make as early as it can, and keep."""
-  return jax.lax.optimization_barrier((x, y))[0]
-
-
-after.defjvp(lambda primals, tangents: (after(*primals), tangents[0]))  # so that its transpose knows no y
 
 
 def fitting(images: Sequence[int], kernel: Sequence[int]) -> int | None:
