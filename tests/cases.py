@@ -159,7 +159,7 @@ CASES = {
     'moco_v3': Case(dict(hidden=(64, 64), dim=16, predictor_hidden=64, temperature=0.2, momentum=0.9,
                          freeze_patches=True),
                     simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
-    'barlow_twins': Case(dict(hidden=(64,), dim=8, weight=0.01),
+    'barlow_twins': Case(dict(hidden=(64,), dim=16, weight=0.01),
                          simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),
     'vicreg': Case(dict(hidden=(64,), dim=16, invariance=0.5, variance=0.5, covariance=0.2),
                    simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5)),

@@ -48,7 +48,7 @@ def virtual_adversarial(logits_of: Callable, images, direction, epsilon, iterati
     return normalize(d.reshape(len(d), -1)).reshape(d.shape)
 
   logits, backward = jax.vjp(logits_of, images)
-  forward = jax.linear_transpose(backward, logits)
+  _, forward = jax.vjp(backward, jnp.zeros_like(logits))
   p = jax.nn.softmax(logits.astype(f32))
   for _ in range(iterations):
     change, = forward((unit(direction),))  # J d
