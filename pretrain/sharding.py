@@ -204,7 +204,7 @@ def after(x, y):
   return jax.lax.optimization_barrier((x, y))[0]
 
 
-after.defjvp(lambda primals, tangents: (after(*primals), tangents[0]))  # so that its transpose knows no y
+after.defjvp(lambda primals, tangents: (after(*primals), tangents[0]))  # nothing flows through y
 
 
 def per_device(f, *arrays):

@@ -47,7 +47,8 @@ def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
     attention = functools.partial(jax.nn.dot_product_attention, mask=mask, implementation=kind)  # pyrefly: ignore
     if platform() != 'cpu':
       return attention(q, k, v)
-    if mask is None and alone() and len(q) > 1 and q.shape[2] * q.shape[1] ** 2 >= 1 << 16:
+    large = q.shape[2] * q.shape[1] ** 2 >= 1 << 16  # an image's weights, f32: 256 KiB
+    if large and len(q) > 1 and mask is None and alone():
       return image_by_image(q, k, v)
     return jax.checkpoint(attention)(q, k, v)  # XLA keeps four arrays of the weights' size for the gradient
   (b, n), pad = q.shape[:2], lambda x, *axes: jnp.pad(x, [(0, int(i in axes and s > 1)) for i, s in enumerate(x.shape)])
