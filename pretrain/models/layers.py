@@ -196,6 +196,9 @@ def _normalized_gradients(epsilon: float, kept, cotangents):
   return by_x.astype(x.dtype), by_gain, by_offset, None
 
 
+normalized.defvjp(_normalized, _normalized_gradients)
+
+
 def sums(terms: Callable, *arrays) -> list:
   """The sums over rows, f32[c] each, of what `terms` makes of arrays [..., c], cast to float32 if they are of floats.
 
@@ -212,9 +215,6 @@ def sums(terms: Callable, *arrays) -> list:
   part = lambda i: total(*(jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in parts))
   none = [jnp.zeros(x.shape[-1]) for _ in jax.eval_shape(part, 0)]
   return jax.lax.fori_loop(0, parts[0].shape[1], lambda i, so_far: jax.tree.map(jnp.add, so_far, part(i)), none)
-
-
-normalized.defvjp(_normalized, _normalized_gradients)
 
 
 class BatchNorm(nnx.BatchNorm):
