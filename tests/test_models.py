@@ -10,7 +10,7 @@ from flax import nnx
 
 from pretrain.models import winograd
 from pretrain.models.functional import functional
-from pretrain.models.heads import MLP, Classifier, PrototypeHead
+from pretrain.models.heads import MLP, Classifier, MaskedWords, PrototypeHead
 from pretrain.models.layers import (
   REMAT,
   BatchNorm,
@@ -346,6 +346,19 @@ def test_bfloat16_computes_but_does_not_store(build):
   products = [e for e in equations(jax.make_jaxpr(step)(*state).jaxpr)
               if e.primitive.name in ('dot_general', 'conv_general_dilated')]
   assert products and {v.aval.dtype for e in products for v in e.invars} == {jnp.dtype('bfloat16')}
+
+
+@pytest.mark.parametrize(('head', 'given'), [
+  (lambda rngs: PrototypeHead(6, 9, hidden=10, bottleneck=5, dtype='bfloat16', rngs=rngs), [(4, 6)]),
+  (lambda rngs: MaskedWords(6, 9, dtype='bfloat16', rngs=rngs), [(4, 6), (9, 6)])])
+def test_heads_multiply_in_bfloat16_and_give_float32(head, given):
+  net = functional(head)
+  params, _ = jax.eval_shape(net.init, jax.random.key(0))
+  value = lambda params, *given: net.apply(params, {}, lambda m: m(*given))[0]  # noqa: E731
+  both = jax.make_jaxpr(lambda *given: jax.vjp(value, *given)[1](value(*given)))(params, *map(jnp.zeros, given))
+  products = [e for e in equations(both.jaxpr) if e.primitive.name == 'dot_general']
+  assert jax.eval_shape(value, params, *map(jnp.zeros, given)).dtype == jnp.float32
+  assert len(products) >= 3 * 2 and {v.aval.dtype for e in products for v in e.invars} == {jnp.dtype('bfloat16')}
 
 
 def equations(jaxpr):

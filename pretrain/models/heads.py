@@ -85,7 +85,7 @@ class PrototypeHead(nnx.Module):
   def __call__(self, x, *, train: bool = False):
     z = normalize(self.mlp(x, train=train)).astype(self.dtype)
     prototypes = normalize(self.prototypes[...], axis=0).astype(self.dtype)
-    logits = jnp.matmul(z, prototypes, preferred_element_type=jnp.float32)
+    logits = layers.product(z, prototypes, dtype='float32')
     return logits if self.normalize_last else logits * self.gain[...]
 
 
@@ -119,4 +119,4 @@ class MaskedWords(nnx.Module):
 
   def __call__(self, x, table):
     x = self.norm(gelu(self.linear(x)))
-    return jnp.matmul(x, table.T.astype(self.dtype), preferred_element_type=jnp.float32) + self.bias[...]
+    return layers.product(x, table.T.astype(self.dtype), dtype='float32') + self.bias[...]

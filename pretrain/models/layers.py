@@ -82,20 +82,28 @@ def gelu(x):
   return jax.checkpoint(exact)(x)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def product(x, kernel, axes: int):
-  """[rows..., in...] and a kernel [in..., out...], of which `axes` are in: [rows..., out...].
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def product(x, kernel, axes: int = 1, dtype: str | None = None):
+  """[rows..., in...] and a kernel [in..., out...], of which `axes` are in: [rows..., out...], in `dtype` or theirs.
+
+  Gradients are in the dtype of x and the kernel, to which dy is cast: JAX would multiply a float32 dy by bfloat16.
 
   The kernel's gradient is x^T dy or, with more in than out, (dy^T x)^T. JAX's own is always the latter. XLA on CPUs
   writes what is transposed to memory first, together with what leads to it, and leaves such a gradient of a kernel of
   more than two axes transposed, which the optimizer reads slowly. (dy^T x)^T is `stored`: a product that is transposed
   at once misses its fast kernels there, most of all in bfloat16. There is no forward-mode derivative.
   """
-  return jnp.tensordot(x, kernel, axes)
+  return _product(x, kernel, axes, dtype)[0]
 
 
-def _product_gradients(axes: int, kept, dy):
+def _product(x, kernel, axes: int, dtype: str | None):
+  return jnp.tensordot(x, kernel, axes, preferred_element_type=dtype), (x, kernel)
+
+
+def _product_gradients(axes: int, dtype: str | None, kept, dy):
+  del dtype
   x, kernel = kept
+  dy = dy.astype(x.dtype)
   rows = tuple(range(x.ndim - axes))
   by_x = jnp.tensordot(dy, kernel, (tuple(range(len(rows), dy.ndim)), tuple(range(axes, kernel.ndim))))
   if math.prod(kernel.shape[:axes]) <= math.prod(kernel.shape[axes:]):
@@ -104,7 +112,7 @@ def _product_gradients(axes: int, kept, dy):
   return by_x, jnp.moveaxis(stored(jnp.tensordot(dy, x, (rows, rows))), range(outs), range(-outs, 0))
 
 
-product.defvjp(lambda x, kernel, axes: (jnp.tensordot(x, kernel, axes), (x, kernel)), _product_gradients)
+product.defvjp(_product, _product_gradients)
 
 
 def dot_general(x, kernel, dimension_numbers, precision=None, out_sharding=None):
@@ -332,7 +340,7 @@ def _gradients_on_cpus(x, kernel, dy, stride: int):
     return jax.lax.pad(dy, jnp.zeros((), dy.dtype), pads)
 
   if len(kernel) == 1:
-    by_x, by_kernel = _product_gradients(1, (x[:, ::stride, ::stride], kernel[0, 0]), dy)
+    by_x, by_kernel = _product_gradients(1, None, (x[:, ::stride, ::stride], kernel[0, 0]), dy)
     return apart(by_x), by_kernel[None, None]
   m = winograd.fitting(x.shape, kernel.shape)
   if m:

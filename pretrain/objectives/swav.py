@@ -9,7 +9,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.models.layers import Linear
+from pretrain.models.layers import Linear, product
 from pretrain.objective import Objective, flat, plain
 from pretrain.queue import enqueue
 from pretrain.teacher import collapse
@@ -61,7 +61,7 @@ def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: i
 
     kernel = params['prototypes']['kernel']
     kernel = jnp.where(step < freeze_prototypes_steps, jax.lax.stop_gradient(kernel), kernel)
-    logits = z @ kernel  # [2 + v, b, k]
+    logits = product(z, kernel)  # [2 + v, b, k]
     if prototypes > b + queue:  # told once, while the step is traced
       warnings.warn(f'swav: {b + queue} assignments ({b} of the batch, {queue} of the queue) cannot use {prototypes} '
                     'prototypes equally; wanted fewer prototypes, or a longer queue', stacklevel=2)
