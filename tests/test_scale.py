@@ -150,7 +150,8 @@ def attention(kind: str, mesh=None, mask=None, segments=None, head: int = 64, n:
 
   def loss(q, k, v):
     with sharding.laid_on(mesh or sharding.make_mesh(devices=jax.devices()[:1])):
-      return jnp.sum(weight * attend(q, k, v, kind=kind, mask=mask, segments=segments))
+      qkv = jnp.stack((q, k, v), 2)
+      return jnp.sum(weight * attend(qkv, kind=kind, mask=mask, segments=segments))
 
   given = (q, k, v) if mesh is None else sharding.place((q, k, v), mesh)
   return jax.device_get(jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(*given))

@@ -23,11 +23,11 @@ def check_attention(kind: str, *, head: int, dtype: str) -> None:
                      f'multiple of 8; got {dtype!r} and {head}')
 
 
-def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
+def attend(qkv, *, kind: str = 'xla', mask=None, segments=None):
   """softmax(q k^T / sqrt(d)) v for each head, the softmax in float32 whatever the dtype: [b, n, heads, d].
 
   Args:
-    q, k, v: float[b, n, heads, d].
+    qkv: float[b, n, 3, heads, d], the queries, keys and values.
     kind: a key of `KINDS`. 'splash' is the Pallas kernel that comes with JAX (on CPUs it is interpreted, very slowly);
       it rounds q / sqrt(d) to the dtype. 'cudnn' wants an even n in training: an odd one is padded.
     mask: bool[b or 1, 1, n or 1, n], True where a row's token sees a column's; None: it sees all.
@@ -35,6 +35,11 @@ def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
 
   Raises ValueError for a mask of 'splash', which knows segments alone.
   """
+  b, n, _, heads, _ = qkv.shape
+  large = b > 1 and heads * n ** 2 >= 1 << 16  # an image's weights, f32: 256 KiB
+  if platform() == 'cpu' and kind == 'xla' and mask is None and segments is None and large and alone():
+    return image_by_image(qkv)
+  q, k, v = parts(qkv)
   if kind == 'splash':
     if mask is not None:
       raise ValueError("attention='splash' takes no mask, only segments; wanted 'xla' where a mask is needed (a causal "
@@ -43,47 +48,49 @@ def attend(q, k, v, *, kind: str = 'xla', mask=None, segments=None):
   if segments is not None:
     same = segments[:, None, :, None] == segments[:, None, None, :]
     mask = same if mask is None else mask & same
-  if kind == 'xla' or q.shape[1] % 2 == 0:
+  if kind == 'xla' or n % 2 == 0:
     attention = functools.partial(jax.nn.dot_product_attention, mask=mask, implementation=kind)  # pyrefly: ignore
     if platform() != 'cpu':
       return attention(q, k, v)
-    large = q.shape[2] * q.shape[1] ** 2 >= 1 << 16  # an image's weights, f32: 256 KiB
-    if large and len(q) > 1 and mask is None and alone():
-      return image_by_image(q, k, v)
     return jax.checkpoint(attention)(q, k, v)  # XLA keeps four arrays of the weights' size for the gradient
-  (b, n), pad = q.shape[:2], lambda x, *axes: jnp.pad(x, [(0, int(i in axes and s > 1)) for i, s in enumerate(x.shape)])
+  pad = lambda x, *axes: jnp.pad(x, [(0, int(i in axes and s > 1)) for i, s in enumerate(x.shape)])
   lengths = jnp.full(b, n, jnp.int32)
   return jax.nn.dot_product_attention(
       pad(q, 1), pad(k, 1), pad(v, 1), mask=None if mask is None else pad(mask, 2, 3), query_seq_lengths=lengths,
       key_value_seq_lengths=lengths, implementation='cudnn')[:, :n]
 
 
+def parts(qkv):
+  """Queries, keys and values [..., heads, d] of [..., 3, heads, d]."""
+  return jnp.moveaxis(qkv, -3, 0)
+
+
 @jax.custom_vjp
-def image_by_image(q, k, v):
+def image_by_image(qkv):
   """`attend` for CPUs: an image's weights stay in the cache, and are computed again for the gradient.
 
   There is no forward-mode derivative.
   """
-  return _each(_of_image, q, k, v)
+  return _each(_of_image, qkv)
 
 
-def _of_image(q, k, v):
-  return jax.nn.dot_product_attention(q[None], k[None], v[None], implementation='xla')[0]
+def _of_image(qkv):
+  return jax.nn.dot_product_attention(*parts(qkv[None]), implementation='xla')[0]
 
 
-def _gradients_by_image(kept, dy):
-  return _each(lambda q, k, v, dy: jax.vjp(_of_image, q, k, v)[1](dy), *kept, dy)
+def _gradients_by_image(qkv, dy):
+  return _each(lambda qkv, dy: jax.vjp(_of_image, qkv)[1](dy)[0], qkv, dy),
 
 
-image_by_image.defvjp(lambda *given: (image_by_image(*given), given), _gradients_by_image)
+image_by_image.defvjp(lambda qkv: (image_by_image(qkv), qkv), _gradients_by_image)
 
 
 def _each(f, *arrays):
   """`jax.lax.map` of f over arrays; what it writes to is made when they are there."""
   one = lambda i: f(*(jax.lax.dynamic_index_in_dim(x, i, keepdims=False) for x in arrays))
-  start = jax.tree.map(lambda y: jnp.zeros((len(arrays[0]), *y.shape), y.dtype), jax.eval_shape(one, 0))
-  write = lambda i, ys: jax.tree.map(lambda y, new: jax.lax.dynamic_update_index_in_dim(y, new, i, 0), ys, one(i))
-  return jax.lax.fori_loop(0, len(arrays[0]), write, after(start, arrays))
+  y = jax.eval_shape(one, 0)
+  y = after(jnp.zeros((len(arrays[0]), *y.shape), y.dtype), arrays)
+  return jax.lax.fori_loop(0, len(y), lambda i, y: jax.lax.dynamic_update_index_in_dim(y, one(i), i, 0), y)
 
 
 def splash(q, k, v, segments=None):

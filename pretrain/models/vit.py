@@ -63,8 +63,7 @@ class Attention(nnx.Module):
 
   def __call__(self, x, mask=None, segments=None):
     """x [b, n, width]; mask and segments as in `attention.attend`."""
-    q, k, v = jnp.moveaxis(self.qkv(x), -3, 0)  # 3 x [b, n, heads, width / heads]
-    return self.out(attend(q, k, v, kind=self.kind, mask=mask, segments=segments))
+    return self.out(attend(self.qkv(x), kind=self.kind, mask=mask, segments=segments))
 
 
 class Block(nnx.Module):
