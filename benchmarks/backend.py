@@ -2,12 +2,12 @@
 
   python benchmarks/backend.py --peers=PEERS/bin/python [--threads=1] [--rounds=5] [--out=backend.json]
 
-Plain `jax.numpy` and `jax.lax` in one process, and for "Winograd" what `pretrain/models/layers.py` makes of the same
-convolution; plain PyTorch in the other (an environment as for `peers.py`), on the same cores, in turns, the one whose
-turn it is not stopped. A round does an operation as often as fills a tenth of a second and gives the CPU time of one;
-the ratio is that of rounds beside each other, above 1 ours is faster. GFLOP/s are of products alone, the least that the
-operation can do without Winograd's algorithm. A gradient is of the sum of squares, by what its name says, with the
-forward pass.
+Plain `jax.numpy` and `jax.lax` in one process, and for "Winograd" what `pretrain/models/convolutions.py` makes of the
+same convolution; plain PyTorch in the other (an environment as for `peers.py`), on the same cores, in turns, the one
+whose turn it is not stopped. A round does an operation as often as fills a tenth of a second and gives the CPU time of
+one; the ratio is that of rounds beside each other, above 1 ours is faster. GFLOP/s are of products alone, the least
+that the operation can do without Winograd's algorithm. A gradient is of the sum of squares, by what its name says,
+with the forward pass.
 """
 import argparse
 import functools
@@ -44,7 +44,7 @@ def ours(spec: dict):
   import jax
   import jax.numpy as jnp
 
-  from pretrain.models.layers import convolution
+  from pretrain.models.convolutions import convolution
   conv = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding='SAME',
                            dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 

@@ -9,19 +9,10 @@ import pytest
 from flax import nnx
 
 from pretrain.models import winograd
+from pretrain.models.convolutions import Conv, convolution, max_pool
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, MaskedWords, PrototypeHead
-from pretrain.models.layers import (
-  REMAT,
-  BatchNorm,
-  Conv,
-  Linear,
-  batch_norm,
-  convolution,
-  dot_general,
-  layer_norm,
-  max_pool,
-)
+from pretrain.models.layers import REMAT, BatchNorm, Linear, batch_norm, dot_general, layer_norm
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet

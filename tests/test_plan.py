@@ -15,7 +15,7 @@ from data.sources import array_record, folder
 from pretrain import config, sharding
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
-from pretrain.models.layers import convolution
+from pretrain.models.convolutions import convolution
 from pretrain.plan import cache, flops, hardware, hlo
 from pretrain.plan.plan import check, plan, words
 from pretrain.plan.sweep import sweep

@@ -9,9 +9,9 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.masks import random_mask
+from pretrain.models.convolutions import Conv
 from pretrain.models.decoder import Double, MapDecoder
 from pretrain.models.functional import functional
-from pretrain.models.layers import Conv
 from pretrain.models.patches import patchify
 from pretrain.models.resnet import Norm, resnet, spread
 from pretrain.models.vit import vit

@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.layers import Linear, MaskToken, batch_norm, convolution
+from pretrain.models.convolutions import convolution
+from pretrain.models.layers import Linear, MaskToken, batch_norm
 from pretrain.models.patches import fixed_positions, sincos
 from pretrain.models.resnet import Norm, spread
 from pretrain.models.vit import Transformer

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.models.layers import Conv, batch_norm, check_remat, convolve
+from pretrain.models.convolutions import Conv, convolve
+from pretrain.models.layers import batch_norm, check_remat
 from pretrain.models.patches import check_statistics, normalize
 
 leaky_relu = partial(jax.nn.leaky_relu, negative_slope=0.1)
