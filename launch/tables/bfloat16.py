@@ -30,6 +30,7 @@ def get_table():
               'batch': 128, 'steps': 150, 'schedule.warmup_steps': 15}),
           'MAE, Fashion-MNIST': row(learning_fashion_mnist, 'MAE', {'steps': 400, 'schedule.warmup_steps': 40}),
           'FixMatch, Fashion-MNIST': row(labels_fashion_mnist, 'FixMatch', PROBED)},
+      seeds=(0, 1, 2, 3, 4, 5),
       columns={'float32': {}, 'bfloat16': {'backbone.dtype': 'bfloat16'}},
       metrics={name: learning_digits.METRICS[name] for name in (
           'kNN, random', 'kNN, pretrained', 'linear, pretrained', '10 labels a class, pretrained')})
