@@ -2,9 +2,9 @@
 
   python benchmarks/backend.py --peers=PEERS/bin/python [--threads=1] [--rounds=5] [--out=backend.json]
 
-Plain `jax.numpy` and `jax.lax` in one process, and for "Winograd" what `pretrain/models/convolutions.py` makes of the
-same convolution; plain PyTorch in the other (an environment as for `peers.py`), on the same cores, in turns, the one
-whose turn it is not stopped. A round does an operation as often as fills a tenth of a second and gives the CPU time of
+Plain `jax.numpy` and `jax.lax` in one process, and for "our ..." what `pretrain/models` makes of the same operation;
+plain PyTorch in the other (an environment as for `peers.py`), on the same cores, in turns, the one whose turn it is not
+stopped. A round does an operation as often as fills a tenth of a second and gives the CPU time of
 one; the ratio is that of rounds beside each other, above 1 ours is faster. GFLOP/s are of products alone, the least
 that the operation can do without Winograd's algorithm. A gradient is of the sum of squares, by what its name says,
 with the forward pass.
@@ -26,17 +26,24 @@ TOKENS, HEADS, IMAGES = 8 * 197, 6, 64  # of a ViT-S/16 with 8 images of 224 pix
 OPERATIONS = {
     'square product': ([(2048, 2048)] * 2, 2 * 2048 ** 3, None),
     'linear': ([(TOKENS, 384), (384, 1536)], 2 * TOKENS * 384 * 1536, None),
-    'linear, gradients': ([(TOKENS, 384), (384, 1536)], 6 * TOKENS * 384 * 1536, (0, 1)),
-    'attention': ([(8, HEADS, 197, 64)] * 3, 4 * 8 * HEADS * 197 * 197 * 64, None),
-    'attention, gradients': ([(8, HEADS, 197, 64)] * 3, 12 * 8 * HEADS * 197 * 197 * 64, (0, 1, 2)),
-    'layer norm, gradients': ([(TOKENS, 384), (384,), (384,)], 0, (0, 1, 2)),
-    'gelu, gradient': ([(TOKENS, 1536)], 0, (0,)),
-    **{f'{kind} of {width} channels{words}': (
+    **{f'{whose}linear, gradients': ([(TOKENS, 384), (384, 1536)], 6 * TOKENS * 384 * 1536, (0, 1))
+       for whose in ('', 'our ')},
+    'attention': ([(8, 197, 3, HEADS, 64)], 4 * 8 * HEADS * 197 * 197 * 64, None),
+    **{f'{whose}attention, gradients': ([(8, 197, 3, HEADS, 64)], 12 * 8 * HEADS * 197 * 197 * 64, (0,))
+       for whose in ('', 'our ')},
+    **{f'{whose}convolution of {width} channels{words}': (
         [(IMAGES, side, side, width), (3, 3, width, width)], count * 2 * IMAGES * side * side * 9 * width * width, by)
-       for kind in ('convolution', 'Winograd') for width, side in ((64, 32), (256, 8))
+       for whose in ('', 'our ') for width, side in ((64, 32), (256, 8))
        for words, count, by in (('', 1, None), (', by images', 2, (0,)), (', by kernel', 2, (1,)))},
-    'batch norm and relu, gradients': ([(IMAGES, 32, 32, 64), (64,), (64,)], 0, (0, 1, 2)),
+    **{f'{whose}{name}': (shapes, 0, tuple(range(len(shapes)))) for name, shapes in (
+        ('layer norm, gradients', [(TOKENS, 384), (384,), (384,)]), ('gelu, gradient', [(TOKENS, 1536)]),
+        ('batch norm and relu, gradients', [(IMAGES, 32, 32, 64), (64,), (64,)])) for whose in ('', 'our ')},
 }
+
+
+def kind(name: str) -> str:
+  """The key of an operation's function: its first word, or, of ours, the first two."""
+  return ' '.join(name.replace(',', '').split(' ')[:1 + name.startswith('our ')])
 
 
 def ours(spec: dict):
@@ -44,28 +51,36 @@ def ours(spec: dict):
   import jax
   import jax.numpy as jnp
 
+  from pretrain.models import layers
+  from pretrain.models.attention import attend
   from pretrain.models.convolutions import convolution
+  from pretrain.models.functional import functional
   conv = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding='SAME',
                            dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  norm = functional(lambda rngs: layers.layer_norm(384, dtype=spec['dtype'], rngs=rngs))
 
-  def attention(q, k, v):
-    weights = jax.nn.softmax(jnp.einsum('bhqd,bhkd->bhqk', q, k) / 8)
-    return jnp.einsum('bhqk,bhkd->bhqd', weights, v)
+  def attention(qkv):
+    q, k, v = jnp.moveaxis(qkv, 2, 0)
+    weights = jax.nn.softmax(jnp.einsum('bqhd,bkhd->bhqk', q, k) / 8)
+    return jnp.einsum('bhqk,bkhd->bqhd', weights, v)
 
   def normalized(x, gain, offset, axes):
     x = x - x.mean(axes, keepdims=True)
     return x * jax.lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + 1e-6) * gain + offset
 
-  functions = {'square': jnp.matmul, 'linear': jnp.matmul, 'attention': attention, 'convolution': conv,
-               'Winograd': lambda x, kernel: convolution(x, kernel, 1),
-               'layer': functools.partial(normalized, axes=(-1,)),
-               'gelu': functools.partial(jax.nn.gelu, approximate=False),
-               'batch': lambda *x: jax.nn.relu(normalized(*x, axes=(0, 1, 2)))}
+  functions = {
+      'square': jnp.matmul, 'linear': jnp.matmul, 'attention': attention, 'convolution': conv,
+      'layer': functools.partial(normalized, axes=(-1,)), 'gelu': functools.partial(jax.nn.gelu, approximate=False),
+      'batch': lambda *x: jax.nn.relu(normalized(*x, axes=(0, 1, 2))),
+      'our linear': layers.product, 'our attention': attend, 'our gelu': layers.gelu,
+      'our convolution': lambda x, kernel: convolution(x, kernel, 1),
+      'our layer': lambda x, gain, offset: norm.apply({'scale': gain, 'bias': offset}, {}, lambda m: m(x))[0],
+      'our batch': lambda *x: jax.nn.relu(layers.normalized(*x, None, 1e-6)[0])}
 
   def operation(name: str, dtype: str):
     shapes, _, by = OPERATIONS[name]
     given = [jax.random.normal(jax.random.key(i), shape, dtype) for i, shape in enumerate(shapes)]
-    f = functions[name.split(' ')[0].strip(',')]
+    f = functions[kind(name)]
     call = jax.jit(f if by is None else jax.grad(lambda *x: jnp.square(f(*x)).sum(), by))
     return lambda: jax.block_until_ready(call(*given))
 
@@ -77,20 +92,21 @@ def peers(spec: dict):
   import torch
   from torch.nn import functional as F
   torch.set_num_threads(spec['threads'])
-  functions = {'square': torch.matmul, 'linear': torch.matmul, 'attention': F.scaled_dot_product_attention,
-               **dict.fromkeys(('convolution', 'Winograd'), functools.partial(F.conv2d, padding=1)), 'gelu': F.gelu,
+  functions = {'square': torch.matmul, 'linear': torch.matmul, 'gelu': F.gelu,
+               'attention': lambda qkv: F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4)).transpose(1, 2),
+               'convolution': functools.partial(F.conv2d, padding=1),
                'layer': lambda x, gain, offset: F.layer_norm(x, gain.shape, gain, offset, 1e-6),
                'batch': lambda x, *p: F.relu(F.batch_norm(x, None, None, *p, training=True))}
 
   def operation(name: str, dtype: str):
     shapes, _, by = OPERATIONS[name]
-    f, kind = functions[name.split(' ')[0].strip(',')], getattr(torch, dtype)
+    f = functions[kind(name.removeprefix('our '))]
     given = [torch.randn(shape) for shape in shapes]
-    if len(shapes[0]) == 4 and 'attention' not in name:  # images and kernels
+    if len(shapes[0]) == 4:  # images and kernels
       given = [x.permute(*((0, 3, 1, 2) if i == 0 else (3, 2, 0, 1))) if x.ndim == 4 else x
                for i, x in enumerate(given)]
       given = [x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x for x in given]
-    given = [x.to(kind).requires_grad_(by is not None and i in by) for i, x in enumerate(given)]
+    given = [x.to(getattr(torch, dtype)).requires_grad_(by is not None and i in by) for i, x in enumerate(given)]
 
     def call():
       if by is None:
