@@ -3,11 +3,11 @@
   python benchmarks/backend.py --peers=PEERS/bin/python [--threads=1] [--rounds=5] [--out=backend.json]
 
 Plain `jax.numpy` and `jax.lax` in one process, and for "our ..." what `pretrain/models` makes of the same operation;
-plain PyTorch in the other (an environment as for `peers.py`), on the same cores, in turns, the one whose turn it is not
-stopped. A round does an operation as often as fills a tenth of a second and gives the CPU time of
-one; the ratio is that of rounds beside each other, above 1 ours is faster. GFLOP/s are of products alone, the least
-that the operation can do without Winograd's algorithm. A gradient is of the sum of squares, by what its name says,
-with the forward pass.
+plain PyTorch in the other (an environment as for `peers.py`), on the same cores, in turns, the one whose turn it is
+not stopped. A round does an operation as often as fills a tenth of a second and gives the CPU time of one; the ratio
+is that of rounds beside each other, above 1 ours is faster. GFLOP/s are of products alone, the least that the
+operation can do without Winograd's algorithm. A gradient is of the sum of squares, by what its name says, with the
+forward pass.
 """
 import argparse
 import functools
@@ -47,7 +47,7 @@ def kind(name: str) -> str:
 
 
 def ours(spec: dict):
-  """What a child answers for plain JAX: facts, and a round of the operation of the spec."""
+  """What a child answers for JAX, plain or this library's: facts, and a round of the operation of the spec."""
   import jax
   import jax.numpy as jnp
 
