@@ -10,7 +10,6 @@
 """
 import argparse
 import ast
-import json
 import sys
 from pathlib import Path
 
@@ -19,10 +18,11 @@ import numpy as np
 from data import prepare as preparation
 from data import splits
 from data.describe_labels import describe, plot, words
-from data.sources.array_record import array_record
+from data.encoded import Decoding
+from data.sources.array_record import array_record, read_metadata
 from data.sources.text import text_files
 from data.text import train as train_tokenizer
-from data.wrap import few_labels, identity, indices
+from data.wrap import few_labels
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
   make.add_argument('--data-dir', '--data_dir', help='where TFDS has prepared its sets')
   make.add_argument('--out', required=True, help='folder to make')
   make.add_argument('--size', type=int, help='resize a longer shorter side to this; default: keep the bytes')
+  make.add_argument('--bits', type=int, help='of 16-bit images, how many hold the picture, such as 12')
+  make.add_argument('--megapixels', type=int, default=Decoding().megapixels, help='of the largest image')
   make.add_argument('--shards', type=int, help='files per split; default: one per 10,000 images')
   make.add_argument('--split-fraction', '--split_fraction', type=float, default=0.0,
                     help="share of each class of a folder without splits that becomes 'test'")
@@ -63,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == 'describe':
       _describe(args.path)
     elif args.command == 'tokenizer':
-      print(f'{args.out}: {train_tokenizer(text_files(args.text), args.vocabulary, args.out)} ids')
+      print(f'{args.out}: {train_tokenizer(text_files(args.text)[0], args.vocabulary, args.out)} ids')
     elif args.command == 'split':
       _split(args)
     elif args.command == 'labels':
@@ -84,8 +86,7 @@ def _split(args) -> None:
   made = {name: value for name, value in dict(per_class=args.per_class, count=args.count).items() if value is not None}
   made['seed'] = args.seed
   few = few_labels(source, **made)
-  found = splits.write(args.out, indices(few), data=identity(source), source=source.origin, examples=len(source),
-                       made=made)
+  found = splits.write(args.out, few.index, source=source, made=made)
   print(f'{args.out}: {len(few)} of the {len(source)} examples, of each class {np.bincount(few.labels).tolist()}; '
         f'hash {found}')
 
@@ -126,19 +127,21 @@ def _prepare(args) -> None:
     from data.sources import huggingface
     splits = {s: huggingface.huggingface(path=args.huggingface, split=s, size=None)
               for s in huggingface.splits(args.huggingface)}
-  metadata = preparation.prepare(splits, args.out, size=args.size, shards=args.shards)
+  metadata = preparation.prepare(splits, args.out, size=args.size, shards=args.shards,
+                                 decoding=Decoding(args.bits, args.megapixels))
+  for note in dict.fromkeys(note for source in splits.values() for note in source.notes):
+    print(note)
   for split, entry in metadata['splits'].items():
     left_out = f', {entry["broken"]} broken left out (see {args.out}/bad_records.jsonl)' if entry['broken'] else ''
     print(f'{args.out}: {split}: {entry["count"]} images in {len(entry["shards"])} shards{left_out}')
 
 
 def _describe(path: str) -> None:
-  file = Path(path) / 'metadata.json'
-  splits = json.loads(file.read_text())['splits'] if file.is_file() else ['train']
-  for split in splits:
+  metadata = read_metadata(Path(path))
+  size = '' if metadata['size'] is None else f', shorter side at most {metadata["size"]}'
+  for split in metadata['splits']:
     source = array_record(path=path, split=split)
-    print(f'{split}: {len(source)} images, {len(source.classes or ())} classes'
-          f'{"" if source.size is None else f", shorter side at most {source.size}"}')
+    print(f'{split}: {len(source)} images, {len(source.classes or ())} classes{size}')
 
 
 if __name__ == '__main__':

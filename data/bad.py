@@ -1,7 +1,8 @@
-"""Broken records: counted, listed once each, and too many of them stop the run."""
+"""Broken examples: counted, listed once each, and too many of them stop the run."""
 import fcntl
 import json
 import threading
+from collections.abc import Sequence
 
 
 class BadRecordsError(ValueError):
@@ -12,7 +13,7 @@ class BadRecords:
   """Counts the examples drawn and the broken ones among them; safe from several threads and processes.
 
   Args:
-    path: file to which {'index', 'file', 'reason'} is appended once per index, also across restarts; None: no list.
+    path: file to which {'index', 'file', 'reason'} is appended once per file, also across restarts; None: no list.
     max_share: largest share of the examples drawn that may be broken.
     after: examples drawn before the share is judged.
   """
@@ -20,8 +21,8 @@ class BadRecords:
   def __init__(self, path: str | None = None, max_share: float = 1.0, after: int = 1000):
     self.path, self.max_share, self.after = path, max_share, after
     self.drawn = self.bad = 0
-    self._listed: set[int] = set()
-    self._offset = 0  # of `path`, up to which the indices are in _listed
+    self._listed: set[str] = set()
+    self._offset = 0  # of `path`, up to which the files are in _listed
     self._lock = threading.Lock()
 
   def __getstate__(self):
@@ -30,30 +31,29 @@ class BadRecords:
   def __setstate__(self, state):
     self.__dict__.update(state, _lock=threading.Lock())
 
-  def good(self) -> None:
-    """Counts one drawn example that decodes."""
-    with self._lock:
-      self.drawn += 1
+  def count(self, broken: Sequence[tuple[int, str, str]], drawn: int) -> None:
+    """Counts examples that were drawn, and lists the broken ones.
 
-  def add(self, index: int, file: str, reason: str, drawn: bool = True) -> None:
-    """Lists a broken example, and counts it if the stream drew it; broken stand-ins would bias the share.
-
+    Args:
+      broken: (index, file, reason) of each.
+      drawn: how many; 0 for those that only stand in for broken ones, which would bias the share.
     Raises:
       BadRecordsError: the share of broken examples is above the limit.
     """
     with self._lock:
       self.drawn += drawn
-      self.bad += drawn
-      if index not in self._listed:
-        self._list(index, file, reason)
+      for index, file, reason in broken:
+        if file not in self._listed:
+          self._list(index, file, reason)
+      if not (drawn and broken):
+        return
+      self.bad += len(broken)
       if self.drawn >= self.after and self.bad > self.max_share * self.drawn:
-        where = f'listed in {self.path}' if self.path else 'give bad_records=FILE to list them'
-        raise BadRecordsError(
-            f'{self.bad} of the {self.drawn} images drawn are broken ({self.bad / self.drawn:.1%}, the limit is '
-            f'{self.max_share:.1%}); {where}; the last: {file}: {reason}')
+        raise BadRecordsError(too_many(self.bad, self.drawn, 'examples drawn', self.max_share, self.path)
+                              + f'; the last: {broken[-1][1]}: {broken[-1][2]}')
 
   def _list(self, index: int, file: str, reason: str) -> None:
-    self._listed.add(index)
+    self._listed.add(file)
     if not self.path:
       return
     with open(self.path, 'a+b') as f:
@@ -63,11 +63,18 @@ class BadRecords:
       new = set()
       for line in tail.splitlines():
         try:
-          new.add(json.loads(line)['index'])
+          new.add(json.loads(line)['file'])
         except (ValueError, KeyError, TypeError):
           continue  # the line that a kill cut short
       self._listed |= new
-      if index not in new:
+      if file not in new:
         torn = b'\n' if tail and not tail.endswith(b'\n') else b''
         f.write(torn + json.dumps({'index': index, 'file': file, 'reason': reason}).encode() + b'\n')
       self._offset = f.tell()
+
+
+def too_many(bad: int, drawn: int, what: str, limit: float, path: str | None) -> str:
+  """The sentence about a share of broken examples above the limit."""
+  where = f'listed in {path}' if path else 'give bad_records=FILE to list them'
+  return (f'{bad} of the {drawn} {what} are broken ({bad / drawn:.1%}, the limit is {limit:.1%}); {where}; '
+          'config.max_bad_share is the limit')

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import numpy as np
 
+from data.classes import renumbered
 from data.labels import read
 from data.names import known
-from data.wrap import indices, places, require_labels
+from data.wrap import places, require_labels
 
 BINS = 10  # of the confidence, of equal width in [0, 1]
 
@@ -29,13 +30,15 @@ def describe(store: str, other: str | None = None, truth=None) -> dict:
   compared = {}
   if other is not None:
     second = read(other)
-    if (second.about.source, second.about.examples) != (labels.about.source, labels.about.examples):
+    if (second.about.data, second.about.names) != (labels.about.data, labels.about.names):
       raise ValueError(f'{other} holds labels of {second.about.source!r} ({second.about.examples} examples), {store} '
                        f'of {labels.about.source!r} ({labels.about.examples})')
     theirs = second.label[places(second.index, labels.index, other)]
     compared['agreement'] = np.where(theirs >= 0, theirs == labels.label, np.nan)
   if truth is not None:
-    right = require_labels(truth)[places(indices(truth), labels.index, truth.origin)]
+    right = require_labels(truth)[places(truth.index, labels.index, truth.origin)]
+    if labels.about.names:
+      right = renumbered(right, truth.classes, labels.about.names)
     compared['accuracy'] = np.where(right >= 0, right == labels.label, np.nan)
   edges = np.linspace(0, 1, BINS + 1)
   place = np.clip(np.digitize(labels.confidence, edges) - 1, 0, BINS - 1)

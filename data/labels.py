@@ -19,22 +19,26 @@ import pyarrow.parquet as pq
 from data.shuffle import permutation
 from pretrain.metrics import write_bytes, write_json
 
-FORMAT = 'labels 1'
+FORMAT = 'labels 2'  # 1 had neither the data's identity nor the classes' names
 
 
 class About(NamedTuple):
-  """What a store is: two parts belong together exactly if all of this is equal.
+  """What a store is: two parts belong together exactly if all of this but `source` is equal.
 
   model:      of the config and the checkpoint's arrays, see `pretrain.label.identity`.
   source:     words for the source that was labeled, its `origin`.
+  data:       `data.identity.Identity.digest` of that source without its labels.
   examples:   its length.
   classes:    k.
+  names:      of the classes, as the model was taught them; None where they have none, as clusters.
   generation: which round of a program this is; 0 where there is none.
   """
   model: str
   source: str
+  data: str
   examples: int
   classes: int
+  names: tuple[str, ...] | None
   generation: int
 
 
@@ -87,8 +91,11 @@ def about_part(path: Path) -> tuple[About, int]:
     found = json.loads((pq.read_schema(path).metadata or {})[b'labels'])
     if found['format'] != FORMAT:
       raise ValueError(f'format {found["format"]!r}, wanted {FORMAT!r}')
-    return About(**{name: found[name] for name in About._fields}), found['parts']
-  except (KeyError, ValueError, OSError) as error:  # pyarrow's errors are ValueErrors and OSErrors
+    about = About(**{name: found[name] for name in About._fields})
+    if about.names is not None and len(about.names) != about.classes:
+      raise ValueError(f'{about.classes} classes with {len(about.names)} names')
+    return about._replace(names=about.names and tuple(about.names)), found['parts']
+  except (KeyError, TypeError, ValueError, OSError) as error:  # pyarrow's errors are ValueErrors and OSErrors
     raise ValueError(f'{path} is not a part of a label store: {error}') from error
 
 
@@ -101,8 +108,10 @@ def parts_there(store: str | Path, parts: int, about: About) -> list[int]:
   there = []
   for path in sorted((Path(store) / 'parts').glob('*.parquet')):
     found, count = about_part(path)
-    differing = [f'{name} {getattr(found, name)!r}, wanted {getattr(about, name)!r}' for name in About._fields
-                 if getattr(found, name) != getattr(about, name)]
+    differing = [f'{name} {mine!r}, wanted {wanted!r}' for name, mine, wanted in
+                 zip(About._fields, found, about, strict=True) if name not in ('source', 'data') and mine != wanted]
+    if found.data != about.data:
+      differing.append(f'data {found.data} of {found.source!r}, wanted {about.data} of {about.source!r}')
     if count != parts:
       differing.append(f'{count} parts, wanted {parts}')
     if differing:
@@ -146,6 +155,9 @@ def read(store: str | Path) -> Labels:
     flat = table.column('probabilities').combine_chunks().flatten()
     probabilities = flat.to_numpy(zero_copy_only=False).reshape(-1, about.classes)
   index, label, confidence = (table.column(name).to_numpy() for name in ('index', 'label', 'confidence'))
+  if label.min(initial=0) < -1 or label.max(initial=-1) >= about.classes:
+    raise ValueError(f'the label store {store} is damaged: wanted labels from -1 to {about.classes - 1}, got '
+                     f'{label.min(initial=0)} to {label.max(initial=-1)}')
   return Labels(about, index, label, confidence, probabilities)
 
 

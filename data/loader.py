@@ -5,27 +5,33 @@ permutation(seed, p // n)[p % n] of epoch p // n. So every epoch covers every in
 and the state of a run is one number, whatever the threads, workers or processes that read it. With epochs of m < n
 examples, position p is permutation(seed, p // m)[p % m]: each epoch is a fresh random subset.
 """
+import collections
+import concurrent.futures
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 
 import grain
 import numpy as np
 from absl import flags
 
 from data.bad import BadRecords
-from data.encoded import Encoded
 from data.shuffle import permutation
+from data.source import Source
+from data.workers import check_shared_memory, watch_parent
 from data.wrap import require_labels
 
+PIECE = 32  # examples that a thread reads at a time
 
-def loader(source, *, batch: int, seed: int, start: int = 0, rows: np.ndarray | None = None,
+
+def loader(source: Source, *, batch: int, seed: int, start: int = 0, rows: np.ndarray | None = None,
            epoch: int | None = None, threads: int | None = None, workers: int = 0, bad_records: str | None = None,
            max_bad_share: float = 0.01):
   """Shuffled batches without end: {'image': u8[b, h, w, c], 'label': i32[b], 'index': i32[b], 'epoch': i32[b]}.
 
   Args:
-    source: see `data/__init__.py`; without labels there is no 'label'.
+    source: without labels there is no 'label'.
     batch: global batch size, in examples.
     rows: which rows of a global batch to read and yield, i64[<= batch]; None: all. The global batch is the same
       whatever rows of it a process reads.
@@ -47,8 +53,8 @@ def loader(source, *, batch: int, seed: int, start: int = 0, rows: np.ndarray | 
   return Loader(stream, start=start, threads=_threads(threads, source), workers=workers)
 
 
-def two_streams(labeled, unlabeled, *, labeled_batch: int, unlabeled_batch: int, seed: int, start: int = 0,
-                labeled_rows: np.ndarray | None = None, unlabeled_rows: np.ndarray | None = None,
+def two_streams(labeled: Source, unlabeled: Source, *, labeled_batch: int, unlabeled_batch: int, seed: int,
+                start: int = 0, labeled_rows: np.ndarray | None = None, unlabeled_rows: np.ndarray | None = None,
                 threads: int | None = None, workers: int = 0, bad_records: str | None = None,
                 max_bad_share: float = 0.01):
   """Batches {'labeled': batch of b, 'unlabeled': batch of u without 'label'}, each shuffled by its own seed.
@@ -67,19 +73,46 @@ def two_streams(labeled, unlabeled, *, labeled_batch: int, unlabeled_batch: int,
   return Loader(Together(streams), start=start, threads=_threads(threads, labeled, unlabeled), workers=workers)
 
 
-def eval_batches(source, *, batch: int, threads: int | None = None, bad_records: str | None = None):
-  """Every example once, in order, then the end; keys as `loader`, 'epoch' is 0.
+def in_order(source: Source, *, batch: int, rows: np.ndarray | None = None, threads: int | None = None
+             ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+  """Every example once, in order, read ahead by all cores: (batch, good) as of `Source.read`.
 
-  The last batch is short, so that concatenated results have a row per example. A broken image is left out rather than
-  replaced, which makes its batch short too.
+  A broken example is not replaced: its arrays are zeros, and `good` bool[b] is False for it. The last batch is filled
+  up with the source's last example.
 
+  Args:
+    batch: examples at a time.
+    rows: which of each batch to read, i64[<= batch]; None: all.
+    threads: that read; None: the cores (at most 16) for sources that decode, else 2.
   Raises:
-    ValueError: empty source.
+    ValueError: empty source, or a batch below 1.
   """
-  source = _watched(source, bad_records, max_bad_share=1.0)
-  pages = grain.MapDataset.source(Pages(source, batch))
-  count = _threads(threads, source)
-  return _until_end(iter(pages.to_iter_dataset(grain.ReadOptions(num_threads=count, prefetch_buffer_size=count + 2))))
+  n = len(source)
+  if n == 0 or batch < 1:
+    raise ValueError(f'wanted a source with examples and a batch of at least 1, got {n} examples of {source.origin} '
+                     f'and batch={batch}')
+  rows, count = np.arange(batch) if rows is None else rows, _threads(threads, source)
+  with concurrent.futures.ThreadPoolExecutor(max(1, count)) as pool:
+    waiting: collections.deque = collections.deque()
+
+    def whole():
+      pieces = [piece.result() for piece in waiting.popleft()]
+      batches, good = zip(*pieces, strict=True)
+      return {key: np.concatenate([part[key] for part in batches]) for key in batches[0]}, np.concatenate(good)
+
+    try:
+      for start in range(0, n, batch):
+        positions = np.minimum(start + rows, n - 1)
+        waiting.append([pool.submit(source.read, part)
+                        for part in np.array_split(positions, -(-len(positions) // PIECE))])
+        if len(waiting) > 2:
+          yield whole()
+      while waiting:
+        yield whole()
+    finally:
+      for pieces in waiting:
+        for piece in pieces:
+          piece.cancel()
 
 
 class Stream(grain.MapDataset):
@@ -114,6 +147,13 @@ class Stream(grain.MapDataset):
     return self.source.batch(indices) | {'epoch': epoch.astype(np.int32)}
 
 
+  @property
+  def nbytes(self) -> int:
+    """Size of a batch, without what stands beside the examples."""
+    example, _ = self.source.examples.read(self.source.index[:1])  # counts and lists no broken one
+    return len(self.rows) * sum(array.nbytes for array in example.values())
+
+
 class Together(grain.MapDataset):
   """The b-th batches of several streams, by name."""
 
@@ -128,6 +168,11 @@ class Together(grain.MapDataset):
     if isinstance(index, slice):
       return self.slice(index)
     return {name: stream[index] for name, stream in self.streams.items()}
+
+  @property
+  def nbytes(self) -> int:
+    """Size of the batches of all streams."""
+    return sum(stream.nbytes for stream in self.streams.values())
 
 
 class Loader(grain.DatasetIterator):
@@ -167,7 +212,8 @@ class Loader(grain.DatasetIterator):
     if self._workers:
       if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain reads absl flags that only an absl program parses
-      batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers))
+      check_shared_memory(self._dataset.nbytes, self._workers)
+      batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=self._workers), watch_parent)
     self._batches = iter(batches)
     self._batches.start_prefetch()
 
@@ -184,51 +230,16 @@ class Loader(grain.DatasetIterator):
     self.close()
 
 
-class Pages:
-  """A source cut into consecutive batches, the last one short, for `grain.MapDataset.source`."""
-
-  def __init__(self, source, batch: int):
-    self.source, self.batch = source, batch
-
-  def __len__(self):
-    return -(-len(self.source) // self.batch)
-
-  def __getitem__(self, index):
-    indices = np.arange(index * self.batch, min((index + 1) * self.batch, len(self.source)))
-    batch = self.source.batch(indices)
-    rows = getattr(self.source, 'rows', None)
-    wanted = indices if rows is None else rows[indices]
-    kept = batch['index'] == wanted  # the others stand in for broken images
-    batch = batch if kept.all() else {k: v[kept] for k, v in batch.items()}
-    return batch | {'epoch': np.zeros(len(batch['index']), np.int32)}
-
-
-def _until_end(batches):
-  try:
-    yield from (b for b in batches if len(b['index']))
-  finally:
-    batches.close()
-
-
-def _watched(source, path: str | None, max_bad_share: float):
+def _watched(source: Source, path: str | None, max_bad_share: float) -> Source:
   if not len(source):
-    raise ValueError(f'{getattr(source, "origin", "the source")} is empty')
-  if hasattr(source, 'sources'):
-    return dataclasses.replace(source, sources=tuple(
-      _watched(s, path, max_bad_share) if len(s) else s for s in source.sources))
-  if not isinstance(source, Encoded):
-    return source
+    raise ValueError(f'{source.origin} is empty')
   return dataclasses.replace(source, bad=BadRecords(path, max_bad_share, min(1000, len(source))))
 
 
-def _threads(threads: int | None, *sources) -> int:
+def _threads(threads: int | None, *sources: Source) -> int:
   if threads is not None:
     return threads
-  return min(16, _cores()) if any(map(_decodes, sources)) else 2
-
-
-def _decodes(source) -> bool:
-  return isinstance(source, Encoded) or any(map(_decodes, getattr(source, 'sources', ())))
+  return min(16, _cores()) if any(source.examples.decodes for source in sources) else 2
 
 
 def _cores() -> int:

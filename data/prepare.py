@@ -10,17 +10,18 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from data.classes import numbered_as
 from data.decode import shrink
-from data.encoded import Encoded
+from data.encoded import Decoding, check_decoding
+from data.source import Source
 from data.sources.array_record import FORMAT
-from data.sources.folder import SPLITS, Files, folder
-from data.wrap import subset
+from data.sources.folder import folder, splits_of
 
 PER_SHARD = 10_000  # images, unless the number of shards is given
 WINDOW = 512  # images under way at a time
 
 
-def folder_splits(path: str, test_share: float) -> dict[str, Encoded]:
+def folder_splits(path: str, test_share: float) -> dict[str, Source]:
   """The splits of an image folder: its train/, val/, … or, without these, 'train' and a share of each class as 'test'.
 
   Which images are in the share depends on their paths alone.
@@ -32,8 +33,7 @@ def folder_splits(path: str, test_share: float) -> dict[str, Encoded]:
     raise ValueError(f'--split-fraction: wanted at least 0 and less than 1, got {test_share}')
   if not Path(path).is_dir():
     raise FileNotFoundError(f'no folder {path}')
-  found = [s for s in SPLITS if (Path(path) / s).is_dir()]
-  if found and len(found) == sum(e.is_dir() and not e.name.startswith('.') for e in os.scandir(path)):
+  if found := splits_of(Path(path)):
     if test_share:
       raise ValueError(f'--split-fraction: {path} already has the splits {", ".join(found)}')
     return {s: folder(path=path, split=s, size=1) for s in found}
@@ -41,51 +41,59 @@ def folder_splits(path: str, test_share: float) -> dict[str, Encoded]:
   if not test_share:
     return {'train': whole}
   labels = np.zeros(len(whole), np.int32) if whole.labels is None else whole.labels
-  assert isinstance(whole.reader, Files)
-  names = whole.reader.names
-  order = np.argsort([hashlib.sha256(name.encode()).hexdigest() for name in names], kind='stable')
+  names = (whole.examples.names() or b'').split(b'\0')
+  order = np.argsort([hashlib.sha256(name).hexdigest() for name in names], kind='stable')
   test = np.zeros(len(whole), bool)
   for c in np.unique(labels):
     mine = order[labels[order] == c]
     test[mine[:round(len(mine) * test_share)]] = True
   if test.all() or not test.any():
     raise ValueError(f'--split-fraction: {test_share} of {len(whole)} images leaves a split empty')
-  return {'train': subset(whole, np.flatnonzero(~test)), 'test': subset(whole, np.flatnonzero(test))}
+  return {'train': whole.take(np.flatnonzero(~test)), 'test': whole.take(np.flatnonzero(test))}
 
 
-def prepare(splits: dict[str, Encoded], out: str, *, size: int | None, shards: int | None) -> dict:
+def prepare(splits: dict[str, Source], out: str, *, size: int | None, shards: int | None,
+            decoding: Decoding | None = None) -> dict:
   """Writes splits as a set that `data.sources.array_record` reads; the folder appears whole or not at all.
 
   Every image is decoded once; what does not decode is left out and listed in bad_records.jsonl of the set.
 
   Args:
-    splits: sources by the name of the split, of the same classes.
+    splits: sources of encoded images by the name of the split; their classes meet by name.
     out: folder to make; its parent is made too.
     size: images whose shorter side is longer are resized to it; None keeps all bytes as they are.
     shards: files per split; None: one per 10,000 images.
+    decoding: of images that are resized; None: as by default.
   Returns:
     The metadata: {'format', 'classes', 'size', 'splits': {split: {'count', 'broken', 'shards'}}}.
   Raises:
     FileExistsError: `out` is there already.
-    ValueError: a split in which no image decodes, splits of other classes, sizes below 1.
+    ValueError: a split in which no image decodes, splits with other classes, with and without labels, or with images
+      of no class, sizes below 1. All of it is told before the first image is written.
   """
   for flag, value in (('--size', size), ('--shards', shards)):
     if value is not None and value < 1:
       raise ValueError(f'{flag}: wanted at least 1, got {value}')
-  target = Path(out)
+  target, decoding = Path(out), check_decoding(decoding or Decoding())
   if target.exists():
     raise FileExistsError(f'{out} exists already: remove it or give another --out')
-  classes = {s.classes for s in splits.values()}
-  if len(classes) > 1:
-    raise ValueError(f'{", ".join(splits)} differ in their classes: prepare them one by one')
-  [classes] = classes
+  if len({source.labeled for source in splits.values()}) > 1:
+    raise ValueError(f'of {", ".join(splits)} some have labels and some have none: prepare them one by one')
+  classes = max((source.classes for source in splits.values()), key=lambda names: len(names or ()))
+  if classes is not None:
+    splits = {name: numbered_as(source, classes, here=name, there='the split with the most classes')
+              for name, source in splits.items()}
+  for source in splits.values():
+    first_good(source, size, decoding)
   partial = target.parent / f'.{target.name}.partial-{os.getpid()}'
   partial.mkdir(parents=True)
   try:
     with _progress() as progress:
-      entries = {split: _write(partial, split, source, size, shards, progress) for split, source in splits.items()}
+      entries = {split: _write(partial, split, source, size, shards, decoding, progress)
+                 for split, source in splits.items()}
     metadata = {'format': FORMAT, 'classes': classes, 'size': size, 'splits': entries}
-    (partial / 'metadata.json').write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + '\n')
+    # ASCII alone: a class may be a folder whose name is not UTF-8
+    (partial / 'metadata.json').write_text(json.dumps(metadata, indent=2) + '\n')
     partial.rename(target)
   except BaseException:
     shutil.rmtree(partial, ignore_errors=True)
@@ -93,10 +101,23 @@ def prepare(splits: dict[str, Encoded], out: str, *, size: int | None, shards: i
   return metadata
 
 
-def _write(root: Path, split: str, source: Encoded, size: int | None, shards: int | None, progress) -> dict:
+def first_good(source: Source, size: int | None, decoding: Decoding) -> None:
+  """Raises ValueError if no image of a source decodes, which is known after the first one that does."""
+  why = ''
+  for i in source.index:
+    try:
+      shrink(source.examples.reader.read(int(i)), size=size, **decoding._asdict())
+      return
+    except Exception as error:  # Pillow raises about ten kinds for broken files
+      why = why or f'{source.examples.file(int(i))}: {error}'
+  raise ValueError(f'none of the {len(source)} images of {source.origin} decodes, such as {why}')
+
+
+def _write(root: Path, split: str, source: Source, size: int | None, shards: int | None, decoding: Decoding, progress
+           ) -> dict:
   from array_record.python import array_record_module
-  n = len(source)
-  rows = np.arange(n) if source.rows is None else source.rows
+  n, reader = len(source), source.examples.reader
+  rows, label_of = source.index, source.column('label') if source.labeled else None
   count = min(n, shards or -(-n // PER_SHARD))
   names = [f'{split}-{k:05d}-of-{count:05d}.array_record' for k in range(count)]
   labels, broken, used = [], [], []
@@ -104,10 +125,9 @@ def _write(root: Path, split: str, source: Encoded, size: int | None, shards: in
 
   def convert(i: int):
     try:
-      data, label = source.reader.read(i)
-      return i, shrink(data, size=size), label, None
+      return i, shrink(reader.read(i), size=size, **decoding._asdict()), None
     except Exception as error:  # Pillow raises about ten kinds for broken files
-      return i, None, None, f'{type(error).__name__}: {error}'
+      return i, None, f'{type(error).__name__}: {error}'
 
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for k, name in enumerate(names):
@@ -115,22 +135,19 @@ def _write(root: Path, split: str, source: Encoded, size: int | None, shards: in
       writer, before = None, len(labels)
       try:
         for start in range(0, len(mine), WINDOW):
-          for i, data, label, reason in pool.map(convert, map(int, mine[start:start + WINDOW])):
+          for i, data, reason in pool.map(convert, map(int, mine[start:start + WINDOW])):
             progress.advance(task)
             if reason:
-              broken.append({'index': i, 'file': source.reader.file(i), 'reason': reason})
+              broken.append({'index': i, 'file': source.examples.file(i), 'reason': reason})
               continue
             writer = writer or array_record_module.ArrayRecordWriter(str(root / name), 'group_size:1')
             writer.write(data)
-            labels.append(label)
+            labels.append(-1 if label_of is None else int(label_of[i]))
       finally:
         if writer:
           writer.close()
       if len(labels) > before:
         used.append(name)
-  if not labels:
-    raise ValueError(f'none of the {n} images of {source.origin} decodes (the first: {broken[0]["file"]}: '
-                     f'{broken[0]["reason"]})')
   if source.classes is not None:
     np.save(root / f'{split}-labels.npy', np.array(labels, np.int32))
   if broken:

@@ -14,30 +14,40 @@ from pretrain.metrics import write_bytes
 FORMAT = 'split 1'
 
 
-def identity(index: np.ndarray, labels: np.ndarray, classes: tuple[str, ...] | None) -> str:
-  """24 hexadecimal digits that two labeled sets share exactly if indices, labels, their order and names are equal.
+def identity(source) -> dict[str, str | None]:
+  """Of a labeled set, where no image is read, so that it may lie elsewhere, in another size or in another format.
 
-  No pixel is read, so the same set at another place or another size has the same identity.
+  Returns:
+    'data': 24 hexadecimal digits of the indices, the labels and the classes' names; 'names': of the examples' names,
+    None where they have none.
   """
-  found = hashlib.sha256(json.dumps(list(classes) if classes else None).encode())
-  found.update(np.asarray(index, '<i8').tobytes())
-  found.update(np.asarray(labels, '<i4').tobytes())
-  return found.hexdigest()[:24]
+  found = hashlib.sha256(json.dumps(list(source.classes)).encode())
+  found.update(source.index.astype('<i8').tobytes())
+  found.update(source.labels.astype('<i4').tobytes())
+  names = source.examples.names()
+  return {'data': found.hexdigest()[:24], 'names': hashlib.sha256(names).hexdigest()[:24] if names else None}
 
 
-def write(path: str | Path, indices: np.ndarray, *, data: str, source: str, examples: int, made: dict) -> str:
+def differences(split: dict, source) -> str:
+  """What differs between the set that a split is of and a labeled source; '' for nothing."""
+  here = identity(source)
+  differing = ['indices, labels or classes'] * (here['data'] != split['data'])
+  if here['names'] and split.get('names') and here['names'] != split['names']:
+    differing.append('names of the examples')
+  return ' and '.join(differing)
+
+
+def write(path: str | Path, indices: np.ndarray, *, source, made: dict) -> str:
   """Writes a split by rename; returns its hash.
 
   Args:
     indices: i64[k], global.
-    data: `identity` of the whole set.
-    source: words for it, its `origin`.
-    examples: its length.
+    source: the whole set.
     made: how the indices were drawn.
   Raises:
     FileExistsError: the file is there, with another split.
   """
-  content = {'format': FORMAT, 'made': made, 'source': source, 'examples': examples, 'data': data,
+  content = {'format': FORMAT, 'made': made, 'source': source.origin, 'examples': len(source), **identity(source),
              'indices': np.asarray(indices).tolist()}
   content['hash'] = digest(content)
   if Path(path).exists() and read(path)['hash'] != content['hash']:

@@ -3,17 +3,22 @@
 Every vocabulary begins with the same four tokens, whatever numbers a tokeniser's file gives them.
 """
 import itertools
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from data.lines import utf8
+
 PAD, BEGIN, END, MASK, SPECIAL = range(5)  # the first SPECIAL ids are no text
 # what files call them: ours and BERT's, RoBERTa's and T5's, CLIP's
 NAMES = (('[PAD]', '<pad>'), ('[CLS]', '<s>', '<|startoftext|>'), ('[SEP]', '</s>', '<|endoftext|>'),
          ('[MASK]', '<mask>'))
 BATCH = 10_000  # texts at a time
+SURROGATE = re.compile('[\ud800-\udfff]')
 
 
 class Tokenizer(NamedTuple):
@@ -29,15 +34,24 @@ class Tokenizer(NamedTuple):
   ids: np.ndarray | None = None
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """Ids i64[n] of each text, without BEGIN and END."""
+    """Ids i64[n] of each text, at least SPECIAL: without BEGIN and END, and '[PAD]' in a text is a word like others.
+
+    Raises:
+      ValueError: a text (named by its number, from 1) that is no Unicode, or that the file's tokeniser cannot encode.
+    """
+    for number, text in enumerate(texts, 1):
+      if wrong := SURROGATE.search(text):
+        raise ValueError(f'text {number} of {len(texts)}: {wrong[0]!r} at character {wrong.start() + 1} is half of a '
+                         f'character; mend it, got {text[:80]!r}')
     if self.file is None:
       return [np.frombuffer(text.encode(), np.uint8).astype(np.int64) + SPECIAL for text in texts]
-    made = _library().from_file(self.file)
-    made.no_truncation()
-    made.no_padding()
+    made = _for_text(self.file, '\ufdd0' * (1 + max((text.count('\ufdd0') for text in texts), default=0)))
     assert self.ids is not None  # as `tokenizer` makes them
-    return [self.ids[np.asarray(found.ids, np.int64)] for start in range(0, len(texts), BATCH)
-            for found in made.encode_batch(list(texts[start:start + BATCH]), add_special_tokens=False)]
+    try:
+      return [self.ids[np.asarray(found.ids, np.int64)] for start in range(0, len(texts), BATCH)
+              for found in made.encode_batch(list(texts[start:start + BATCH]), add_special_tokens=False)]
+    except Exception as error:  # the library raises bare Exception
+      raise ValueError(f'{self.file} cannot encode one of the {len(texts)} texts: {error}') from error
 
 
 def tokenizer(name: str) -> Tokenizer:
@@ -45,7 +59,8 @@ def tokenizer(name: str) -> Tokenizer:
 
   Raises:
     FileNotFoundError: no such file.
-    ValueError: the file is no tokeniser's, or the library that reads it is not installed.
+    ValueError: the file is no tokeniser's, or makes padding, begin, end or mask of what it does not know, or the
+      library that reads it is not installed.
   """
   if name == 'bytes':
     return Tokenizer(SPECIAL + 256)
@@ -53,11 +68,16 @@ def tokenizer(name: str) -> Tokenizer:
     raise FileNotFoundError(f"no tokeniser {name}: wanted 'bytes' or a file that `python -m data tokenizer` writes")
   try:
     made = _library().from_file(name)
+    _for_text(name, '\ufdd0')
   except Exception as error:  # the library raises bare Exception
     raise ValueError(f'{name} is no tokeniser that the library `tokenizers` can read: {error}') from error
-  count = made.get_vocab_size()
   special = [next((i for n in names if (i := made.token_to_id(n)) is not None), None) for names in NAMES]
-  ids, rest = np.empty(count, np.int64), np.setdiff1d(np.arange(count), [i for i in special if i is not None])
+  taken = [i for i in special if i is not None]
+  if (unknown := _unknown(name)) is not None and unknown in taken:
+    raise ValueError(f'{name} writes {made.id_to_token(unknown)!r} for what it does not know, which is no text; '
+                     f'wanted another token for that')
+  used = np.array(list(made.get_vocab().values()), np.int64)  # there may be gaps
+  ids, rest = np.zeros(used.max(initial=-1) + 1, np.int64), np.setdiff1d(used, taken)
   ids[rest] = SPECIAL + np.arange(len(rest))
   for ours, theirs in enumerate(special):
     if theirs is not None:
@@ -93,22 +113,15 @@ def train(files: Sequence[Path], vocabulary: int, out: str) -> int:
 
 
 class Captions(NamedTuple):
-  """The texts of a set of images, and how they were made.
-
-  tokens: u16 or i32[n, length], of the image of each index.
-  """
+  """Texts as tokens u16 or i32[n, length], and what made them."""
   tokens: np.ndarray
   tokenizer: Tokenizer
 
-  def batch(self, index: np.ndarray) -> dict[str, np.ndarray]:
-    """{'tokens': i32[b, length]} of the images with these indices."""
-    return {'tokens': self.tokens[index].astype(np.int32)}
 
-  def prompts(self, classes: Sequence[str], templates: Sequence[str]) -> np.ndarray:
-    """Tokens i32[k, t, length] of each class's name in each template."""
-    texts = [phrase(template, name) for name in classes for template in templates]
-    rows = captions(texts, self.tokenizer, self.tokens.shape[1]).tokens
-    return rows.reshape(len(classes), len(templates), -1).astype(np.int32)
+def prompts(by: Tokenizer, length: int, classes: Sequence[str], templates: Sequence[str]) -> np.ndarray:
+  """Tokens i32[k, t, length] of each class's name in each template."""
+  rows = captions([phrase(template, name) for name in classes for template in templates], by, length).tokens
+  return rows.reshape(len(classes), len(templates), -1).astype(np.int32)
 
 
 def captions(texts: Sequence[str], by: Tokenizer, length: int) -> Captions:
@@ -118,7 +131,7 @@ def captions(texts: Sequence[str], by: Tokenizer, length: int) -> Captions:
     ValueError: no room for a text.
   """
   if length < 3:
-    raise ValueError(f'captions want a length of at least 3 (begin, text, end), got {length}')
+    raise ValueError(f'captions need a length of at least 3 (begin, text, end), got {length}')
   tokens = np.full((len(texts), length), PAD, _smallest(by))
   for row, ids in zip(tokens, by.encode(texts), strict=True):
     ids = ids[:length - 2]
@@ -163,17 +176,54 @@ def documents(files: Sequence[Path]) -> list[str]:
 
   Raises:
     FileNotFoundError: one is not there.
-    ValueError: no UTF-8, or nothing but whitespace in all of them.
+    ValueError: nothing but whitespace in all of them, what `data.lines.utf8` raises.
   """
-  texts = []
-  for file in files:
-    try:
-      texts.append(file.read_text(encoding='utf-8'))
-    except UnicodeDecodeError as error:
-      raise ValueError(f'{file} is not UTF-8 text: {error}') from error
+  texts = [utf8(file).replace('\r\n', '\n').replace('\r', '\n') for file in files]
   if not any(text.strip() for text in texts):
     raise ValueError(f'no text in {", ".join(map(str, files[:3])) or "an empty list of files"}: nothing but whitespace')
   return texts
+
+
+def _for_text(file: str, mark: str):
+  """The tokeniser of the library to which special tokens in a text are words.
+
+  The library finds them in two places: its list of added tokens, before anything else, unless they are marked special
+  and `encode_special_tokens` is set; and the vocabulary of the model. In both they get names that no text has.
+
+  Args:
+    mark: begins the new names; in no text.
+  """
+  spec = json.loads(utf8(file))
+  model, new = spec['model'], {name: mark + name for names in NAMES for name in names}
+  for token in spec.get('added_tokens') or ():
+    if token['content'] in new:
+      token |= dict(content=new[token['content']], special=True, normalized=False)
+  if isinstance(model['vocab'], dict):
+    model['vocab'] = {new.get(token, token): i for token, i in model['vocab'].items()}
+    if (unknown := model.get('unk_token')) in new:  # pairs of bytes need none, see `_unknown`
+      model['unk_token'] = None if 'merges' in model else new[unknown]
+  else:
+    model['vocab'] = [[new.get(token, token), score] for token, score in model['vocab']]
+  if 'merges' in model:  # pairs that make such a name, or take it further
+    prefix = len(model.get('continuing_subword_prefix') or '')
+    pairs = [pair.split(' ') if isinstance(pair, str) else pair for pair in model['merges']]
+    model['merges'] = [[a, b] for a, b in pairs if not {a, b, a + b[prefix:]} & new.keys()]
+  made = _library().from_str(json.dumps(spec))
+  made.encode_special_tokens = True
+  made.no_truncation()
+  made.no_padding()
+  return made
+
+
+def _unknown(file: str) -> int | None:
+  """The file's id for what its vocabulary lacks; None: it has none, or all bytes are there, so that nothing lacks."""
+  from tokenizers import pre_tokenizers
+  model = json.loads(utf8(file))['model']
+  if not isinstance(model['vocab'], dict):
+    return model.get('unk_id')
+  if 'merges' in model and model['vocab'].keys() >= set(pre_tokenizers.ByteLevel.alphabet()):
+    return None
+  return model['vocab'].get(model.get('unk_token'))
 
 
 def _smallest(by: Tokenizer):

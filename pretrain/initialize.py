@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from data.classes import shown
 from pretrain.checkpoint import Checkpoints, compare, manifest
 from pretrain.config import ConfigError, nearest
 from pretrain.step import Training, TrainState
@@ -47,22 +48,43 @@ def whole(workdir: str, training: Training, seed: int) -> tuple[int, TrainState]
     return checkpoints.latest, state._replace(seed=jax.device_put(np.uint32(seed % 2**32), state.seed.sharding))
 
 
-def check_whole(workdir: str, abstract: TrainState, steps: int) -> None:
-  """Raises ConfigError, before anything is compiled, unless `whole` can be read, at an earlier step than the last."""
+def check_whole(workdir: str, abstract: TrainState, steps: int, classes: tuple[str, ...] | None) -> None:
+  """Raises ConfigError, before anything is compiled, unless `whole` can be read, at an earlier step than the last, and
+  was trained with these classes, where the run learns classes."""
   with opened(workdir, 'config.continues') as checkpoints:
-    compare(checkpoints.meta()['arrays'], manifest(abstract))
+    meta = checkpoints.meta()
+    compare(meta['arrays'], manifest(abstract))
+    check_classes(meta, classes, f'config.continues: {workdir} was trained with')
     if (checkpoints.latest or 0) >= steps:
       raise ConfigError(f'config.steps: wanted more than the {checkpoints.latest} of {workdir}, which this run goes on '
                         f'from and which count, got {steps}')
 
 
-def check(spec: Initialize, abstract: TrainState) -> None:
-  """Raises ConfigError, before anything is compiled, unless `start` can read all that it wants."""
+def check(spec: Initialize, abstract: TrainState, classes: tuple[str, ...] | None) -> None:
+  """Raises ConfigError, before anything is compiled, unless `start` can read all that it needs, and the heads among it
+  were trained with these classes, where the run learns classes."""
   for key in origins(spec):
     with opened(getattr(spec, key), f'config.initialize.{key}') as checkpoints:
-      stored = checkpoints.meta()['arrays']
-      wanted = manifest(tree_of(sources(spec, abstract, stored, key)))
-      compare({path: found for path, found in stored.items() if path in wanted}, wanted)
+      meta = checkpoints.meta()
+      wanted = manifest(tree_of(sources(spec, abstract, meta['arrays'], key)))
+      compare({path: found for path, found in meta['arrays'].items() if path in wanted}, wanted)
+      if any('head' in path.split('/') for path in wanted):
+        check_classes(meta, classes, f'config.initialize.{key}: {getattr(spec, key)} was trained with')
+
+
+def check_classes(meta: dict, classes: tuple[str, ...] | None, what: str) -> None:
+  """Raises ConfigError unless a checkpoint's run had the classes, or neither has any.
+
+  Args:
+    meta: of the checkpoint.
+    classes: their names, in order.
+    what: of which run or part, for the message: 'runs/a was trained with'.
+  """
+  then = meta.get('identity', {}).get('source', {}).get('classes')
+  if then and classes and tuple(then) != classes:
+    raise ConfigError(f'{what} the classes {shown(then)}, config.source now has {shown(classes)}: numbers that the '
+                      'model gives would mean other classes; restore the data, or of_classes brings classes into an '
+                      'order')
 
 
 def check_fits(spec: Initialize | None, memory) -> None:

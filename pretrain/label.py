@@ -1,34 +1,30 @@
 """The labels that a run's model gives to a whole source, as a label store (`data/labels.py`)."""
-import concurrent.futures
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 import data.sources
+from data import identity as identities
 from data import labels as stores
-from data.wrap import indices
+from data.source import Source
 from pretrain import config as configs
 from pretrain import processes
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
-from pretrain.evaluate.features import KINDS
 from pretrain.evaluate.predictions import predictions, side
+from pretrain.initialize import check_classes
 from pretrain.processes import stop_signals
 from pretrain.run import Run, prepare
 from pretrain.step import TrainState
 from pretrain.train import DONE, STOPPED, fingerprint
-
-READ = 32  # images that a thread decodes at a time
 
 
 class Model(NamedTuple):
@@ -65,7 +61,9 @@ def open_model(workdir: str | os.PathLike, mesh: dict | None = None) -> Model:
   with checkpoints() as found:
     if (step := found.latest) is None:
       raise ConfigError(f'{workdir} holds no checkpoint yet')
-    arrays = json.dumps([step, found.meta(step)['fingerprint']])
+    meta = found.meta(step)
+  arrays = json.dumps([step, meta['fingerprint']])
+  check_classes(meta, run.classes, f'{workdir} was trained with')
 
   def state() -> TrainState:
     wanted = {'params': run.training.abstract.params, 'memory': run.training.abstract.memory}
@@ -105,7 +103,7 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   spec = source or (model.config.get('unlabeled') or {}).get('source') or model.config['source']
   images = configs.build(data.sources, spec, 'config.source').unlabeled()
   n = len(images)
-  about = stores.About(model.identity, images.origin, n, classes_of(run, images, size), generation)
+  about = about_store(model.identity, images, classes_of(run, images, size), run.classes, generation)
   parts = -(-n // examples_per_part)
   there = stores.parts_there(out, parts, about)
   processes.agree(store=about._asdict(), parts=there)
@@ -113,8 +111,7 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   if len(there) == parts and (out / 'labels.json').is_file():
     say(f'{out} is complete: it holds labels.json; nothing to do')
     return DONE
-  index, broken = indices(images), np.zeros(n, bool)
-  with stop_signals() as stop, concurrent.futures.ThreadPoolExecutor() as pool:
+  with stop_signals() as stop:
     state = model.state()
     for part in sorted(set(range(parts)) - set(there)):
       if stop.signal or processes.stopping(part):
@@ -122,14 +119,11 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
         return STOPPED
       clock = time.perf_counter()
       rows = np.arange(part * examples_per_part, min(n, (part + 1) * examples_per_part))
-      p = predictions(run, state, Watched(images, rows, broken, pool), size=side(run, images, size), batch=batch)
-      bad = broken[rows]
-      if jax.process_count() > 1:
-        bad = multihost_utils.process_allgather(bad).any(0)
+      p, good = predictions(run, state, images.take(rows), size=side(run, images, size), batch=batch)
       if part % jax.process_count() == jax.process_index():
         stores.write_part(out, part, parts, stores.Labels(
-            about, index[rows], np.where(bad, -1, p.argmax(1)).astype(np.int32),
-            np.where(bad, 0, p.max(1)).astype(np.float32), p if probabilities else None))
+            about, images.index[rows], np.where(good, p.argmax(1), -1).astype(np.int32),
+            np.where(good, p.max(1), 0).astype(np.float32), p if probabilities else None))
       say(f'part {part + 1}/{parts}: {len(rows)} examples, {len(rows) / (time.perf_counter() - clock):.0f} a second')
   processes.agree(written=parts)  # all are there
   if main:
@@ -140,37 +134,15 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   return STOPPED if stop.signal else DONE
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Watched:
-  """Images or texts of a source at some positions, read by threads, in which broken ones are noticed.
-
-  Args:
-    source: without labels.
-    rows: i64[m] positions.
-    broken: bool[n] by position in the source: of those read, which did not decode.
-    pool: of the threads.
-  """
-  source: Any
-  rows: np.ndarray
-  broken: np.ndarray
-  pool: concurrent.futures.Executor
-  labels = None
-
-  def __len__(self):
-    return len(self.rows)
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    return self.source.shape
-
-  def batch(self, positions: np.ndarray) -> dict[str, Any]:
-    rows = self.rows[positions]
-    pieces = list(self.pool.map(self.source.batch, np.array_split(rows, -(-len(rows) // READ))))
-    self.broken[rows] = np.concatenate([piece['index'] for piece in pieces]) != indices(self.source)[rows]
-    return {key: np.concatenate([piece[key] for piece in pieces]) for key in KINDS if key in pieces[0]}
+def about_store(model: str, images: Source, classes: int, names: tuple[str, ...] | None, generation: int
+                ) -> stores.About:
+  """What a store of an unlabeled source's labels is; outputs of the model beyond `names` are named by their numbers."""
+  names = names and (*names, *map(str, range(len(names), classes)))
+  return stores.About(model, images.origin, identities.look(images).identity.digest, len(images), classes, names,
+                      generation)
 
 
-def classes_of(run: Run, images, size: int | None) -> int:
+def classes_of(run: Run, images: Source, size: int | None) -> int:
   """The width of what the run's `predict` gives."""
   if run.objective.predict is None:
     raise ConfigError('config.objective: it has no classes (no `predict`); wanted a supervised or semi-supervised one')

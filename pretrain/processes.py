@@ -55,6 +55,12 @@ def agree(**facts: Any) -> None:
       raise ConfigError(f'process {process} does not agree with process 0: {"; ".join(differing)}')
 
 
+def own_file(name: str) -> str:
+  """The name of a file that every process writes its own of: process 0 'a.jsonl', process 1 'a-1.jsonl'."""
+  stem, dot, suffix = name.rpartition('.')
+  return name if jax.process_index() == 0 else f'{stem}-{jax.process_index()}{dot}{suffix}'
+
+
 def on_host(x: jax.Array) -> np.ndarray:
   """The whole of a global array as NumPy, on every process."""
   return np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)

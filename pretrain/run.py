@@ -12,6 +12,7 @@ import pretrain.models
 import pretrain.objectives
 import pretrain.views
 from data.loader import loader, two_streams
+from data.source import Source
 from data.wrap import few_labels
 from pretrain import config as configs
 from pretrain import initialize as beginning
@@ -98,9 +99,17 @@ class Run(NamedTuple):
   log_every_steps: int
   saving: Saving
   nonfinite: NonFinite
+  max_bad_share: float
   evaluation: Sets | None
   initialize: beginning.Initialize | None
   continues: str | None
+  data: dict[str, Source]  # what is trained on, 'source' and perhaps 'unlabeled'
+  accept_data: str | None
+
+  @property
+  def classes(self) -> tuple[str, ...] | None:
+    """Names of the classes that the labels count which the run learns."""
+    return self.data['source'].classes
 
 
 def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
@@ -110,7 +119,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
             mesh: dict | None = None, gather_once: bool = False, rules: tuple = (),
             compiler_options: dict | None = None, evaluate: dict | None = None, reading: dict | None = None,
             initialize: dict | None = None, continues: str | None = None, max_bad_share: float = 0.01,
-            nonfinite: dict | None = None) -> Run:
+            nonfinite: dict | None = None, accept_data: str | None = None) -> Run:
   """The keys of every config are the arguments of this function.
 
   Args:
@@ -136,8 +145,9 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     initialize: `pretrain.initialize.Initialize`, parts of another run to start from.
     continues: directory of a run from whose newest step and whole state this one goes on, with its own data from their
       beginning and its own schedule; `steps` counts those of that run too.
-    max_bad_share: of images that cannot be decoded; above it the run stops.
+    max_bad_share: of images that cannot be decoded, in [0, 1]; above it the run stops.
     nonfinite: `NonFinite`.
+    accept_data: identity of data to go on with although the run was trained on others; the refusal says which.
   Raises:
     ConfigError, ValueError, OSError: what is wrong with the config or the data, before anything is compiled.
   """
@@ -148,6 +158,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   bad = configs.call(NonFinite, nonfinite or {}, 'config.nonfinite')
   if min(bad.skip, bad.rollbacks) < 0 or not 0 < bad.factor <= 1:
     raise ConfigError(f'config.nonfinite: wanted skip and rollbacks of at least 0 and a factor in (0, 1], got {bad}')
+  if not 0 <= max_bad_share <= 1:
+    raise ConfigError(f'config.max_bad_share: wanted a share in [0, 1], got {max_bad_share}')
   devices = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
   sharding.check_divisible(batch, devices, 'config.batch')
 
@@ -158,6 +170,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   rows = functools.partial(sharding.local_rows, devices)
   if unlabeled is None:
     count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
+    trained_on = {'source': labeled}
     if subset is not None:
       count, epoch = round_of(configs.call(Subset, subset, 'config.subset'), count)
       how['epoch'] = epoch
@@ -169,6 +182,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
     others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
     others = others.unlabeled()
+    trained_on = {'source': labeled, 'unlabeled': others}
     count, examples, indexed = len(others) * batch // second.batch, batch + second.batch, len(others)
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
@@ -222,7 +236,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     raise ConfigError('config.continues: the whole state is that of another run, and its steps count; wanted steps, '
                       f'and no initialize, got steps={steps}, initialize={initialize}')
   return Run(method, training, tuple(trained), devices, batches, raw, augment, total, examples, seed, log_every_steps,
-             saving, bad, evaluation, begin, continues)
+             saving, bad, max_bad_share, evaluation, begin, continues, trained_on, accept_data)
 
 
 def check_phases(phases: tuple, views: dict | None, steps: int) -> None:
@@ -347,19 +361,18 @@ def unchanged(batch, key):
   return batch
 
 
-def check_vocabulary(source, backbone: dict, objective: dict) -> None:
+def check_vocabulary(source: Source, backbone: dict, objective: dict) -> None:
   """Raises ConfigError unless the text model has the ids of the source's tokeniser, and at most 127 more."""
   texts = [spec['text'] for spec in members(objective) if 'text' in spec]
   where, model = ('objective.text', texts[0]) if texts else ('backbone', backbone)
-  captions = getattr(source, 'captions', None)
-  found = captions.tokenizer.vocabulary if captions else getattr(source, 'vocabulary', None)
+  found = source.vocabulary
   got = model.get('vocabulary') if isinstance(model, dict) else None
   if found and got and not found <= got < found + 128:
     raise ConfigError(f'config.{where}.vocabulary: {got}, but the tokeniser of config.source has {found} ids; wanted '
                       f'{found}, or the next number that a mesh or a chip divides')
 
 
-def abstract(source, batch: int):
+def abstract(source: Source, batch: int):
   """Shapes and dtypes of the loader's global batches."""
-  rows = source.batch(np.zeros(1, np.int32)) | {'epoch': np.zeros(1, np.int32)}
+  rows = source.read([0])[0] | {'epoch': np.zeros(1, np.int32)}
   return {key: jax.ShapeDtypeStruct((batch, *value.shape[1:]), value.dtype) for key, value in rows.items()}

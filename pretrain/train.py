@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jax
 
+from data import identity as identities
 from pretrain import config as configs
 from pretrain import initialize as beginning
 from pretrain import processes, rundir, sharding
@@ -31,7 +32,8 @@ from pretrain.step import compile_ahead
 SLOW, SLOW_ROWS = 0.1, 5  # share of the time spent waiting for batches that is worth a word, once in 5 rows running
 DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same command again
 # keys that may change on resume: no trained number does
-FREE = ('mesh', 'gather_once', 'rules', 'compiler_options', 'reading', 'log_every_steps', 'checkpoint', 'evaluate')
+FREE = ('mesh', 'gather_once', 'rules', 'compiler_options', 'reading', 'log_every_steps', 'checkpoint', 'evaluate',
+        'max_bad_share', 'accept_data')
 
 
 class NotFinite(Exception):
@@ -68,11 +70,15 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
   lowered = {'schedule': dict(name='lowered', schedule=config['schedule'], factor=factor)} if rollbacks else {}
   run = configs.call(prepare, config | lowered, 'config')
   written_down(run)
+  learned = run.classes if run.objective.predict else None
   if not (workdir / 'checkpoints').exists():
     if run.initialize:
-      beginning.check(run.initialize, run.training.abstract)
+      beginning.check(run.initialize, run.training.abstract, learned)
     if run.continues:
-      beginning.check_whole(run.continues, run.training.abstract, run.steps)
+      beginning.check_whole(run.continues, run.training.abstract, run.steps, learned)
+  seen = {name: identities.look(source) for name, source in run.data.items()}
+  data = {name: each.identity for name, each in seen.items()}
+  processes.agree(data={name: each.digest for name, each in data.items()})  # else the hosts read different sets
   workdir.mkdir(parents=True, exist_ok=True)
   with stop_signals() as stop, contextlib.ExitStack() as stack:
     if main:
@@ -90,8 +96,11 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
         note('damaged', reason=text)
         say(text)
       position = meta['data']['next_index']
+      check_data(meta, seen, workdir, start, run.accept_data)
     elif run.continues:
       start, state = beginning.whole(run.continues, run.training, run.seed)
+    if main:
+      identities.write(workdir / 'data.npz', seen)
     device = run.mesh.devices.flat[0].device_kind
     chip = by_kind(device)
     phase = next((phase for phase in run.phases if start < phase.until), run.phases[-1])
@@ -99,14 +108,17 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
     note('start', step=start, steps=run.steps, config=fingerprint(config), jax=jax.__version__,
          processes=jax.process_count(), devices=run.mesh.devices.size,
          device=device, mesh=dict(run.mesh.shape),
-         parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)), flops_per_step=flops)
+         parameters=sum(x.size for x in jax.tree.leaves(run.training.abstract.params)), flops_per_step=flops,
+         data={name: {'digest': each.digest, 'examples': each.examples, 'unseen': each.unseen()}
+               for name, each in data.items()})
+    for text in passed_over(run):
+      say(text)
     if state is None:
       state = beginning.start(run.initialize, run.training) if run.initialize else run.training.init()
     if whole := sharding.left_whole(run.training.abstract.params, run.mesh):
       say(f'{len(whole)} large parameters are whole on every device, as no dimension divides by the mesh '
           f'{dict(run.mesh.shape)}: {", ".join(whole[:3])}; config.rules or another config.mesh would split them')
-    bad_records = 'bad_records.jsonl' if main else f'bad_records-{jax.process_index()}.jsonl'
-    batches = run.batches(start=position, bad_records=str(workdir / bad_records))
+    batches = run.batches(start=position, bad_records=str(workdir / processes.own_file('bad_records.jsonl')))
     stack.enter_context(contextlib.closing(batches))
 
     def compiled(phase, at):
@@ -151,7 +163,8 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
       with recorder.pause(), recorder.spend('save'):
         finish_saving()
         clock = time.perf_counter()
-        checkpoints.save(step, state, {'config': config, 'data': batches.get_state()})
+        checkpoints.save(step, state, {'config': config, 'data': batches.get_state(),
+                                       'identity': {name: each._asdict() for name, each in data.items()}})
         saving, blocked = step, time.perf_counter() - clock
 
     def finish_saving():
@@ -182,7 +195,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
         if run.evaluation and run.evaluation.every_steps and step % run.evaluation.every_steps == 0:
           settle(0)
           with recorder.pause(), recorder.spend('evaluate'):
-            recorder.write(step, online(run, state))
+            recorder.write(step, online(run, state, workdir))
         if step % run.saving.every_steps == 0:  # after the evaluation: its row is never lost between the two
           save()
       if saving != step:
@@ -232,6 +245,34 @@ def written_down(run: Run) -> None:
   configs.call(lambda: step.trace(run.training.abstract, run.abstract_batch), {}, 'config')
 
 
+def check_data(meta: dict, seen: dict[str, identities.Seen], workdir: Path, step: int, accepted: str | None) -> None:
+  """Raises ConfigError where the data are not those of the checkpoint, unless these very data are accepted.
+
+  Args:
+    meta: of the checkpoint.
+    seen: of the data that are here now.
+    accepted: config.accept_data.
+  """
+  found, here = [], '-'.join(each.identity.digest for each in seen.values())
+  for name, now in seen.items():
+    then = meta.get('identity', {}).get(name)
+    if then is None:  # of a checkpoint from before data had an identity
+      continue
+    before, old = identities.read(workdir / 'data.npz', name), identities.Identity(**then)
+    before = before if before and before.identity == old else None
+    if differing := identities.differences(old, now.identity, before, now):
+      found.append(f'{"config.source" if name == "source" else f"config.{name}.source"}: {"; ".join(differing)}')
+  if found and accepted != here:
+    raise ConfigError(f'these are not the data that {workdir} was trained on until step {step}. {". ".join(found)}. '
+                      f'Restore them, choose another --workdir, or go on with these by --config.accept_data={here}')
+
+
+def passed_over(run: Run) -> list[str]:
+  """What was passed over when the sets of a run were opened, once each."""
+  notes = [note for source in run.data.values() for note in source.notes]
+  return list(dict.fromkeys((*notes, *(run.evaluation.notes if run.evaluation else ()))))
+
+
 def tokens_of(batch) -> int:
   """The length of a batch's texts, if it is one of texts."""
   return batch['tokens'].shape[1] if 'tokens' in batch else 0
@@ -269,5 +310,8 @@ def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
   with contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)) as checkpoints:
     if checkpoints.latest is None:
       raise ConfigError(f'{workdir} holds no checkpoint yet')
+    beginning.check_classes(checkpoints.meta(), run.classes, f'{workdir} was trained with')
     state, _ = checkpoints.restore(run.training.abstract)
+  for text in passed_over(run):
+    print(text)
   return table(run._replace(evaluation=run.evaluation._replace(pictures=True)), state, workdir)

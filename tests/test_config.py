@@ -1,4 +1,5 @@
 """Configs: what is refused before anything is compiled, and in which words; every config of the project fits."""
+import dataclasses
 import functools
 import json
 import os
@@ -13,12 +14,12 @@ import jax
 import numpy as np
 import pytest
 
+from data import source as of_source
+from data.source import Arrays, Source
 from data.sources import array_record, clips, folder, pairs, table, text
-from data.sources.arrays import Arrays
 from data.sources.clips import Clips
 from data.sources.table import Rows
-from data.sources.text import Sequences
-from data.text import Captions, Tokenizer
+from data.text import Tokenizer
 from pretrain import config
 from pretrain.__main__ import main
 from pretrain.config import ConfigError, fits
@@ -146,12 +147,13 @@ def imitate(monkeypatch, module, made) -> None:
   monkeypatch.setattr(module, name, source)
 
 
-def images(n: int, size, channels=3, length=None, **kwargs) -> Arrays:
+def images(n: int, size, channels=3, length=None, **kwargs) -> Source:
   """n black images of 10 classes, perhaps with texts."""
   del kwargs
-  texts = Captions(np.broadcast_to(np.uint16(1), (n, length or 1)), Tokenizer(0))  # of no size: it fits every model
-  return Arrays(np.broadcast_to(np.uint8(0), (n, size, size, channels)), np.arange(n) % 10, tuple('0123456789'),
-                captions=texts if length else None)
+  pixels = np.broadcast_to(np.uint8(0), (n, size, size, channels))
+  made = of_source.images(pixels, np.arange(n) % 10, tuple('0123456789'))
+  texts = {'tokens': np.broadcast_to(np.uint16(1), (n, length or 1))}  # by a tokenizer of no size: it fits every model
+  return dataclasses.replace(made, beside={**made.beside, **texts}, tokenizer=Tokenizer(0)) if length else made
 
 
 def shallow(backbone: dict, objective: dict, **rest) -> dict:
@@ -174,9 +176,11 @@ def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
       folder: partial(images, 50_000),           # CIFAR-10
       array_record: partial(images, 1_281_167),  # ImageNet-1k
       pairs: partial(images, 1_000_000),         # LAION-400M, WebLI
-      clips: lambda frames, every, **kwargs: Clips((images(100_000, **kwargs),), np.arange(5000), frames, every),
-      text: lambda length, **_: Sequences(np.broadcast_to(np.uint16(1), (1_000_000, length)), 30522, 'texts'),
-      table: lambda **_: Rows(np.broadcast_to(np.float32(0), (66_986, 54)), None, None, (), 'rows')}.items():  # Jannis
+      clips: lambda frames, every, **kwargs: Source(
+          Clips(images(100_000, **kwargs).examples, np.arange(5000), frames, every), 'clips'),
+      text: lambda length, **_: Source(Arrays({'tokens': np.broadcast_to(np.uint16(1), (1_000_000, length))}), 'texts',
+                                       tokenizer=Tokenizer(30522)),
+      table: lambda **_: Source(Rows({'row': np.broadcast_to(np.float32(0), (66_986, 54))}), 'rows')}.items():  # Jannis
     imitate(monkeypatch, module, made)
   lines = path.read_text().splitlines()
   assert len(lines) <= 40 and max(map(len, lines)) <= 120

@@ -26,16 +26,18 @@ from data import splits
 from data.__main__ import main
 from data.bad import BadRecords, BadRecordsError
 from data.decode import decode
-from data.loader import eval_batches, loader, two_streams
+from data.loader import in_order, loader, two_streams
+from data.source import Source, images
 from data.sources.array_record import array_record
-from data.sources.arrays import Arrays, arrays
+from data.sources.arrays import arrays
 from data.sources.digits import digits
 from data.sources.fashion_mnist import CLASSES, fashion_mnist
 from data.sources.folder import folder
 from data.sources.huggingface import huggingface
 from data.sources.tfds import tfds
 from data.sources.webdataset import webdataset
-from data.wrap import few_labels, identity, require_labels, subset, unlabeled
+from data.wrap import few_labels, require_labels, subset
+from tests.tiny import pixels
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,9 +71,9 @@ def photos(tmp_path) -> Path:
   return tmp_path / 'photos'
 
 
-def counted(n: int) -> Arrays:
+def counted(n: int) -> Source:
   """A source whose only pixel is the example's number."""
-  return Arrays(np.arange(n, dtype=np.uint8).reshape(n, 1, 1), np.arange(n) % 3)
+  return images(np.arange(n, dtype=np.uint8).reshape(n, 1, 1), np.arange(n) % 3)
 
 
 def take(batches, count: int) -> list[dict]:
@@ -93,7 +95,7 @@ def test_embedded_fashion_mnist_is_the_selection_of_the_readme():
     source = fashion_mnist(split=split)
     assert (len(source), source.shape, source.classes) == (n, (28, 28, 1), CLASSES)
     assert (np.bincount(source.labels) == n // 10).all()
-    assert hashlib.sha256(source.image.tobytes()).hexdigest() in readme
+    assert hashlib.sha256(pixels(source).tobytes()).hexdigest() in readme
     assert hashlib.sha256(source.labels.astype(np.uint8).tobytes()).hexdigest() in readme
 
 
@@ -102,12 +104,13 @@ def test_embed_script_reproduces_the_arrays(tmp_path):
   subprocess.run([sys.executable, '-m', 'data.embed_fashion_mnist', '/usr/share/datasets/fashion-mnist', str(tmp_path)],
                  cwd=ROOT, check=True, capture_output=True)
   made = arrays(path=str(tmp_path), split='test')
-  assert np.array_equal(made.image, fashion_mnist(split='test').image)
+  assert np.array_equal(pixels(made), pixels(fashion_mnist(split='test')))
 
 
 def test_digits_are_scaled_and_split_once():
   train, test = digits(split='train'), digits(split='test')
-  assert (len(train), len(test), train.shape, train.image.max(), train.image.min()) == (1437, 360, (8, 8, 1), 255, 0)
+  assert (len(train), len(test), train.shape) == (1437, 360, (8, 8, 1))
+  assert (pixels(train).max(), pixels(train).min()) == (255, 0)
   assert np.bincount(test.labels, minlength=10).min() >= 30
 
 
@@ -120,7 +123,7 @@ def test_item_and_batch_agree_and_have_the_types_of_the_interface(photos):
     assert isinstance(item['index'], int) and item['index'] == 3 and item['label'].dtype == np.int32
     assert np.array_equal(item['image'], batch['image'][0]) and item['label'] == batch['label'][2]
     assert np.array_equal(source[len(source) - 1]['image'], source[-1]['image'])
-    with pytest.raises(IndexError, match=f'{len(source)} images'):
+    with pytest.raises(IndexError, match=f'{len(source)} examples'):
       source[len(source)]
 
 
@@ -138,16 +141,16 @@ def test_arrays_from_one_archive_and_from_a_folder(tmp_path):
   with pytest.raises(ValueError, match='not an .npz archive'):
     arrays(path=str(tmp_path / 'text.npz'), split='train')
   with pytest.raises(ValueError, match='wanted images u8.*got float64'):
-    Arrays(image / 255)
-  with pytest.raises(ValueError, match=r'2 classes, got labels 0\.\.2'):
-    Arrays(image, label, ('x', 'y'))
+    images(image / 255)
+  with pytest.raises(ValueError, match=r'row 2: 2 is no label, and 1 more are .* one of the 2 classes \[x, y\]'):
+    images(image, label, ('x', 'y'))
 
 
 def test_folder_has_sorted_classes_and_files(photos):
   source = folder(path=str(photos), split=None, size=16)
   assert source.classes == ('a', 'b', 'c') and source.shape == (16, 16, 3)
   assert source.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-  assert [Path(source.reader.file(i)).stem for i in range(4)] == ['00', '03', '06', '09']
+  assert [Path(source.examples.reader.file(i)).stem for i in range(4)] == ['00', '03', '06', '09']
   wanted = np.asarray(photo(4, (64, 48)).crop((8, 0, 56, 48)).resize((16, 16), Image.Resampling.BICUBIC))
   image = source[5]['image']  # a PNG is lossless; at the cut the filter sees beyond it, in the middle all is equal
   assert np.array_equal(image[:, 2:-2], wanted[:, 2:-2]) and np.abs(image.astype(int) - wanted).max() < 16
@@ -254,40 +257,42 @@ def test_replacement_stays_inside_a_subset(tmp_path):
   source = folder(path=str(broken_set(tmp_path, 5, 3)), split=None, size=8)
   assert subset(source, [1, 5, 6]).batch(np.array([0, 1, 2]))['index'].tolist() == [5, 5, 6]
   assert subset(source, [5, 6, 2]).batch(np.array([2]))['index'].tolist() == [5]
-  with pytest.raises(BadRecordsError, match='all 2 images .* are broken'):
+  with pytest.raises(BadRecordsError, match='all 2 examples .* are broken'):
     subset(source, [0, 1]).batch(np.array([0]))
 
 
 def test_evaluation_leaves_broken_images_out(tmp_path):
   source = folder(path=str(broken_set(tmp_path, 5, 3)), split=None, size=8)
-  batches = list(eval_batches(source, batch=3, bad_records=str(tmp_path / 'bad.jsonl')))
-  assert [b['index'].tolist() for b in batches] == [[3, 4, 5], [6, 7]]
+  listed = dataclasses.replace(source, bad=BadRecords(str(tmp_path / 'bad.jsonl')))
+  batches = list(in_order(listed, batch=3))
+  assert [b['index'][good].tolist() for b, good in batches] == [[], [3, 4, 5], [6, 7, 7]]
+  assert all((b['image'][~good] == 0).all() for b, good in batches)
   assert len((tmp_path / 'bad.jsonl').read_text().splitlines()) == 3
 
 
 def test_too_many_broken_images_stop_the_run(tmp_path):
   source = folder(path=str(broken_set(tmp_path, 16, 4)), split=None, size=8)
   listed = tmp_path / 'bad.jsonl'
-  message = rf'\d of the \d+ images drawn are broken \(\d\d\.\d%, the limit is 10\.0%\); listed in {listed}; the last: '
+  message = rf'\d of the \d+ examples drawn are broken \(\d\d\.\d%, the limit is 10\.0%\); listed in {listed}; '
   for threads in (0, 2):
     with pytest.raises(BadRecordsError, match=message):
       take(loader(source, batch=4, seed=0, threads=threads, bad_records=str(listed), max_bad_share=0.1), 100)
   take(loader(source, batch=4, seed=0, max_bad_share=0.4), 30)
   account = BadRecords(max_share=0.5, after=10)
   for k in range(9):
-    account.add(k, 'f', 'r')  # below the minimum count, nothing is judged
+    account.count([(k, 'f', 'r')], 1)  # below the minimum count, nothing is judged
   with pytest.raises(BadRecordsError, match='give bad_records='):
-    account.add(9, 'f', 'r')
+    account.count([(9, 'f', 'r')], 1)
 
 
 def test_list_of_broken_records_survives_a_kill_and_other_writers(tmp_path):
   path = tmp_path / 'bad.jsonl'
-  path.write_text('{"index": 1, "file": "f", "reason": "r"}\n{"index": 2, "fi')
+  path.write_text('{"index": 1, "file": "file 1", "reason": "r"}\n{"index": 2, "fi')
   accounts = [pickle.loads(pickle.dumps(BadRecords(str(path)))) for _ in range(2)]
 
   def write(account):
     for k in range(50):
-      account.add(k, f'file {k}', 'reason')
+      account.count([(k, f'file {k}', 'reason')], 1)
   threads = [threading.Thread(target=write, args=(a,)) for a in accounts * 2]
   [t.start() for t in threads]
   [t.join() for t in threads]
@@ -356,8 +361,8 @@ def test_threads_and_worker_processes_do_not_matter(photos):
 
 
 class Stuck:
-  """A source whose batches are read only when let go; counts those begun."""
-  classes, labels, shape = None, None, (1, 1, 1)
+  """Examples that are read only when let go; counts the batches begun."""
+  shape, decodes = (1, 1, 1), True
 
   def __init__(self):
     self.begun, self.go = threading.Semaphore(0), threading.Event()
@@ -365,15 +370,15 @@ class Stuck:
   def __len__(self):
     return 4
 
-  def batch(self, indices):
+  def read(self, index):
     self.begun.release()
     assert self.go.wait(60)
-    return {'image': np.zeros((len(indices), 1, 1, 1), np.uint8), 'index': np.asarray(indices, np.int32)}
+    return {'image': np.zeros((len(index), 1, 1, 1), np.uint8)}, {}
 
 
 def test_reading_starts_at_once_and_close_does_not_wait():
   source = Stuck()
-  batches = loader(source, batch=2, seed=0, threads=3)
+  batches = loader(Source(source, 'stuck'), batch=2, seed=0, threads=3)
   assert all(source.begun.acquire(timeout=30) for _ in range(3))  # nobody asked for a batch yet
   start = time.perf_counter()
   batches.close()
@@ -402,12 +407,14 @@ def test_two_streams_have_orders_of_their_own_and_no_labels_in_one():
   assert all(np.array_equal(whole[0][k]['index'][rows[k]], some[k]['index']) for k in rows)
 
 
-def test_evaluation_is_in_order_and_ends_short():
-  batches = list(eval_batches(counted(10), batch=4))
-  assert [b['index'].tolist() for b in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-  assert batches[2].keys() == {'image', 'label', 'index', 'epoch'} and batches[2]['image'].shape == (2, 1, 1, 1)
-  rows = np.concatenate([b['index'] for b in eval_batches(subset(counted(10), [7, 2, 5]), batch=2)])
-  assert rows.tolist() == [7, 2, 5]
+def test_evaluation_is_in_order_and_its_last_batch_is_filled_up():
+  batches = [batch for batch, good in in_order(counted(10), batch=4) if good.all()]
+  assert [b['index'].tolist() for b in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 9, 9]]
+  assert batches[2].keys() == {'image', 'label', 'index'} and batches[2]['image'].shape == (4, 1, 1, 1)
+  rows = np.concatenate([b['index'] for b, _ in in_order(subset(counted(10), [7, 2, 5]), batch=2)])
+  assert rows.tolist() == [7, 2, 5, 5]
+  some = list(in_order(counted(100), batch=80, rows=np.array([1, 70])))
+  assert [b['index'].tolist() for b, _ in some] == [[1, 70], [81, 99]]
 
 
 def test_loader_messages():
@@ -418,9 +425,10 @@ def test_loader_messages():
       (dict(batch=4, start=-1), 'must not be negative, got -1')):
     with pytest.raises(ValueError, match=message):
       loader(counted(8), seed=0, **arguments)
-  for make in (lambda s: loader(s, batch=1, seed=0), lambda s: eval_batches(s, batch=1)):
-    with pytest.raises(ValueError, match='arrays is empty'):
-      make(Arrays(np.zeros((0, 2, 2), np.uint8)))
+  for make, words in ((lambda s: loader(s, batch=1, seed=0), 'arrays is empty'),
+                      (lambda s: next(in_order(s, batch=1)), '0 examples of arrays')):
+    with pytest.raises(ValueError, match=words):
+      make(images(np.zeros((0, 2, 2), np.uint8)))
 
 
 # --------------------------------------------------------------------------------------------------------- wrappers
@@ -428,7 +436,7 @@ def test_loader_messages():
 
 def test_unlabeled_has_no_label_anywhere(photos):
   for source in (fashion_mnist(split='test'), folder(path=str(photos), split=None, size=8)):
-    for bare in (unlabeled(source), unlabeled(subset(source, [1, 2])), subset(unlabeled(source), [1, 2])):
+    for bare in (source.unlabeled(), subset(source, [1, 2]).unlabeled(), subset(source.unlabeled(), [1, 2])):
       assert bare.labels is None and bare.classes is None
       assert bare[1].keys() == {'image', 'index'} and bare.batch(np.array([0, 1])).keys() == {'image', 'index'}
       assert take(loader(bare, batch=2, seed=0), 1)[0].keys() == {'image', 'index', 'epoch'}
@@ -458,7 +466,7 @@ def test_few_labels_are_balanced_seeded_and_nested():
 
 def test_few_labels_as_frequent_as_they_come_or_balanced():
   label = np.repeat([0, 1, 2, -1], [600, 300, 60, 40])
-  source = Arrays(np.zeros((1000, 1, 1), np.uint8), label)
+  source = images(np.zeros((1000, 1, 1), np.uint8), label)
   some, more = (few_labels(source, count=count, seed=3) for count in (96, 480))
   assert len(some) == 96 and set(some.rows) < set(more.rows) and np.all(np.diff(more.rows) > 0)
   assert np.all(abs(np.bincount(more.labels) - [300, 150, 30]) < [40, 40, 15])
@@ -493,13 +501,13 @@ def test_a_split_is_a_file_that_fits_one_set_and_never_changes(tmp_path, capsys)
   # the same set in another order of reading, or with other words for its place; never a set that only looks like it
   moved = dataclasses.replace(source, origin='elsewhere')
   assert few_labels(moved, split=str(path)).rows.tolist() == drawn.rows.tolist()
-  assert splits.write(tmp_path / 'c.json', drawn.rows, data=identity(moved), source='elsewhere', examples=10000,
-                      made=dict(per_class=4, seed=0)) == json.loads(content)['hash']
-  swapped = source.label.copy()
+  assert splits.write(tmp_path / 'c.json', drawn.rows, source=moved, made=dict(per_class=4, seed=0)
+                      ) == json.loads(content)['hash']
+  swapped = source.labels.copy()
   swapped[[0, 1]] = swapped[[1, 0]] if swapped[0] != swapped[1] else (swapped[0] + 1) % 10
   for other in (fashion_mnist(split='test'), dataclasses.replace(source, classes=tuple('abcdefghij')),
-                dataclasses.replace(source, label=swapped), source.take(np.arange(9999))):
-    with pytest.raises(ValueError, match=r"is a split of 10000 examples, 'train of fashion_mnist' \(.*the source is"):
+                source.relabeled(swapped, source.classes, source.origin), source.take(np.arange(9999))):
+    with pytest.raises(ValueError, match=r"is a split of 10000 examples, 'train of fashion_mnist'; the source is"):
       few_labels(other, split=str(path))
   path.write_text(content.decode().replace('"indices": [', '"indices": [1, '))
   with pytest.raises(ValueError, match='changed after it was made'):
@@ -588,7 +596,7 @@ def test_hugging_face_parquet(tmp_path):
   batch, wanted = source.batch(np.array([8, 0, 4, 5, 2])), wanted_rows(range(9), 16)
   assert all(np.array_equal(image, wanted[k]) for image, k in zip(batch['image'], [8, 0, 4, 5, 2], strict=True))
   assert batch['label'].tolist() == [2, 0, 1, 2, 2]
-  assert source.reader.file(6).endswith('train-00001-of-00002.parquet#1')
+  assert source.examples.reader.file(6).endswith('train-00001-of-00002.parquet#1')
   assert same(take(loader(source, batch=4, seed=0, threads=0), 6), take(loader(source, batch=4, seed=0, threads=4), 6))
   assert np.array_equal(pickle.loads(pickle.dumps(source)).batch(np.array([8]))['image'][0], wanted[8])
   assert len(huggingface(path=str(tmp_path), split='test', size=8)) == 2
@@ -605,7 +613,7 @@ def test_hugging_face_row_groups_are_dropped_beyond_the_cache(tmp_path, monkeypa
   source = huggingface(path=str(tmp_path), split='train', size=16)
   batch, wanted = source.batch(np.array([5, 0, 3, 4])), wanted_rows(range(6), 16)
   assert all(np.array_equal(image, wanted[k]) for image, k in zip(batch['image'], [5, 0, 3, 4], strict=True))
-  assert len(source.reader.table._cache) == 1
+  assert len(source.examples.reader.table._cache) == 1
 
 
 def test_hugging_face_saved_to_disk_string_labels_and_broken_files(tmp_path):
@@ -657,7 +665,7 @@ def test_tar_files_are_read_at_random(tmp_path):
     assert batch['index'].tolist() == [4, 1, 2] and batch['label'].tolist() == [1, 0, 2], 'a neighbour for 0'
     for row, k in enumerate((4, 1, 2)):
       np.testing.assert_array_equal(batch['image'][row], decode(images[k], size=24, channels=3))
-    assert 'a-000.tar, byte' in source.reader.file(0)
+    assert 'a-000.tar, byte' in source.examples.reader.file(0)
   named = webdataset(path=str(tmp_path / 'a-*.tar'), size=24, classes=('cat', 'dog', 'cow', 'pig'))
   assert named.classes[1] == 'dog' and 'label' not in named.unlabeled().batch(np.arange(2))
 
@@ -671,8 +679,8 @@ def test_tar_files_that_are_refused(tmp_path):
       ({'0.png': image, '0.seg.png': image}, {}, 'wanted one image of 0, got 2'),
       ({'0.png': image, '0.cls': '1', '1.png': image}, {}, r'1 of 2 images have no \.cls'),
       ({'0.png': image, '0.cls': 'cat'}, {}, "class of 0: wanted a number, got 'cat'"),
-      ({'0.png': image, '0.cls': '-1'}, {}, 'wanted classes from 0, got -1 to -1'),
-      ({'0.png': image, '0.cls': '2'}, {'classes': ('a', 'b')}, 'wanted classes from 0 to 1, got 2 to 2')]:
+      ({'0.png': image, '0.cls': '-2'}, {}, r'\.cls, row 0: -2 is no label'),
+      ({'0.png': image, '0.cls': '2'}, {'classes': ('a', 'b')}, r'2 is no label; .* the 2 classes \[a, b\]')]:
     with pytest.raises(ValueError, match=message):
       of(members, **how)
   with pytest.raises(FileNotFoundError, match=r'1 of 2 tar files are missing: .*b-1\.tar'):
@@ -695,9 +703,9 @@ def test_prepare_keeps_bytes_order_and_labels(photos, capsys):
   assert '12 images in 3 shards, 1 broken left out' in capsys.readouterr().out
   before = folder(path=str(photos), split=None, size=16)
   after = array_record(path=str(out), split='train', size=16)
-  good = [i for i in range(13) if not before.reader.file(i).endswith('zz.jpg')]
-  assert after.classes == before.classes and [after.reader.read(i) for i in range(12)] == [
-      before.reader.read(i) for i in good]
+  good = [i for i in range(13) if not before.examples.reader.file(i).endswith('zz.jpg')]
+  assert after.classes == before.classes and [after.examples.reader.read(i) for i in range(12)] == [
+      before.examples.reader.read(i) for i in good]
   assert same([after.batch(np.arange(12)) | {'index': 0}], [before.batch(np.array(good)) | {'index': 0}])
   assert json.loads((out / 'bad_records.jsonl').read_text())['file'].endswith('b/zz.jpg')
   assert len(list(out.glob('train-*-of-00003.array_record'))) == 3
@@ -710,14 +718,14 @@ def test_prepare_resizes_and_splits(photos, capsys):
   assert main(['prepare', f'--folder={photos}', f'--out={out}', '--size=24', '--split-fraction=0.25']) == 0
   train, test = (array_record(path=str(out), split=s) for s in ('train', 'test'))
   assert (train.shape, len(train), len(test)) == ((24, 24, 3), 9, 3) and test.labels.tolist() == [0, 1, 2]
-  assert all(Image.open(io.BytesIO(train.reader.read(i)[0])).size == (32, 24) for i in range(9))
+  assert all(Image.open(io.BytesIO(train.examples.reader.read(i))).size == (32, 24) for i in range(9))
   with pytest.raises(ValueError, match="'tset'; nearest: 'test'; all: train, test"):
     array_record(path=str(out), split='tset')
   again = photos.parent / 'again'
   assert main(['prepare', f'--folder={photos}', f'--out={again}', '--size=24', '--split-fraction=0.25']) == 0
   assert all((again / f.name).read_bytes() == f.read_bytes() for f in out.iterdir() if f.suffix != '.array_record')
-  assert [array_record(path=str(again), split='test').reader.read(i) for i in range(3)] == [
-      test.reader.read(i) for i in range(3)]
+  assert [array_record(path=str(again), split='test').examples.reader.read(i) for i in range(3)] == [
+      test.examples.reader.read(i) for i in range(3)]
   assert not list(photos.parent.glob('.*partial*'))
   capsys.readouterr()
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+from data import identity
 from data import labels as stores
 from data.sources.digits import digits
 from data.sources.pseudo_labeled import pseudo_labeled
@@ -149,7 +150,8 @@ def test_clusters_in_two_levels():
 def test_labels_of_clusters_may_be_balanced_and_some_without_an_example(tmp_path):
   n = 1437
   label = np.where(np.arange(n) < 1000, 0, np.where(np.arange(n) < 1400, 2, 3)).astype(np.int32)
-  about = stores.About('m', 'train of digits', n, 4, 0)
+  data = identity.look(digits(split='train').unlabeled()).identity.digest
+  about = stores.About('m', 'train of digits', data, n, 4, None, 0)
   stores.write_part(tmp_path, 0, 1, stores.Labels(about, np.arange(n), label, np.ones(n, np.float32), None))
   stores.finish(tmp_path, 1, about)
   source = dict(name='digits', split='train')
@@ -185,7 +187,8 @@ def test_the_program_clusters_the_features_of_the_run_before(tmp_path, monkeypat
   assert len(made) == 12 * np.bincount(label).max()  # all clusters are as frequent
 
   model = labeling.open_model(tmp_path / 'cycle0')
-  found = features(model.run, model.state(), digits(split='train'))
+  found, good = features(model.run, model.state(), digits(split='train'))
+  assert good.all()
   clustered = lambda x: in_two_levels(x, 2, 6, seed=0, mesh=model.run.mesh)
   assert np.array_equal(label, clustered(whiten(found, 8)))
   assert np.mean(label == clustered(found)) < 0.9 and np.mean(label == clustered(whiten(found, 4))) < 0.9

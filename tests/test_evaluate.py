@@ -13,27 +13,13 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from data.source import images
 from pretrain.evaluate import linear, measure, print_table
 from pretrain.evaluate.features import extract, pixels, unit_range
 from pretrain.evaluate.health import health, tolerance
 from pretrain.evaluate.knn import knn
 from pretrain.evaluate.linear import few_shot, linear_probe
 from tests.reference import temperature as twin
-
-
-class Images:
-  """A source of arrays that remembers how it was asked."""
-
-  def __init__(self, image, label=None):
-    self.image, self.asked = image, []
-    self.labels = None if label is None else np.int32(label)
-
-  def __len__(self):
-    return len(self.image)
-
-  def batch(self, indices):
-    self.asked.append(len(indices))
-    return {'image': self.image[indices], 'index': np.int32(indices)}
 
 
 def blobs(n, d=6, classes=3, seed=0, spread=1.):
@@ -54,12 +40,12 @@ def digits():
 
 def test_extract_keeps_every_row_and_pads_to_one_shape(compilations):
   rng = np.random.default_rng(0)
-  source = Images(rng.integers(0, 256, (11, 4, 5, 2), dtype=np.uint8), np.arange(11) % 3)
+  image = rng.integers(0, 256, (11, 4, 5, 2), dtype=np.uint8)
+  source = images(image)
   encode = Partial(lambda scale, images: scale * images.mean((1, 2)), jnp.float32(2.))
-  features, labels = extract(encode, source, batch=4)
-  assert source.asked == [4, 4, 4] and features.dtype == np.float32 and labels.dtype == np.int32
-  np.testing.assert_allclose(features, 2 * source.image.mean((1, 2)) / 255, rtol=1e-5)
-  np.testing.assert_array_equal(labels, source.labels)
+  features, good = extract(encode, source, batch=4)
+  assert features.dtype == np.float32 and good.all() and good.shape == (11,)
+  np.testing.assert_allclose(features, 2 * image.mean((1, 2)) / 255, rtol=1e-5)
   before = compilations()
   again, _ = extract(Partial(encode.func, jnp.float32(3.)), source, batch=4)  # other parameters, the same program
   bound, _ = extract(partial(encode.func, jnp.float32(3.)), source, batch=4)
@@ -68,21 +54,21 @@ def test_extract_keeps_every_row_and_pads_to_one_shape(compilations):
   np.testing.assert_array_equal(again, bound)
 
 
-def test_extract_views_places_and_goes_without_labels():
-  source = Images(np.full((3, 2, 2, 1), 51, np.uint8))
+def test_extract_views_and_places():
+  source = images(np.full((3, 2, 2, 1), 51, np.uint8))
   placed = []
   def place(batch):
     placed.append(sorted(batch))
     return jax.device_put(batch)
-  features, labels = extract(pixels, source, batch=2, view=lambda u8: 1 - unit_range(u8), place=place)
+  features, _ = extract(pixels, source, batch=2, view=lambda u8: 1 - unit_range(u8), place=place)
   np.testing.assert_allclose(features, np.full((3, 4), .8), rtol=1e-6)
-  assert labels is None and placed == [['image']] * 2
+  assert placed == [['good', 'image']] * 2
 
 
 @pytest.mark.parametrize(('source', 'encode', 'batch', 'message'), [
-  (Images(np.zeros((0, 2, 2, 1), np.uint8)), pixels, 2, 'got 0 examples'),
-  (Images(np.zeros((3, 2, 2, 1), np.uint8)), pixels, 0, 'batch=0'),
-  (Images(np.zeros((3, 2, 2, 1), np.uint8)), lambda x: x, 2, r'wanted an encoder.*\(2, 2, 2, 1\)'),
+  (images(np.zeros((0, 2, 2, 1), np.uint8)), pixels, 2, 'got 0 examples'),
+  (images(np.zeros((3, 2, 2, 1), np.uint8)), pixels, 0, 'batch=0'),
+  (images(np.zeros((3, 2, 2, 1), np.uint8)), lambda x: x, 2, r'wanted an encoder.*\(2, 2, 2, 1\)'),
 ])
 def test_extract_errors(source, encode, batch, message):
   with pytest.raises(ValueError, match=message):

@@ -8,11 +8,12 @@ import pyarrow.dataset
 import pytest
 
 import data.sources
+from data import identity
 from data import labels as stores
 from data.__main__ import main as data_main
 from data.describe_labels import describe
-from data.loader import eval_batches, loader
-from data.sources.arrays import Arrays
+from data.loader import in_order, loader
+from data.source import images
 from data.sources.digits import digits
 from data.sources.long_tailed import long_tailed
 from data.sources.mixed import mixed
@@ -25,6 +26,7 @@ from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.train import DONE, STOPPED, prepare
 from tests.test_train import final, tiny
+from tests.tiny import pixels
 
 DIGITS = dict(name='digits', split='train')
 N, K = 1437, 10
@@ -64,8 +66,8 @@ def test_labels_are_those_of_predict_in_the_order_of_the_source(teacher, store):
   labels = stores.read(store)
   run = config.call(prepare, json.loads((teacher / 'config.json').read_text()), 'config')
   state, _ = final(teacher, json.loads((teacher / 'config.json').read_text()))
-  images = digits(split='train').image[490:510] / np.float32(255)  # over the edge of a part
-  wanted = run.objective.predict(state.params, state.memory, images)
+  shown = pixels(digits(split='train'))[490:510] / np.float32(255)  # over the edge of a part
+  wanted = run.objective.predict(state.params, state.memory, shown)
   np.testing.assert_allclose(labels.probabilities[490:510], wanted, rtol=1e-5, atol=1e-6)
   np.testing.assert_array_equal(labels.label, labels.probabilities.argmax(1))
   np.testing.assert_array_equal(labels.confidence, labels.probabilities.max(1))
@@ -139,7 +141,10 @@ def test_a_store_of_another_model_source_or_size_is_refused(teacher, store, tmp_
 def made(store, *, n=20, k=4, source='arrays', model='m', generation=0, leave_out=(), broken=(), seed=0):
   """A store without a run: probabilities drawn by the seed."""
   p = np.random.default_rng(seed).dirichlet(np.full(k, 0.5), n).astype(np.float32)
-  about = stores.About(model, source, n, k, generation)
+  path = source.removeprefix('train of ')
+  seen = 'of others' if path == source else identity.look(
+      config.build(data.sources, dict(name='arrays', path=path, split='train'), 'source').unlabeled()).identity.digest
+  about = stores.About(model, source, seen, n, k, tuple('abcdef'[:k]), generation)
   keep = np.setdiff1d(np.arange(n), leave_out)
   bad = np.isin(keep, broken)
   for part, rows in enumerate(np.array_split(np.arange(len(keep)), 2)):
@@ -153,7 +158,7 @@ def test_what_is_admitted():
   rng = np.random.default_rng(0)
   n, k = 1000, 4
   p = rng.dirichlet(np.full(k, 0.3), n).astype(np.float32)
-  labels = stores.Labels(stores.About('m', 's', n, k, 0), np.arange(n), p.argmax(1), p.max(1), p)
+  labels = stores.Labels(stores.About('m', 's', 'd', n, k, None, 0), np.arange(n), p.argmax(1), p.max(1), p)
   all_ = np.arange(n)
   np.testing.assert_array_equal(stores.admitted(labels, all_, threshold=0.9), np.flatnonzero(p.max(1) >= 0.9))
   top = np.sort(p, 1)
@@ -204,7 +209,7 @@ def test_a_source_joined_with_its_labels(archive, tmp_path):
   assert whole.classes == tuple('abcd') and sorted(whole[3]) == ['image', 'index', 'label']
   some = pseudo_labeled(source=archive, store=store, percentile=50., soft=True, weighted=True,
                         labels=dict(per_class=1, seed=0))
-  own = few_labels(Arrays(np.zeros((20, 2, 2), np.uint8), np.arange(20) % 4), per_class=1, seed=0).rows
+  own = few_labels(images(np.zeros((20, 2, 2), np.uint8), np.arange(20) % 4), per_class=1, seed=0).rows
   assert len(some) == 4 + 8 and set(own) <= set(some.rows)
   with loader(some, batch=24, seed=0) as batches:
     batch = next(batches)
@@ -219,7 +224,7 @@ def test_a_source_joined_with_its_labels(archive, tmp_path):
       np.testing.assert_array_equal(p, labels.probabilities[index])
   assert sorted(some.unlabeled()[0]) == ['image', 'index']
   twice = pseudo_labeled(source=archive, store=store, per_class=8, repeat=True)
-  assert np.bincount(twice.labels).tolist() == [8] * 4 and len(list(eval_batches(twice, batch=8))) == 4
+  assert np.bincount(twice.labels).tolist() == [8] * 4 and len(list(in_order(twice, batch=8))) == 4
   part = some.take([0, 2])
   assert len(part) == 2 and part[1]['index'] == some[2]['index']
 
@@ -234,7 +239,7 @@ def test_what_a_join_refuses(archive, tmp_path, change, options, words):
   store = str(tmp_path / 'store')
   made(store, **(dict(source=f'train of {archive["path"]}') | change))
   if change == dict(k=3):
-    assert pseudo_labeled(source=archive, store=store).classes is None  # the names are of four
+    assert pseudo_labeled(source=archive, store=store).classes == ('a', 'b', 'c')  # the model's, by name
   else:
     with pytest.raises(ValueError, match=words):
       pseudo_labeled(source=archive, store=store, **options)
@@ -256,7 +261,7 @@ def test_broken_images_are_labeled_as_such(teacher, tmp_path):
   folder = tmp_path / 'heap'
   folder.mkdir()
   for i in range(40):
-    Image.fromarray(digits(split='train').image[i, ..., 0]).save(folder / f'{i:02}.png')
+    Image.fromarray(pixels(digits(split='train'))[i, ..., 0]).save(folder / f'{i:02}.png')
   (folder / '07.png').write_text('not an image')
   source = dict(name='folder', path=str(folder), size=8, channels=1)
   assert label.label(teacher, tmp_path / 'store', source=source, quiet=True) == DONE
@@ -313,12 +318,12 @@ def test_of_classes_labels_by_their_order():
   batch = some.batch(np.arange(40))
   assert (whole.labels[batch['index']] == np.where(batch['label'] == 0, 7, 2)).all()
   np.testing.assert_array_equal(batch['label'], some.labels[:40])
-  np.testing.assert_array_equal(batch['image'], whole.image[batch['index']])
+  np.testing.assert_array_equal(batch['image'], pixels(whole)[batch['index']])
   both = mixed(source=dict(name='of_classes', source=DIGITS, classes=('7', '2')),
                others=dict(name='of_classes', source=DIGITS, classes=('1', '0')), share=0.5, seed=0)
   assert len(both) == 2 * len(some) and sorted(set(both.labels)) == [-1, 0, 1]
   ones = both.batch(np.arange(len(some), len(both)))['image']
-  assert all((whole.image[np.isin(whole.labels, (0, 1))] == image).all((1, 2, 3)).any() for image in ones[:20])
+  assert all((pixels(whole)[np.isin(whole.labels, (0, 1))] == image).all((1, 2, 3)).any() for image in ones[:20])
   for classes, words in [(('7', '7'), 'each once'), ((), 'each once'), (('x',), 'all: 0')]:
     with pytest.raises(ValueError, match=words):
       of_classes(source=DIGITS, classes=classes)
@@ -329,18 +334,18 @@ def test_mixed_has_a_share_of_foreign_images_without_a_class():
   assert len(both) == 360 + 120 and (both.labels == -1).sum() == 120 and both.classes == tuple('0123456789')
   batch = both.batch(np.array([0, 359, 360, 479]))
   assert batch['index'].tolist() == [0, 359, 360, 479] and batch['label'][2:].tolist() == [-1, -1]
-  test, others = digits(split='test'), digits(split='train').image
-  np.testing.assert_array_equal(batch['image'][:2], test.image[[0, 359]])
+  test, others = digits(split='test'), pixels(digits(split='train'))
+  np.testing.assert_array_equal(batch['image'][:2], pixels(test)[[0, 359]])
   assert all((others == image).all((1, 2, 3)).any() for image in batch['image'][2:])
   part = few_labels(both, per_class=2, seed=0)
   assert len(part) == 20 and part.labels.min() == 0 and both.take([400])[0]['index'] == 400
   assert 'label' not in both.unlabeled().batch(np.arange(3)) and both.unlabeled().labels is None
   none = mixed(source=dict(name='digits', split='test'), others=DIGITS, share=0., seed=0)  # the row of a table at 0 %
-  assert sum(len(batch['index']) for batch in eval_batches(none, batch=100)) == 360
+  assert len(none) == 360
   tree = tiny(*SUPERVISED[:2], f'source={dict(name="mixed", source=DIGITS, others=DIGITS, share=0.1, seed=0)}')
   with pytest.raises(ConfigError, match='of no class'):
     config.call(prepare, tree, 'config')
-  for share, others, words in [(1., DIGITS, 'share'), (0.9, DIGITS, 'wants'),
+  for share, others, words in [(1., DIGITS, 'share'), (0.9, DIGITS, 'needs'),
                                (0.1, dict(name='fashion_mnist', split='test'), 'one shape')]:
     with pytest.raises(ValueError, match=words):
       mixed(source=dict(name='digits', split='test'), others=others, share=share, seed=0)

@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 import data.sources
+from data import identity
 from data import labels as stores
+from data.source import images
 from data.sources import array_record, folder
-from data.sources.arrays import Arrays
 from data.sources.digits import digits
 from pretrain import config, initialize, losses, rundir, train
+from pretrain import label as labeling
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.models.vit import vit
@@ -40,6 +42,7 @@ from tests.reference import ssld as ssld_twin
 from tests.test_config import shallow
 from tests.test_train import StopAfter, assert_same, final, tiny
 from tests.test_train import losses as losses_of
+from tests.tiny import pixels
 
 ROOT = Path(__file__).parents[1]
 TEST = dict(name='digits', split='test')
@@ -111,7 +114,8 @@ def test_cycles_admit_more_and_start_from_scratch_or_the_one_before(parts, tmp_p
 
   def label(model, out, *, source, generation):
     assert source == dict(name='digits', split='train') and model == tmp_path / f'cycle{generation - 1}'
-    about = stores.About('m', 'train of digits', 1437, 10, generation)
+    about = stores.About('m', 'train of digits', identity.look(digits(split='train').unlabeled()).identity.digest,
+                         1437, 10, tuple('0123456789'), generation)
     rows = stores.Labels(about, np.arange(1437), stored.argmax(1).astype(np.int32), stored.max(1), stored)
     stores.write_part(out, 0, 1, rows)
     stores.finish(out, 1, about)
@@ -319,7 +323,7 @@ def black(monkeypatch, module) -> None:
 
   @functools.wraps(getattr(module, name))
   def source(*, size, channels=3, **_):
-    return Arrays(np.broadcast_to(np.uint8(0), (20_000, size, size, channels)), np.arange(20_000) % 10)
+    return images(np.broadcast_to(np.uint8(0), (20_000, size, size, channels)), np.arange(20_000) % 10, checksum=b'0')
 
   monkeypatch.setattr(module, name, source)
 
@@ -344,9 +348,9 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
     return DONE
 
   def labeled(_, out, *, source, generation, **__):
-    images = config.build(data.sources, source, 'source')
-    p = np.random.default_rng(generation).dirichlet(np.full(classes, 0.1), len(images)).astype(np.float32)
-    about = stores.About('m', images.origin, len(images), classes, generation)
+    source_ = config.build(data.sources, source, 'source')
+    p = np.random.default_rng(generation).dirichlet(np.full(classes, 0.1), len(source_)).astype(np.float32)
+    about = labeling.about_store('m', source_.unlabeled(), classes, tuple(map(str, range(classes))), generation)
     stores.write_part(out, 0, 1, stores.Labels(about, np.arange(len(p)), p.argmax(1).astype(np.int32), p.max(1), p))
     stores.finish(out, 1, about)
     return DONE
@@ -355,7 +359,8 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
   monkeypatch.setattr(stages.labeling, 'label', labeled)
   model = SimpleNamespace(run=SimpleNamespace(mesh=None), state=str, identity='m')
   monkeypatch.setattr(stages.labeling, 'open_model', lambda _: model)
-  monkeypatch.setattr(stages, 'features', lambda _, __, images: np.random.default_rng(0).normal(size=(len(images), 4)))
+  monkeypatch.setattr(stages, 'features', lambda _, __, source: (
+      np.random.default_rng(0).normal(size=(len(source), 4)), np.ones(len(source), bool)))
   monkeypatch.setattr(stages, 'accuracy', lambda *_: 0.5)
   monkeypatch.setattr('pretrain.programs.continual.probes',
                       lambda _, sets, size: dict.fromkeys([each.name for each in sets], 0.01 * size))
@@ -605,7 +610,7 @@ def test_weights_and_limits_of_the_objectives():
 
 
 def test_noised_views_are_strong_and_keep_the_rest():
-  images = digits(split='train').image[:16]
+  images = pixels(digits(split='train'))[:16]
   batch = {'image': images, 'index': np.arange(16, dtype=np.int32), 'epoch': np.zeros(16, np.int32),
            'weight': np.ones(16, np.float32)}
   plain = supervised_views(size=8, pad=0, flip=0.)(batch, jax.random.key(0))

@@ -7,7 +7,7 @@ import pytest
 
 from data.loader import loader
 from data.shuffle import permutation
-from data.sources.arrays import Arrays
+from data.source import Source, images
 from pretrain import config
 from pretrain.config import ConfigError
 from pretrain.run import Subset, prepare, round_of
@@ -17,9 +17,9 @@ from tests.tiny import get_config
 SEED = 3
 
 
-def source(n: int) -> Arrays:
+def source(n: int) -> Source:
   pixels = np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1)
-  return Arrays(pixels, np.arange(n, dtype=np.int32) % 3, ('a', 'b', 'c'), 'numbers')
+  return images(pixels, np.arange(n, dtype=np.int32) % 3, ('a', 'b', 'c'), 'numbers')
 
 
 def stream(n: int, fraction: float, replacement: bool, batches: int, batch: int = 4, start: int = 0):

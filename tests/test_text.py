@@ -1,5 +1,6 @@
 """Text: tokenisers, captions and packed sequences, the text encoder, what is hidden from BERT, matching by names."""
 import io
+import itertools
 import json
 import math
 import pickle
@@ -14,7 +15,10 @@ import optax
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from tokenizers import Regex, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Library
 from tokenizers import models as library_models
 
@@ -104,14 +108,177 @@ def test_captions_begin_end_and_are_padded_or_cut():
   a = SPECIAL + ord('a')
   assert made.tokens.dtype == np.uint16
   assert made.tokens.tolist() == [[BEGIN, a, a + 1, END, PAD, PAD], [BEGIN, a, a + 1, a + 2, a + 3, END]]
-  prompts = made.prompts(('B', 'C_c'), ('a{}',))
+  prompts = words.prompts(tokenizer('bytes'), 6, ('B', 'C_c'), ('a{}',))
   assert prompts.shape == (2, 1, 6) and prompts.dtype == np.int32
   assert prompts[0, 0].tolist() == [BEGIN, a, a + 1, END, PAD, PAD]
   assert prompts[1, 0].tolist() == [BEGIN, a, a + 2, SPECIAL + 32, a + 2, END]
   with pytest.raises(ValueError, match="wants {} where the class's name goes, got 'a photo'"):
-    made.prompts(('x',), ('a photo',))
+    words.prompts(tokenizer('bytes'), 6, ('x',), ('a photo',))
   with pytest.raises(ValueError, match='length of at least 3'):
     words.captions(['a'], tokenizer('bytes'), 2)
+
+LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789[]<>/|_'
+BERT, ROBERTA = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'], ['<s>', '<pad>', '</s>', '<unk>', '<mask>']
+KINDS = ('trained', 'roberta', 'roberta, whole words', 'clip', 'wordpiece', 'wordpiece, plain',
+         'wordpiece, whole words', 'words', 'unigram', 'merges')
+
+
+def library_of(kind: str) -> Library:
+  """A tokeniser such as others write; each has at least padding and begin."""
+  count = lambda *tokens: {token: i for i, token in enumerate(dict.fromkeys(itertools.chain(*tokens)))}
+  if kind.startswith('roberta'):
+    made = Library(library_models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.train_from_iterator(['a dog and a cat see <s> the cow [PAD] of <mask> the farm'] * 9, trainers.BpeTrainer(
+      vocab_size=300, special_tokens=ROBERTA, show_progress=False,
+      initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    if kind == 'roberta, whole words':
+      made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=False)])
+      made.model.ignore_merges = True
+  elif kind == 'clip':
+    made = Library(library_models.BPE(
+      count(sorted(pre_tokenizers.ByteLevel.alphabet()), (c + '</w>' for c in pre_tokenizers.ByteLevel.alphabet()),
+            ['<|startoftext|>', '<|endoftext|>']), [], unk_token='<|endoftext|>', end_of_word_suffix='</w>'))
+    made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    parts = Regex(r'<\|startoftext\|>|<\|endoftext\|>|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+')
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(parts, 'removed', True),
+                                                  pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    made.add_special_tokens(['<|startoftext|>', '<|endoftext|>'])
+  elif kind.startswith('wordpiece'):
+    made = Library(library_models.WordPiece(count(BERT, LETTERS, ('##' + c for c in LETTERS), ['the', 'pad', '##ask']),
+                                            unk_token='[UNK]'))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    if kind == 'wordpiece, whole words':
+      made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    (made.add_tokens if kind == 'wordpiece, plain' else made.add_special_tokens)(BERT)
+  elif kind == 'words':
+    made = Library(library_models.WordLevel(count(['x', *BERT, 'the', 'dog']), '[UNK]'))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+  elif kind == 'unigram':
+    made = Library(library_models.Unigram([('<pad>', 0.), ('</s>', 0.), ('<unk>', 0.), ('<s>', 0.), ('\u2581', -2.),
+                                           *((c, -4.) for c in LETTERS)], 2, False))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.add_special_tokens(['<pad>', '</s>', '<unk>'])
+  else:
+    made = Library(library_models.BPE(count(ROBERTA, LETTERS, ['<s', '<s>a', 'ab']), [
+      ('<', 's'), ('<s', '>'), ('<s>', 'a'), ('a', 'b')], unk_token='<unk>'))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+  made.enable_padding(length=50)
+  return made
+
+
+@pytest.fixture(scope='module')
+def of_kinds(tmp_path_factory, trained) -> dict[str, str]:
+  """Files of tokenisers of all kinds."""
+  root = tmp_path_factory.mktemp('kinds')
+  for kind in KINDS[1:]:
+    library_of(kind).save(str(root / f'{kind}.json'))
+  return {kind: str(root / f'{kind}.json') for kind in KINDS[1:]} | {'trained': trained}
+
+
+SPECIAL_WORDS = [*itertools.chain(*words.NAMES), '[UNK]', '<unk>']
+PIECES = st.sampled_from([*SPECIAL_WORDS, *(word.upper() for word in SPECIAL_WORDS), '\uff3bPAD\uff3d', ' ', 'a', 'ab',
+                          '\n', '\ufdd0', '\ufdd0[PAD]', '\ufdd0\u0301\ufdd0<s>', '##', '0'])
+TEXTS = st.lists(PIECES | st.text(st.characters(exclude_categories=['Cs']), max_size=4), max_size=6).map(''.join)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(TEXTS, max_size=3))
+@example(texts=SPECIAL_WORDS)
+@example(texts=[f'a {word} b' for word in SPECIAL_WORDS])
+@example(texts=[f'a{word}b' for word in SPECIAL_WORDS])
+def test_no_text_has_a_special_id(of_kinds, kind, texts):
+  made = tokenizer(of_kinds[kind])
+  found = made.encode(texts)
+  assert len(found) == len(texts) and all(SPECIAL <= i < made.vocabulary for ids in found for i in ids.tolist())
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.sampled_from(LETTERS + '  \n\u00e9\u2603'), max_size=30))
+def test_other_texts_have_the_ids_of_the_file(of_kinds, kind, text):
+  made, library = tokenizer(of_kinds[kind]), Library.from_file(of_kinds[kind])
+  library.no_padding()
+  library.encode_special_tokens = True
+  raw = library.encode(text, add_special_tokens=False)
+  if not set(raw.tokens) & {*SPECIAL_WORDS, '<s>a'}:
+    assert made.encode([text])[0].tolist() == made.ids[raw.ids].tolist()
+
+
+@pytest.mark.parametrize('kind', ['trained', 'roberta'])
+def test_special_words_are_given_back_as_they_were_written(of_kinds, kind):
+  made, library = tokenizer(of_kinds[kind]), Library.from_file(of_kinds[kind])
+  library.decoder = Library.from_file(of_kinds['trained']).decoder
+  texts = [f'a {word}\ufdd0{word} b' for word in SPECIAL_WORDS]
+  back = np.argsort(made.ids)  # where all four are there
+  if kind == 'roberta':
+    assert made.ids.tolist()[:3] == [BEGIN, PAD, END]
+  assert [library.decode(back[ids].tolist(), skip_special_tokens=False) for ids in made.encode(texts)] == texts
+
+
+def test_a_special_word_without_pieces_is_unknown(of_kinds):
+  made, library = tokenizer(of_kinds['words']), Library.from_file(of_kinds['words'])
+  unknown = made.ids[library.token_to_id('[UNK]')]
+  assert [ids.tolist() for ids in made.encode(['the [PAD] dog', '[MASK]'])] == [
+    [made.ids[library.token_to_id('the')], unknown, made.ids[library.token_to_id('dog')]], [unknown]]
+
+
+def test_a_tokenizer_whose_unknown_token_is_no_text_is_refused(tmp_path):
+  kinds = {'word': library_models.WordLevel({'[PAD]': 0, 'a': 1}, '[PAD]'),
+           'pieces': library_models.Unigram([('<pad>', 0.), ('a', -1.)], 0, False),
+           'pairs': library_models.BPE({'<s>': 0, 'a': 1}, [], unk_token='<s>')}
+  for name, model in kinds.items():
+    Library(model).save(str(tmp_path / f'{name}.json'))
+    with pytest.raises(ValueError, match=f"{name}.json writes '.*' for what it does not know, which is no text"):
+      tokenizer(str(tmp_path / f'{name}.json'))
+
+
+def test_a_file_may_leave_out_ids_and_lack_the_unknown(tmp_path):
+  Library(library_models.WordLevel({'cat': 0, '[PAD]': 3, 'dog': 7}, '[UNK]')).save(str(tmp_path / 'gaps.json'))
+  made = tokenizer(str(tmp_path / 'gaps.json'))
+  assert made.vocabulary == SPECIAL + 2
+  assert [ids.tolist() for ids in made.encode(['dog', 'cat'])] == [[SPECIAL + 1], [SPECIAL]]
+  with pytest.raises(ValueError, match=r'gaps.json cannot encode one of the 2 texts: .*\[UNK\]'):
+    made.encode(['dog', 'cow'])
+
+
+@pytest.mark.parametrize('kind', ['bytes', 'trained', 'wordpiece', 'unigram'])
+def test_half_a_character_is_refused_by_the_number_of_its_text(of_kinds, kind):
+  made = tokenizer(of_kinds.get(kind, kind))
+  for half in (json.loads('"a cat \\ud800 b"'), 'a cat \udfff'):
+    with pytest.raises(ValueError, match='text 2 of 3: .* at character 7 is half of a character; mend it') as caught:
+      made.encode(['fine \U0001f600', half, 'fine'])
+    assert type(caught.value) is ValueError and str(caught.value).encode()
+
+
+def test_documents_have_no_mark_and_name_the_line_that_is_no_utf8(tmp_path):
+  file = tmp_path / 'a.txt'
+  file.write_bytes('\ufeffone\r\ntwo\rthree\u2028\ufeff\n'.encode())
+  assert words.documents([file]) == ['one\ntwo\nthree\u2028\ufeff\n']
+  file.write_bytes('one\ntwo \u00e9\n'.encode('latin-1'))
+  with pytest.raises(ValueError, match='a.txt, line 2, byte 5: not UTF-8 text, got 0xe9') as caught:
+    words.documents([file])
+  assert type(caught.value) is ValueError
+  file.write_bytes('one\n'.encode('utf-16'))
+  with pytest.raises(ValueError, match='a.txt is not UTF-8 but UTF-16'):
+    words.documents([file])
+  file.write_bytes(b'\xef\xbb\xbf \n')
+  with pytest.raises(ValueError, match='nothing but whitespace'):
+    words.documents([file])
+  with pytest.raises(FileNotFoundError, match='no file .*b.txt'):
+    words.documents([tmp_path / 'b.txt'])
+
+
+def test_a_tokenizer_is_trained_on_text_with_special_words(tmp_path):
+  (tmp_path / 'a.txt').write_text('\ufeff' + ' '.join(SPECIAL_WORDS) + '[PAD][PAD]the\n' * 50, encoding='utf-8')
+  assert main(['tokenizer', f'--text={tmp_path}', '--vocabulary=300', f'--out={tmp_path / "t.json"}']) == 0
+  made, library = tokenizer(str(tmp_path / 't.json')), Library.from_file(str(tmp_path / 't.json'))
+  assert [library.token_to_id(names[0]) for names in words.NAMES] == [PAD, BEGIN, END, MASK]
+  ids, = made.encode(['[PAD][PAD]the'])
+  assert ids.min() >= SPECIAL and library.decode(ids.tolist()) == '[PAD][PAD]the'
 
 
 # --- Sources ---------------------------------------------------------------------------------------------------------
@@ -128,13 +295,15 @@ def test_labeled_text_from_lines(tmp_path):
       END, PAD, PAD]
   assert open_(classes=('good', 'bad')).labels.tolist() == [0, 1, 0]
   assert 'label' not in source.unlabeled().batch(np.arange(3)) and source.unlabeled().labels is None
-  with pytest.raises(ValueError, match=r'2 of 3 lines have no label of .*bad.*line 1'):
+  with pytest.raises(ValueError, match=r"label, line 1: 'good' is none of the classes \[bad\], and 1 more are none"):
     open_(classes=('bad',))
-  for text_, words_ in [('{"text": "a"}\n{"text": "b", "label": "x"}', '1 of 2 lines'), ('{"text": " "}', 'line 1'),
-                        ('{"text": "a"}\nnonsense', 'line 2'), ('[1]', 'line 1'), ('', 'no text')]:
+  for text_, words_ in [('{"text": "a", "label": 1}\n{"text": "b", "label": "x"}', 'line 2: wanted labels of one'),
+                        ('{"text": " "}', 'line 1'), ('{"text": "a"}\nnonsense', 'line 2'), ('[1]', 'line 1'), ('', 'got none')]:
     path.write_text(text_)
     with pytest.raises(ValueError, match=words_):
       open_()
+  path.write_text('{"text": "a"}\n{"text": "b", "label": "x"}')
+  assert open_().labels.tolist() == [-1, 0]
   path.write_text('{"text": "a"}\n{"text": "b"}')
   assert open_().labels is None and open_().classes is None
   with pytest.raises(FileNotFoundError):
@@ -152,10 +321,10 @@ def test_packed_text_is_all_documents_in_order_without_padding(tmp_path):
   assert batch['tokens'][1].tolist() == [BEGIN, *(SPECIAL + np.array(stream[:4])).tolist()]
   assert batch['tokens'][0].tolist() == [BEGIN, *(SPECIAL + np.array(stream[8:12])).tolist()]
   part = source.take(np.array([2, 1]))
-  assert (len(part), part[0]['index'], part[-1]['index']) == (2, 2, 1) and part.unlabeled() is part
+  assert (len(part), part[0]['index'], part[-1]['index']) == (2, 2, 1) and part.unlabeled().vocabulary == 260
   with loader(part, batch=4, seed=0) as batches:
     assert sorted(next(batches)['index'].tolist()) == [1, 1, 2, 2]
-  with pytest.raises(IndexError, match='3 sequences'):
+  with pytest.raises(IndexError, match='3 examples'):
     source[3]
 
 
@@ -170,7 +339,8 @@ def test_text_that_makes_no_sequence_is_refused(tmp_path, trained):
     text_source(path=str(tmp_path / 'nowhere'), tokenizer='bytes', length=8)
   whole = text_source(path=str(ROOT / 'LICENSE'), tokenizer=trained, length=16)
   library = Library.from_file(trained)
-  assert library.decode(whole.tokens[3:9, 1:].reshape(-1).tolist()) in (ROOT / 'LICENSE').read_text()
+  tokens = whole.batch(np.arange(3, 9))['tokens'][:, 1:]
+  assert library.decode(tokens.reshape(-1).tolist()) in (ROOT / 'LICENSE').read_text()
 
 
 def test_captions_of_fashion_mnist_say_the_class():
@@ -233,7 +403,7 @@ def test_pairs_without_text_or_image_are_counted_and_named(tmp_path):
       ([{'image': 'a.png', 'text': 'a'}, {'image': 'b.png', 'text': ' '}, {'image': 'c.png'}],
        "2 of 3 pairs have no 'text', the first is number 2"),
       ([{'text': 'a'}], "1 of 1 pairs have no 'image', the first is number 1"), ([3], 'line 1: wanted {"image"'),
-      ([], 'no pair in it')]:
+      ([], 'got none')]:
     (tmp_path / 'pairs.jsonl').write_text('\n'.join(map(json.dumps, lines)))
     with pytest.raises(ValueError, match=message):
       pairs(path=str(tmp_path / 'pairs.jsonl'), **how)
@@ -241,7 +411,7 @@ def test_pairs_without_text_or_image_are_counted_and_named(tmp_path):
     pairs(path=str(tmp_path / 'pairs.jsonl'), split='train', **how)
   with pytest.raises(ValueError, match='tar files have no splits'):
     pairs(path=str(tmp_path / 'a.tar'), split='train', **how)
-  with pytest.raises(ValueError, match='wants a split'):
+  with pytest.raises(ValueError, match='needs a split'):
     pairs(path=str(tmp_path), **how)
   pq.write_table(pa.table({'image': [{'bytes': png(0), 'path': None}] * 2, 'text': ['a', None]}),
                  tmp_path / 'train.parquet')

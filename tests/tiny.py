@@ -1,4 +1,5 @@
 """A config that trains in seconds: SimCLR, a ViT of one block, 8 x 8 digits."""
+import numpy as np
 from ml_collections import ConfigDict
 
 
@@ -15,3 +16,8 @@ def get_config():
   c.log_every_steps = 1
   c.checkpoint = dict(every_steps=4)
   return c
+
+
+def pixels(source) -> np.ndarray:
+  """All images of a source, u8[n, h, w, c]."""
+  return source.batch(np.arange(len(source)))['image']

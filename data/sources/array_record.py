@@ -4,13 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data.encoded import Encoded
+from data.classes import read_labels
+from data.encoded import Encoded, digest
 from data.names import known
+from data.source import Source
+from data.sources.folder import options
 
 FORMAT = 'images in array_record 1'
 
 
-def array_record(*, path: str, split: str, size: int | None = None, channels: int = 3) -> Encoded:
+def array_record(*, path: str, split: str, size: int | None = None, channels: int = 3, decoding: dict | None = None
+                 ) -> Source:
   """Images of a set that `python -m data prepare` wrote: a record is an encoded image, labels lie beside.
 
   The folder holds metadata.json ({'format', 'classes', 'size', 'splits': {split: {'count', 'shards'}}}), the shards
@@ -21,51 +25,80 @@ def array_record(*, path: str, split: str, size: int | None = None, channels: in
     split: such as 'train'.
     size: height and width of the images; None: that of `prepare --size`, else as stored, all alike.
     channels: 3 (RGB) or 1 (grey).
+    decoding: `data.encoded.Decoding`.
   Raises:
     FileNotFoundError: no prepared set there, a shard is missing.
-    ValueError: unknown split, another format, fewer records than metadata.json says, a damaged list of records.
+    ValueError: unknown split, another format, fewer records than metadata.json says, a damaged list of records, labels
+      that are none of the classes.
   """
   root = Path(path)
-  if not (root / 'metadata.json').is_file():
-    raise FileNotFoundError(f'no prepared set in {path} (no metadata.json); `python -m data prepare` makes one')
-  metadata = json.loads((root / 'metadata.json').read_text())
-  if metadata.get('format') != FORMAT:
-    raise ValueError(f'{path}: wanted format {FORMAT!r}, got {metadata.get("format")!r}')
+  metadata = read_metadata(root)
   entry = metadata['splits'][known(f'split of {path}', split, metadata['splits'])]
   missing = [s for s in entry['shards'] if not (root / s).is_file()]
   if missing:
     raise FileNotFoundError(f'{path}: {len(missing)} of {len(entry["shards"])} shards are missing: {missing[0]} …')
-  classes = metadata['classes']
-  labels = None if classes is None else np.load(root / f'{split}-labels.npy')
-  reader = Records([str(root / s) for s in entry['shards']], labels)
-  if len(reader) != entry['count'] or (labels is not None and len(labels) != entry['count']):
+  reader = Records([str(root / s) for s in entry['shards']])
+  if len(reader) != entry['count']:
     raise ValueError(f'{path}: metadata.json says {entry["count"]} images in {split}, the shards hold {len(reader)}')
-  return Encoded(reader, f'{split} of {path}', None if classes is None else tuple(classes), size or metadata['size'],
-                 channels)
+  examples = Encoded(reader, size or metadata['size'], channels, options(decoding))
+  if metadata['classes'] is None:
+    return Source(examples, f'{split} of {path}')
+  file = root / f'{split}-labels.npy'
+  try:
+    stored = np.load(file)
+  except (OSError, ValueError, EOFError) as error:
+    raise ValueError(f'{file} cannot be read: {error}') from error
+  label, classes = read_labels(stored, str(file), metadata['classes'])
+  return Source(examples, f'{split} of {path}', {'label': label}, classes)
+
+
+def read_metadata(root: Path) -> dict:
+  """metadata.json of a prepared set; errors as `array_record`."""
+  file = root / 'metadata.json'
+  if not file.is_file():
+    raise FileNotFoundError(f'no prepared set in {root} (no metadata.json); `python -m data prepare` makes one')
+  try:
+    found = json.loads(file.read_text(encoding='utf-8'))
+    if found['format'] != FORMAT:
+      raise ValueError(f'wanted format {FORMAT!r}, got {found["format"]!r}')
+    for entry in found['splits'].values():
+      if not isinstance(entry['count'], int) or not all(isinstance(name, str) for name in entry['shards']):
+        raise ValueError('a split without its count and shards')
+    names, size = found['classes'], found['size']
+    if not (names is None or all(isinstance(name, str) for name in names)) or not isinstance(size, int | None):
+      raise ValueError('classes that are no names, or a size that is no number')
+    return found
+  except (KeyError, TypeError, AttributeError, ValueError) as error:
+    raise ValueError(f'{file} is not that of a prepared set: {type(error).__name__}: {error}') from error
 
 
 class Records:
   """`data.encoded.Reader` over the shards of an ArrayRecord set."""
 
-  def __init__(self, shards: list[str], labels: np.ndarray | None):
+  def __init__(self, shards: list[str]):
     from array_record.python.array_record_data_source import ArrayRecordDataSource
-    self.name, self._labels = Path(shards[0]).parent, labels
+    self.shards, self.folder = shards, Path(shards[0]).parent
     try:
       self.records = ArrayRecordDataSource(shards)
     except RuntimeError as error:
-      raise ValueError(f'{self.name}: a shard cannot be opened ({error}); wanted it as it was prepared') from error
+      raise ValueError(f'{self.folder}: a shard cannot be opened ({error}); wanted it as it was prepared') from error
 
   def __len__(self):
     return len(self.records)
 
   def read(self, i):
-    """The record and its label."""
-    return self.records[i], None if self._labels is None else int(self._labels[i])
-
-  def labels(self):
-    """Labels i32[n], or None."""
-    return self._labels
+    """The record."""
+    return self.records[i]
 
   def file(self, i):
     """Folder and record number."""
-    return f'{self.name}#{i}'
+    return f'{self.folder}#{i}'
+
+  def names(self):
+    return None
+
+  def digest(self, i):
+    return digest(self.read(i))
+
+  def whole(self):
+    return repr([Path(shard).stat().st_size for shard in self.shards]).encode()

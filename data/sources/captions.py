@@ -4,31 +4,29 @@ import dataclasses
 import numpy as np
 
 from data import text
-from data.encoded import Encoded
 from data.opened import opened
-from data.sources.arrays import Arrays
+from data.source import Source
 from data.wrap import require_labels
 
 
-def captions(*, source: dict, templates: tuple[str, ...], tokenizer: str, length: int) -> Arrays | Encoded:
+def captions(*, source: dict, templates: tuple[str, ...], tokenizer: str, length: int) -> Source:
   """A labeled source whose images have a text each: their class's name, lower-cased, in a template.
 
   Args:
-    source: of data/sources, with names of its classes.
+    source: of data/sources, labeled.
     templates: such as 'a photo of a {}'; the example with index i has number i mod t of the t templates.
     tokenizer: 'bytes', or a file that `python -m data tokenizer` wrote.
     length: ids of a text, with its begin and end.
   Raises:
-    ValueError: no labels or no names of the classes, no template or one without {}.
+    ValueError: no images or labels, an image of no class, no template or one without {}.
   """
-  images = opened(source, 'source.source')
-  labels = require_labels(images)
-  if not isinstance(images, Arrays | Encoded) or not images.classes or not templates:
-    raise ValueError(f'captions want a source of images with names of its classes, and templates; got '
-                     f'{images.origin}, the classes {images.classes} and the templates {templates}')
-  made = text.captions([text.phrase(template, name) for name in images.classes for template in templates],
-                       text.tokenizer(tokenizer), length)
-  index = np.arange(len(images)) if images.rows is None else images.rows
-  tokens = np.zeros((index.max() + 1, length), made.tokens.dtype)
-  tokens[index] = made.tokens[labels * len(templates) + index % len(templates)]
-  return dataclasses.replace(images, captions=made._replace(tokens=tokens))
+  images, by = opened(source, 'source.source'), text.tokenizer(tokenizer)
+  labels = require_labels(images, every='a text names its class')
+  if len(images.shape) < 3 or not templates:
+    raise ValueError(f'captions: wanted a source of images, and templates; got {images.origin} and the templates '
+                     f'{templates}')
+  texts = [text.phrase(template, name) for name in images.classes for template in templates]
+  made = text.captions(texts, by, length).tokens
+  tokens = np.zeros((len(images.examples), length), made.dtype)
+  tokens[images.index] = made[labels * len(templates) + images.index % len(templates)]
+  return dataclasses.replace(images, beside={**images.beside, 'tokens': tokens}, tokenizer=by)

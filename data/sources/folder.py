@@ -1,87 +1,111 @@
 """A folder of JPEG, PNG and WebP files."""
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from data.decode import SUFFIXES
-from data.encoded import Encoded
+from data.encoded import Decoding, Encoded, check_decoding
+from data.files import contents, ends, folders, walk
 from data.names import known
+from data.source import Source
 
-SPLITS = ('train', 'val', 'valid', 'validation', 'test')
+SPLITS = ('train', 'training', 'val', 'valid', 'validation', 'dev', 'eval', 'evaluation', 'test', 'testing')
+DRESSED = re.compile(rf'({"|".join(SPLITS)})[-_. ]?(set|split|data|images|imgs)?[-_. ]?\d*', re.IGNORECASE)
 
 
-def folder(*, path: str, split: str | None = None, size: int, channels: int = 3) -> Encoded:
+def folder(*, path: str, split: str | None = None, size: int, channels: int = 3, decoding: dict | None = None
+           ) -> Source:
   """Images of a folder, with one folder per class (at any depth below) or, without class folders, unlabeled.
 
   Classes are the folders' names in sorted order, over all splits beside this one, so that a label means the same in
   each and an empty class keeps its number. Images in the folder itself make the whole set unlabeled. Files are sorted
-  by path; names that begin with a dot and other suffixes than .jpg, .jpeg, .png, .webp are passed over.
+  by path. What is passed over is in the source's `notes`: other suffixes than .jpg, .jpeg, .png, .webp, pipes, links
+  that lead back.
 
   Args:
     path: the folder.
     split: folder inside it, such as 'train'; None when the class folders lie in `path` itself.
     size: the shorter side is resized to it and the centre size x size kept.
     channels: 3 (RGB) or 1 (grey).
+    decoding: `data.encoded.Decoding`: bits of 16-bit images, the largest image.
   Raises:
     FileNotFoundError: no such folder.
     ValueError: unknown split, no image, `split` left out where there are splits.
   """
-  root = Path(path)
-  if not root.is_dir():
+  return files_of(Path(path), split, size, channels, decoding)
+
+
+def files_of(path: Path, split: str | None, size: int | None, channels: int, decoding: dict | None,
+             key: Callable = str) -> Source:
+  """`folder`, with the files in the order of `key`; `size` may be None."""
+  if not path.is_dir():
     raise FileNotFoundError(f'no folder {path}')
-  folders = _folders(root)
-  found = sorted(set(folders) & set(SPLITS))
-  if split is None and found and len(found) == len(folders):
+  found = splits_of(path)
+  if split is None and found:
     raise ValueError(f'{path} holds the splits {", ".join(found)}: give split=')
-  if split is not None:
-    root = root / known(f'split of {path}', split, folders)
-  files = _files(root)
+  root = path if split is None else path / known(f'split of {path}', split, folders(path))
+  files, notes = walk(root, SUFFIXES, key)
   if not files:
-    raise ValueError(f'no image in {root} (looked for {", ".join(SUFFIXES)} at any depth)')
+    raise ValueError(f'no image in {root} (looked for {", ".join(SUFFIXES)} at any depth)'
+                     + ''.join(f'; {note}' for note in notes))
   tops = [name.partition('/')[0] for name in files]
   origin = f'folder {root}'
+  examples = Encoded(Files(root, files), size, channels, options(decoding))
   if any(name == top for name, top in zip(files, tops, strict=True)):
-    return Encoded(Files(root, files, None), origin, None, size, channels)
-  siblings = [root] if split is None else [root, *(Path(path) / s for s in found)]
-  classes = sorted({name for sibling in siblings for name in _folders(sibling)})
+    return Source(examples, origin, notes=notes)
+  siblings = [root] if split is None else [root, *(path / s for s in found)]
+  classes = sorted({name for sibling in siblings for name in folders(sibling)})
   number = {name: k for k, name in enumerate(classes)}
-  labels = np.array([number[top] for top in tops], np.int32)
-  return Encoded(Files(root, files, labels), origin, tuple(classes), size, channels)
+  return Source(examples, origin, {'label': np.array([number[top] for top in tops], np.int32)}, tuple(classes),
+                notes=notes)
+
+
+def splits_of(path: Path) -> list[str]:
+  """Which folders in a folder are splits, sorted: by their names, in whatever case, also 'val2017' or 'training_set'.
+
+  One such name among others may be a class (a train among buses): it is a split if there are folders in it and no
+  image.
+  """
+  names = folders(path)
+  found = [name for name in names if DRESSED.fullmatch(name)]
+  if len(found) == 1 and len(names) > 1:
+    only = path / found[0]
+    holds = any(entry.name.lower().endswith(SUFFIXES) for entry in os.scandir(only))
+    return found if folders(only) and not holds else []
+  return found
+
+
+def options(decoding: dict | None) -> Decoding:
+  """`Decoding` of a config's dict; raises ConfigError or ValueError."""
+  from pretrain import config as configs
+  return check_decoding(configs.call(Decoding, decoding or {}, 'config.source.decoding'))
 
 
 class Files:
   """`data.encoded.Reader` over files below a folder."""
 
-  def __init__(self, root: Path, names: list[str], labels: np.ndarray | None):
-    self.root, self.names, self._labels = str(root), names, labels
+  def __init__(self, root: Path, names: list[str]):
+    self.root, self.paths = str(root), names
 
   def __len__(self):
-    return len(self.names)
+    return len(self.paths)
 
   def read(self, i):
-    """Bytes of the file and its label."""
-    with open(self.file(i), 'rb') as f:
-      return f.read(), None if self._labels is None else int(self._labels[i])
-
-  def labels(self):
-    """Labels i32[n], or None."""
-    return self._labels
+    """Bytes of the file."""
+    return contents(self.file(i))
 
   def file(self, i):
     """Path of the file."""
-    return f'{self.root}/{self.names[i]}'
+    return f'{self.root}/{self.paths[i]}'
 
+  def names(self):
+    return '\0'.join(self.paths).encode('utf-8', 'surrogateescape')
 
-def _folders(root: Path) -> list[str]:
-  return sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith('.'))
+  def digest(self, i):
+    return ends(self.file(i))
 
-
-def _files(root: Path) -> list[str]:
-  found = []
-  for at, folders, names in os.walk(root, followlinks=True):
-    folders[:] = [f for f in folders if not f.startswith('.')]
-    below = Path(at).relative_to(root)
-    found += [(below / name).as_posix() for name in names
-              if name.lower().endswith(SUFFIXES) and not name.startswith('.')]
-  return sorted(found)
+  def whole(self):
+    return b''

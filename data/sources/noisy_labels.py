@@ -3,10 +3,11 @@ import numpy as np
 
 from data.opened import opened
 from data.shuffle import permutation
-from data.wrap import Relabeled, indices, require_labels
+from data.source import Source
+from data.wrap import require_labels
 
 
-def noisy_labels(*, source: dict, rate: float, seed: int) -> Relabeled:
+def noisy_labels(*, source: dict, rate: float, seed: int) -> Source:
   """A labeled source in which round(rate n) labels are wrong, each any of the other classes (symmetric noise).
 
   Args:
@@ -14,16 +15,14 @@ def noisy_labels(*, source: dict, rate: float, seed: int) -> Relabeled:
     rate: in [0, 1], of the labels that are changed; a label is never replaced by itself.
     seed: of the draw; the wrong ones of a lower rate are wrong in the same way at a higher one.
   Raises:
-    ValueError: no labels, a rate out of range, fewer than two classes.
+    ValueError: no labels, or none of some example, a rate out of range, fewer than two classes.
   """
   images = opened(source, 'source.source')
-  labels = require_labels(images).copy()
-  count = len(images.classes) if images.classes else int(labels.max()) + 1
+  labels = require_labels(images, every='a wrong one replaces it').copy()
+  count = len(images.classes)
   if not 0 <= rate <= 1 or count < 2:
     raise ValueError(f'noisy_labels: wanted a rate in [0, 1] and two classes, got rate={rate} and {count} classes')
   wrong = permutation(len(labels), seed)[:round(rate * len(labels))]
   shift = np.random.Philox(np.random.SeedSequence((seed, 1))).random_raw(len(labels)) % (count - 1) + 1
   labels[wrong] = (labels[wrong] + shift[wrong].astype(np.int32)) % count
-  order = np.argsort(indices(images), kind='stable')
-  return Relabeled((images.unlabeled(),), indices(images)[order], {'label': labels[order]}, images.classes,
-                   f'{images.origin} with {rate} of wrong labels')
+  return images.relabeled(labels, images.classes, f'{images.origin} with {rate} of wrong labels')

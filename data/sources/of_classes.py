@@ -3,31 +3,30 @@ import numpy as np
 
 from data.names import known
 from data.opened import opened
-from data.wrap import Relabeled, indices, require_labels
+from data.source import Source
+from data.wrap import require_labels
 
 
-def of_classes(*, source: dict, classes: tuple[str, ...]) -> Relabeled:
+def of_classes(*, source: dict, classes: tuple[str, ...]) -> Source:
   """The images of some classes of a labeled source; their labels count those that are named.
 
   With `mixed` of the classes that are left this is the usual mismatch of labeled and unlabeled images (1804.09170v4).
 
   Args:
-    source: of data/sources, whose classes have names.
+    source: of data/sources.
     classes: names, in the order of the new labels.
   Raises:
-    ValueError: no labels or names, an unknown class, none or one twice.
+    ValueError: no labels, an unknown class, none or one twice.
   """
   images = opened(source, 'source.source')
   labels = require_labels(images)
-  if images.classes is None or not classes or len(set(classes)) < len(classes):
-    raise ValueError(f'of_classes: wanted names of classes, each once, of a source that has them, got {classes}; '
-                     f'{images.origin} has {images.classes}')
+  if not classes or len(set(classes)) < len(classes):
+    raise ValueError(f'of_classes: wanted names of classes, each once, got {classes}; {images.origin} has '
+                     f'{images.classes}')
   for name in classes:
     known(f'class of {images.origin}', name, images.classes)
   numbers = np.full(len(images.classes), -1, np.int32)  # the new label of each old one
   numbers[[images.classes.index(name) for name in classes]] = np.arange(len(classes))
   label = np.where(labels < 0, -1, numbers[labels])
   chosen = np.flatnonzero(label >= 0)
-  taken = images.take(chosen)
-  return Relabeled((taken.unlabeled(),), indices(taken), {'label': label[chosen]}, tuple(classes),
-                   f'{", ".join(classes)} of {images.origin}')
+  return images.take(chosen).relabeled(label[chosen], tuple(classes), f'{", ".join(classes)} of {images.origin}')

@@ -1,13 +1,13 @@
 """Images with a text each."""
 import dataclasses
-import json
 from pathlib import Path
 
-import numpy as np
-
 from data.encoded import Encoded
+from data.files import inside
+from data.lines import json_lines
 from data.names import known
-from data.sources.folder import Files
+from data.source import Source
+from data.sources.folder import Files, options
 from data.sources.huggingface import huggingface
 from data.sources.webdataset import webdataset
 from data.text import captions
@@ -15,7 +15,7 @@ from data.text import tokenizer as load_tokenizer
 
 
 def pairs(*, path: str, split: str | None = None, size: int, channels: int = 3, tokenizer: str, length: int,
-          text_column: str = 'text', image_column: str | None = None) -> Encoded:
+          text_column: str = 'text', image_column: str | None = None, decoding: dict | None = None) -> Source:
   """Pairs of an image and a text, from JSON lines, Parquet or tar files; 'tokens' are i32[b, length].
 
   All texts are turned into ids when the source is opened: 2 * length bytes a pair (4 with more than 65,536 ids).
@@ -24,50 +24,51 @@ def pairs(*, path: str, split: str | None = None, size: int, channels: int = 3, 
     path: a file of lines such as {"image": "a/1.jpg", "text": "a red cube"}, images relative to its folder; or a folder
       in the layouts of `huggingface`; or tar files as of `webdataset`, whose texts are the `.txt` beside the images.
     split: of the folder; a file has none.
-    size, channels: as for `folder`.
+    size, channels, decoding: as for `folder`.
     tokenizer: 'bytes', or a file that `python -m data tokenizer` wrote.
     length: ids of a text, with its begin and end; longer ones are cut off.
     text_column, image_column: names in the lines or columns; None: 'image' in a file, else the first column of images.
+      Of tar files image_column is what the name of the image ends with, see `webdataset`.
   Raises:
     FileNotFoundError: nothing at `path`, no tokeniser.
-    ValueError: no pair, pairs without a text or an image (counted, the first named), what `huggingface` raises.
+    ValueError: no pair, pairs without a text or an image (counted, the first named), an image outside the file's
+      folder, what `huggingface` and `webdataset` raise.
   """
-  by = load_tokenizer(tokenizer)
-  root = Path(path)
+  by, root = load_tokenizer(tokenizer), Path(path)
   if root.is_dir():
     if split is None:
-      raise ValueError(f'{path}: a folder of pairs wants a split')
-    source = huggingface(path=path, split=split, size=size, channels=channels, image_column=image_column)
-    table = source.reader.table  # pyrefly: ignore[missing-attribute]
-    known(f'text column of {path}', text_column, table.schema.names)
-    texts = table.column(text_column).to_pylist()
-    source = source.unlabeled()
+      raise ValueError(f'{path}: a folder of pairs needs a split')
+    source = huggingface(path=path, split=split, size=size, channels=channels, image_column=image_column,
+                         decoding=decoding).unlabeled()
+    table = source.examples.reader.table
+    known(f'text column of {path}', text_column, table.schemas[0].names)
+    texts = [text for file in range(len(table.files)) for text in table.column(file, text_column).to_pylist()]
   elif path.endswith('.tar'):
     if split is not None:
       raise ValueError(f'{path}: tar files have no splits, got split={split!r}; their names say it')
-    source = webdataset(path=path, size=size, channels=channels).unlabeled()
-    texts = source.reader.texts  # pyrefly: ignore[missing-attribute]
+    source = webdataset(path=path, size=size, channels=channels, image=image_column, decoding=decoding).unlabeled()
+    texts = source.examples.reader.texts
   else:
     if split is not None:
       raise ValueError(f'{path}: a file of pairs has no splits, got split={split!r}; one file is one split')
-    rows, column = [], image_column or 'image'
-    for number, line in enumerate(root.read_text(encoding='utf-8').splitlines(), 1):
-      try:
-        rows.append(dict(json.loads(line)))
-      except (ValueError, TypeError) as error:
-        raise ValueError(f'{path}, line {number}: wanted {{"{column}": …, "{text_column}": …}}, got {line[:80]!r}'
-                         ) from error
-    names, texts = ([row.get(key) for row in rows] for key in (column, text_column))
+    column = image_column or 'image'
+    lines = json_lines(path, f'{{"{column}": …, "{text_column}": …}}')
+    names, texts = ([row.get(key) for _, row in lines] for key in (column, text_column))
     _all_there(path, column, names)
-    source = Encoded(Files(root.parent, names, None), f'pairs of {path}', None, size, channels)
+    for (number, _), name in zip(lines, names, strict=True):
+      try:
+        inside(root.parent, name)
+      except ValueError as error:
+        raise ValueError(f'{path}, line {number}: {error}') from error
+    source = Source(Encoded(Files(root.parent, names), size, channels, options(decoding)), f'pairs of {path}')
   if not texts:
     raise ValueError(f'{path}: no pair in it')
   _all_there(path, text_column, texts)
-  return dataclasses.replace(source, captions=captions(texts, by, length))
+  return dataclasses.replace(source, beside={'tokens': captions(texts, by, length).tokens}, tokenizer=by)
 
 
 def _all_there(path: str, name: str, values: list) -> None:
-  missing = np.flatnonzero([not (isinstance(value, str) and value.strip()) for value in values])
-  if len(missing):
+  missing = [number for number, value in enumerate(values, 1) if not (isinstance(value, str) and value.strip())]
+  if missing:
     raise ValueError(f'{path}: {len(missing)} of {len(values)} pairs have no {name!r}, the first is number '
-                     f'{missing[0] + 1}; leave them out or give them one')
+                     f'{missing[0]}; leave them out or give them one')

@@ -1,15 +1,18 @@
 """A source with the labels of a label store."""
 import numpy as np
 
+from data import identity
 from data import labels as store_of
+from data.classes import numbered_as
 from data.opened import opened
-from data.wrap import Relabeled, few_labels, indices, places
+from data.source import Source
+from data.wrap import few_labels, places
 
 
 def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, threshold: float | None = None,
                    percentile: float | None = None, margin: float | None = None, per_class: int | None = None,
                    repeat: bool = False, balanced: bool = False, incomplete: bool = False, soft: bool = False,
-                   weighted: bool = False) -> Relabeled:
+                   weighted: bool = False) -> Source:
   """The examples of `source` whose label in the store is admitted, with these labels.
 
   `source` may be labeled: but for those that `labels` chooses, no label of it is looked at.
@@ -30,18 +33,20 @@ def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, thre
   """
   images = opened(source, 'source.source')
   stored = store_of.read(store)
-  about, origin = stored.about, getattr(images, 'origin', 'the source')
-  if (about.source, about.examples) != (origin, len(images)):
-    raise ValueError(f'{store} holds labels of {about.examples} examples, {about.source!r}; the source is {origin!r} '
-                     f'with {len(images)}')
-  wanted = indices(images)
-  rows = places(stored.index, wanted, store)  # of the store, by position
+  about = stored.about
+  here = identity.look(images.unlabeled()).identity
+  if (here.digest, len(images)) != (about.data, about.examples):
+    raise ValueError(f'{store} holds labels of other data: {about.examples} examples, {about.source!r} ({about.data}); '
+                     f'the source is {images.origin!r} with {len(images)} ({here.digest})')
+  rows = places(stored.index, images.index, store)  # of the store, by position
   own = np.zeros(len(images), bool)
   label, confidence = stored.label[rows].copy(), stored.confidence[rows].copy()
   if labels is not None:
-    chosen = few_labels(images, **labels)
-    own = np.isin(wanted, indices(chosen))
-    label[own], confidence[own] = images.labels[own], 1
+    if about.names is None:
+      raise ValueError(f'{store} holds clusters, which have no names: labels of the source cannot stand among them')
+    chosen = numbered_as(few_labels(images, **labels), about.names, here=images.origin, there=store)
+    own = np.isin(images.index, chosen.index)
+    label[own], confidence[own] = chosen.column('label')[images.index[own]], 1
   position = np.full(len(stored.index), -1)
   position[rows] = np.arange(len(rows))
   taken = position[store_of.admitted(stored, rows[~own], threshold=threshold, percentile=percentile, margin=margin,
@@ -67,7 +72,6 @@ def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, thre
     columns['probabilities'][own] = np.eye(about.classes, dtype=np.float32)[label[own]]
   if weighted:
     columns['weight'] = confidence
-  by_index = np.argsort(wanted, kind='stable')
-  classes = images.classes if images.classes and len(images.classes) == about.classes else None
-  return Relabeled((images.unlabeled(),), wanted[by_index], {name: c[by_index] for name, c in columns.items()}, classes,
-                   f'{origin} with labels of {store}').take(taken)
+  classes = about.names or tuple(map(str, range(about.classes)))
+  return images.unlabeled().relabeled(columns.pop('label'), classes, f'{images.origin} with labels of {store}',
+                                      **columns).take(taken)

@@ -1,13 +1,17 @@
 """Prepared TensorFlow Datasets, read without TensorFlow."""
+import functools
 from pathlib import Path
 
 import numpy as np
 
-from data.encoded import Encoded
+from data.classes import read_labels
+from data.encoded import Encoded, digest
 from data.names import known
+from data.source import Source
+from data.sources.folder import options
 
 
-def tfds(*, dataset: str, split: str, data_dir: str, size: int | None) -> Encoded:
+def tfds(*, dataset: str, split: str, data_dir: str, size: int | None, decoding: dict | None = None) -> Source:
   """Images and labels of a data set that TFDS has prepared in the array_record format.
 
   TFDS gives the encoded bytes and Pillow decodes; neither TensorFlow nor the builder's code is needed.
@@ -17,13 +21,15 @@ def tfds(*, dataset: str, split: str, data_dir: str, size: int | None) -> Encode
     split: such as 'train', or a slice of one, 'train[:10%]'.
     data_dir: folder of prepared sets, which holds name[/config]/version/dataset_info.json.
     size: height and width, shorter side resized and the centre kept; None: as stored, all alike.
+    decoding: `data.encoded.Decoding`.
   Raises:
     FileNotFoundError: no such folder, or the set is not prepared there.
-    ValueError: unknown set, split or version, prepared in another format, no image feature, TFDS is not installed.
+    ValueError: unknown set, split or version, prepared in another format, no image feature, fewer examples than
+      dataset_info.json says, TFDS is not installed.
   """
   builder = prepared(dataset, data_dir)
   known(f'split of {dataset}', split.partition('[')[0], builder.info.splits)
-  return from_builder(builder, split, size)
+  return from_builder(builder, split, size, decoding)
 
 
 def prepared(dataset: str, data_dir: str):
@@ -49,21 +55,33 @@ def prepared(dataset: str, data_dir: str):
   return builder
 
 
-def from_builder(builder, split: str, size: int | None) -> Encoded:
+def from_builder(builder, split: str, size: int | None, decoding: dict | None = None) -> Source:
   """The source of a split of a prepared TFDS builder; errors as `tfds`."""
   import tensorflow_datasets
-  features = builder.info.features
+  features, name = builder.info.features, builder.info.full_name
   images = [k for k, f in features.items() if isinstance(f, tensorflow_datasets.features.Image)]
   labels = [k for k, f in features.items() if isinstance(f, tensorflow_datasets.features.ClassLabel)]
   if not images:
     raise ValueError(f'{builder.info.name} has no image feature, only {", ".join(features)}')
   image = 'image' if 'image' in images else images[0]
   label = 'label' if 'label' in labels else labels[0] if labels else None
-  records = builder.as_data_source(split, decoders={k: tensorflow_datasets.decode.SkipDecoding() for k in images})
-  classes = tuple(features[label].names or map(str, range(features[label].num_classes))) if label else None
+  try:
+    records = builder.as_data_source(split, decoders={k: tensorflow_datasets.decode.SkipDecoding() for k in images})
+    wanted, found = builder.info.splits[split].num_examples, len(records)
+  except (RuntimeError, OSError, ValueError) as error:
+    raise ValueError(f'{name} {split} cannot be opened: {error}; wanted all its shards as they were prepared'
+                     ) from error
+  if wanted != found:
+    raise ValueError(f'{name} {split}: dataset_info.json says {wanted} examples, the shards hold {found}; copy it '
+                     'again')
   channels = 1 if features[image].shape[-1] == 1 else 3
-  return Encoded(Examples(records, image, label, f'{builder.info.full_name} {split}'),
-                 f'{split} of {builder.info.full_name}', classes, size, channels)
+  origin = f'{split} of {name}'
+  reader = Examples(records, image, label, f'{name} {split}')
+  examples = Encoded(reader, size, channels, options(decoding))
+  if not label:
+    return Source(examples, origin)
+  classes = tuple(features[label].names or map(str, range(features[label].num_classes)))
+  return Source(examples, origin, {'label': functools.partial(reader.labels, classes)}, classes)
 
 
 class Examples:
@@ -71,21 +89,31 @@ class Examples:
 
   def __init__(self, records, image: str, label: str | None, name: str):
     self.records, self.image, self.label, self.name = records, image, label, name
+    self._labels: np.ndarray | None = None
 
   def __len__(self):
     return len(self.records)
 
   def read(self, i):
-    """Bytes of the image and its label."""
-    record = self.records[i]
-    return record[self.image], int(record[self.label]) if self.label else None
+    """Bytes of the image."""
+    return self.records[i][self.image]
 
-  def labels(self):
-    """Labels i32[n], or None; reads every record, about 0.1 ms each."""
-    if not self.label:
-      return None
-    return np.array([self.records[i][self.label] for i in range(len(self))], np.int32)
+  def labels(self, classes):
+    """Labels i32[n]; the first time they are asked for every record is read, about 0.1 ms each."""
+    if self._labels is None:
+      found = [int(self.records[i][self.label]) for i in range(len(self))]
+      self._labels, _ = read_labels(np.array(found, np.int64), f'{self.name}: {self.label}', classes)
+    return self._labels
 
   def file(self, i):
     """Name of the set and number of the example."""
     return f'{self.name}#{i}'
+
+  def names(self):
+    return None
+
+  def digest(self, i):
+    return digest(self.read(i))
+
+  def whole(self):
+    return b''

@@ -6,11 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from data.classes import read_labels
 from data.decode import SUFFIXES
-from data.encoded import Encoded
+from data.encoded import Encoded, digest
+from data.files import check_once, check_whole, ends
+from data.source import Source
+from data.sources.folder import options
+
+NO_TAR = b'\0' * 1024  # the two blocks with which a tar file ends
 
 
-def webdataset(*, path: str, size: int, channels: int = 3, classes: tuple[str, ...] | None = None) -> Encoded:
+def webdataset(*, path: str, size: int, channels: int = 3, classes: tuple[str, ...] | None = None,
+               image: str | None = None, decoding: dict | None = None) -> Source:
   """Images of tar files as WebDataset and img2dataset write them: `a/1.jpg` beside `a/1.cls`, its class as a number.
 
   Members whose names are equal up to the first dot of the last part are one example, and stand one after the other.
@@ -22,24 +29,30 @@ def webdataset(*, path: str, size: int, channels: int = 3, classes: tuple[str, .
     size: the shorter side is resized to it and the centre size x size kept.
     channels: 3 (RGB) or 1 (grey).
     classes: names of the numbers; None: the numbers themselves.
+    image: what the name of the image ends with, such as '.jpg', where others stand beside it: '0.jpg', '0.seg.png'.
+    decoding: `data.encoded.Decoding`.
   Raises:
     FileNotFoundError: no such file, or a shard of a range is missing.
-    ValueError: a compressed or damaged tar file, an example without an image or with two, no image, classes for some
-      images alone, a class that is no number or has no name.
+    ValueError: a compressed or damaged tar file or one that ends early, an example without an image, with two, or that
+      comes twice, no image, classes for some images alone, a class that is no number or has no name.
   """
-  files = shards(path)
-  reader = Members(files)
+  return of_members(Members(shards(path), image), path, size, channels, classes, decoding)
+
+
+def of_members(reader: 'Members', path: str, size: int, channels: int, classes, decoding: dict | None) -> Source:
+  """`webdataset` of tar files that are open."""
   if not len(reader):
     raise ValueError(f'{path}: no image in it (looked for {", ".join(SUFFIXES)})')
-  labels = reader.labels()
-  if labels is None:
-    return Encoded(reader, f'images of {path}', None, size, channels)
-  least, most = labels.min(), labels.max()
-  if least < 0 or classes and most >= len(classes):
-    raise ValueError(f'{path}: wanted classes from 0{f" to {len(classes) - 1}" if classes else ""}, got {least} to '
-                     f'{most}')
-  classes = classes or tuple(map(str, range(most + 1)))
-  return Encoded(reader, f'images of {path}', tuple(classes), size, channels)
+  examples, origin = Encoded(reader, size, channels, options(decoding)), f'images of {path}'
+  if all(text is None for text in reader.classes):
+    return Source(examples, origin, notes=reader.notes)
+  if lacking := reader.classes.count(None):
+    raise ValueError(f'{reader.files[0]} and on: {lacking} of {len(reader)} images have no .cls beside them, such as '
+                     f'{reader.keys[reader.classes.index(None)]}; wanted it of all or of none')
+  numbers = np.array([number(text, f'{path}: class of {key}')
+                      for text, key in zip(reader.classes, reader.keys, strict=True)])
+  label, names = read_labels(numbers, f'{path}: .cls', classes)
+  return Source(examples, origin, {'label': label}, names, notes=reader.notes)
 
 
 def shards(path: str) -> list[str]:
@@ -52,6 +65,7 @@ def shards(path: str) -> list[str]:
   missing = [file for file in files if not Path(file).is_file()]
   if missing:
     raise FileNotFoundError(f'{path}: {len(missing)} of {len(files)} tar files are missing: {missing[0]}')
+  check_whole(files, path)
   return files
 
 
@@ -59,27 +73,33 @@ class Members:
   """`data.encoded.Reader` over the images of tar files.
 
   Attributes:
-    texts: what lies beside each image as `.txt`, None where there is none.
+    keys: of the examples.
+    texts, classes: what lies beside each image as `.txt` and `.cls`, None where there is none.
+    notes: sentences about what was passed over.
   """
 
-  def __init__(self, files: list[str]):
-    self.files, self.texts, labels, places = files, [], [], []
+  def __init__(self, files: list[str], image: str | None = None):
+    self.files, self.keys, self.texts, self.classes, places, seen = files, [], [], [], [], {}
+    suffix = None if image is None else f'.{image.removeprefix(".").lower()}'
     for shard, file in enumerate(files):
+      keys = []
       for key, members in examples(file):
-        images = [member for suffix, member in members.items() if suffix.endswith(SUFFIXES)]
+        images = [member for name, member in members.items()
+                  if (name == suffix if suffix else name.endswith(SUFFIXES))]
         if len(images) != 1:
-          raise ValueError(f'{file}: wanted one image of {key}, got {len(images)} in {", ".join(members)}')
+          hint = f"; give image='{next(n for n in members if n.endswith(SUFFIXES))}', say" if len(images) > 1 else ''
+          raise ValueError(f'{file}: wanted one image of {key}, got {len(images)} in {", ".join(members)}{hint}')
+        keys.append(key)
         places.append((shard, images[0].offset_data, images[0].size))
-        beside = {suffix: self.bytes(shard, members[suffix].offset_data, members[suffix].size).decode()
-                  for suffix in ('.cls', '.txt') if suffix in members}
-        self.texts.append(beside.get('.txt'))
-        labels.append(number(beside.get('.cls'), f'{file}: class of {key}'))
-    lacking = labels.count(None)
-    if 0 < lacking < len(labels):
-      raise ValueError(f'{files[0]} and on: {lacking} of {len(labels)} images have no .cls beside them; wanted it of '
-                       'all or of none')
+        for name, found in (('.txt', self.texts), ('.cls', self.classes)):
+          found.append(self.text(shard, key, members[name]) if name in members else None)
+      check_once(keys, file, lambda place, keys=keys: f'number {place + 1}, {keys[place]}')
+      sizes = [size for _, _, size in places[len(self.keys):]]
+      if keys and (other := seen.setdefault((tuple(keys), tuple(sizes)), file)) != file:
+        raise ValueError(f'{file} and {other} hold the same examples, which would come twice; leave one out')
+      self.keys += keys
     self.places = np.array(places, np.int64).reshape(-1, 3)
-    self._labels = None if lacking else np.array(labels, np.int32)
+    self.notes = gaps(files)
 
   def __len__(self):
     return len(self.places)
@@ -89,22 +109,46 @@ class Members:
       f.seek(start)
       return f.read(count)
 
-  def read(self, i):
-    """Bytes of the image and its label."""
-    return self.bytes(*self.places[i]), None if self._labels is None else int(self._labels[i])
+  def text(self, shard: int, key: str, member) -> str:
+    try:
+      return self.bytes(shard, member.offset_data, member.size).decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+      raise ValueError(f'{self.files[shard]}: {member.name} of {key} is no UTF-8 text: {error}') from error
 
-  def labels(self):
-    """Labels i32[n], or None."""
-    return self._labels
+  def read(self, i):
+    """Bytes of the image."""
+    return self.bytes(*self.places[i])
 
   def file(self, i):
     """The tar file, and where in it."""
     return f'{self.files[self.places[i][0]]}, byte {self.places[i][1]}'
 
+  def names(self):
+    names = (f'{Path(self.files[shard]).name}/{key}' for (shard, *_), key in zip(self.places, self.keys, strict=True))
+    return '\0'.join(names).encode('utf-8', 'surrogateescape')
 
-def number(text: str | None, what: str) -> int | None:
-  if text is None:
-    return None
+  def digest(self, i):
+    shard, start, size = map(int, self.places[i])
+    return ends(self.files[shard], start, size)
+
+  def whole(self):
+    return digest(self.places[:, 2].tobytes())
+
+
+def gaps(files: list[str]) -> tuple[str, ...]:
+  """A sentence where numbered files of a pattern have gaps: some may have been lost."""
+  numbered = [found for file in files if (found := re.fullmatch(r'(.*?)(\d+)(\D*)', file))]
+  numbers = {int(found[2]) for found in numbered}
+  if len(numbered) < len(files) or len({(found[1], found[3]) for found in numbered}) != 1:
+    return ()
+  if missing := sorted(set(range(min(numbers), max(numbers))) - numbers):
+    example = numbered[0]
+    return (f'{len(missing)} numbers between those of the {len(files)} tar files are missing, such as '
+            f'{example[1]}{missing[0]:0{len(example[2])}d}{example[3]}',)
+  return ()
+
+
+def number(text: str, what: str) -> int:
   try:
     return int(text)
   except ValueError:
@@ -112,14 +156,16 @@ def number(text: str | None, what: str) -> int | None:
 
 
 def examples(file: str):
-  """(key, {suffix: member}) of each example of a tar file; raises ValueError if it is damaged or compressed."""
+  """(key, {suffix: member}) of each example of a tar file; raises ValueError if it is damaged, compressed or cut."""
   try:
     key, members, end = None, {}, Path(file).stat().st_size
     with tarfile.open(file, 'r:') as tar:
       for member in tar:
         folder, slash, name = member.name.rpartition('/')
-        if not member.isfile() or name.startswith('.'):
+        if member.isdir() or name.startswith('.'):
           continue
+        if not member.isfile():
+          raise ValueError(f'{file}: {member.name} is a link or a device; wanted files alone')
         if member.offset_data + member.size > end:
           raise tarfile.ReadError('unexpected end of data')
         stem, dot, suffix = name.partition('.')
@@ -127,8 +173,14 @@ def examples(file: str):
           yield key, members
           members = {}
         key = now
-        members[(dot + suffix).lower()] = member
+        if (suffix := (dot + suffix).lower()) in members:
+          raise ValueError(f'{file}: examples come twice: {member.name} is there again; leave one out')
+        members[suffix] = member
     if members:
       yield key, members
+    with open(file, 'rb') as f:
+      f.seek(max(0, end - len(NO_TAR)))
+      if f.read() != NO_TAR:
+        raise tarfile.ReadError('it ends early, without the two empty blocks at its end')
   except tarfile.ReadError as error:
     raise ValueError(f'{file}: wanted a whole, uncompressed tar file: {error}') from error

@@ -7,48 +7,48 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from data.loader import in_order
+from data.source import Source
+
 KINDS = ('image', 'tokens', 'row')  # the first that a batch has is encoded
 
 
-def extract(encode: Callable, source, *, batch: int, view: Callable | None = None, place: Callable | None = None,
-            rows: np.ndarray | None = None, gather: Callable = np.asarray):
-  """Runs an encoder over all of a source, in order.
+def extract(encode: Callable, source: Source, *, batch: int, view: Callable | None = None,
+            place: Callable | None = None, rows: np.ndarray | None = None, gather: Callable = np.asarray
+            ) -> tuple[np.ndarray, np.ndarray]:
+  """Runs an encoder over all of a source, in order. Examples are read ahead by all cores.
 
   Compiled once for each encoder function: give parameters as `jax.tree_util.Partial(encode, params, memory)`, which
   makes them arguments of the program. A closure over them works too, but is compiled anew for each.
 
   Args:
     encode: f32[b, h, w, c] in [0, 1] -> float[b, d].
-    source: has a length, `labels` i32[n] or None, and batch(positions i64[b]) -> {'image': u8[b, h, w, c], ...}, or
-      'tokens' i32[b, l] or 'row' f32[b, f] instead.
+    source: of images, texts ('tokens' i32[b, l]) or rows ('row' f32[b, f]).
     batch: examples at a time; the last batch is filled up with copies of the source's last example.
     view: what is stored -> what `encode` takes, on the device; `unit_range` of images if None.
     place: {'image': ...} on the host -> the same on the mesh; the batch as it is if None.
     rows: those of a batch that `place` wants, where processes share the work; all if None.
     gather: features on the mesh -> all of them as NumPy.
   Returns:
-    features f32[n, d] and labels i32[n] (None if the source has no labels), NumPy.
+    features f32[n, d], and which examples could be read, bool[n], NumPy; the features of the others mean nothing.
   Raises:
     ValueError: the source is empty, the batch is not positive, or `encode` returns something else than [b, d].
   """
-  n = len(source)
-  if n == 0 or batch < 1:
-    raise ValueError(f'wanted a source with examples and a batch of at least 1, got {n} examples and batch={batch}')
   encode, view = _partial(encode), _partial(unit_range if view is None else view)
-  rows = np.arange(batch) if rows is None else rows
-  features, waiting = [], None
-  for start in range(0, n, batch):
-    raw = source.batch(np.minimum(start + rows, n - 1))
+  features, whole, waiting = [], [], None
+  for raw, good in in_order(source, batch=batch, rows=rows):
     key = kind(raw)
-    inputs = {key: raw[key]}
-    running = _run(encode, view, (inputs if place is None else place(inputs))[key])
+    inputs = {key: raw[key], 'good': good}
+    inputs = inputs if place is None else place(inputs)
+    running = _run(encode, view, inputs[key])
     if running.ndim != 2 or running.shape[0] != batch:
       raise ValueError(f'wanted an encoder that returns [b, d] = [{batch}, d], got {running.shape}')
     if waiting is not None:  # copied while the next batch runs
       features.append(gather(waiting))
     waiting = running
+    whole.append(gather(inputs['good']))
   features.append(gather(waiting))
-  return np.concatenate(features)[:n], source.labels
+  return np.concatenate(features)[:len(source)], np.concatenate(whole)[:len(source)]
 
 
 def kind(batch: dict[str, np.ndarray]) -> str:

@@ -4,6 +4,8 @@ import functools
 import numpy as np
 from jax.tree_util import Partial
 
+from data.classes import numbered_as
+from data.source import Source
 from pretrain import processes, sharding
 from pretrain.config import ConfigError
 from pretrain.evaluate.features import extract
@@ -12,13 +14,15 @@ from pretrain.views.evaluation import evaluation
 BATCH = 256  # examples at a time; rounded up to what the mesh divides
 
 
-def predictions(run, state, source, *, size: int | None = None, batch: int = BATCH) -> np.ndarray:
-  """Probabilities f32[n, k] of all images or texts of a source, in order, unaugmented, by `run.objective.predict`.
+def predictions(run, state, source: Source, *, size: int | None = None, batch: int = BATCH
+                ) -> tuple[np.ndarray, np.ndarray]:
+  """Probabilities f32[n, k] of all images or texts of a source, in order, unaugmented, by `run.objective.predict`, and
+  bool[n]: which could be read; those of the others mean nothing.
 
   Args:
     run: of `pretrain.run.prepare`.
     state: its `TrainState`.
-    source: see `data/__init__.py`; no label of it is read.
+    source: no label of it is read.
     size: side of the images that the model sees; None: that of the run's evaluation, else the images' shorter side.
     batch: examples at a time, of all devices.
   Raises:
@@ -29,17 +33,17 @@ def predictions(run, state, source, *, size: int | None = None, batch: int = BAT
   return _of_all(run.objective.predict, run, state, source, size, batch)
 
 
-def features(run, state, source, *, size: int | None = None, batch: int = BATCH) -> np.ndarray:
-  """Features f32[n, d] of all images by `run.objective.encode`; arguments as `predictions`."""
+def features(run, state, source: Source, *, size: int | None = None, batch: int = BATCH
+             ) -> tuple[np.ndarray, np.ndarray]:
+  """Features f32[n, d] of all images by `run.objective.encode`, and which could be read; arguments as `predictions`."""
   return _of_all(run.objective.encode, run, state, source, size, batch)
 
 
-def _of_all(function, run, state, source, size: int | None, batch: int) -> np.ndarray:
-  found, _ = extracted(Partial(function, state.params, state.memory), run, source, view(side(run, source, size)), batch)
-  return found
+def _of_all(function, run, state, source: Source, size: int | None, batch: int) -> tuple[np.ndarray, np.ndarray]:
+  return extracted(Partial(function, state.params, state.memory), run, source, view(side(run, source, size)), batch)
 
 
-def extracted(function, run, source, view, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray | None]:
+def extracted(function, run, source: Source, view, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray]:
   """`features.extract` of a whole source on the mesh of a run, by all its processes."""
   shares = sharding.shares(run.mesh)
   batch = -(-batch // shares) * shares
@@ -61,6 +65,12 @@ def view(size: int | None):
   return (lambda tokens: tokens) if size is None else evaluation(size=size)
 
 
-def accuracy(run, state, source, *, size: int | None = None) -> float:
-  """The share of a labeled source's images whose most probable class is theirs."""
-  return float(np.mean(predictions(run, state, source, size=size).argmax(1) == source.labels))
+def accuracy(run, state, source: Source, *, size: int | None = None) -> float:
+  """The share of a labeled source's examples that can be read whose most probable class is theirs, by its name.
+
+  Raises:
+    ValueError: the source has examples of a class that the run was not trained with.
+  """
+  source = numbered_as(source, run.classes, here=source.origin, there='the run')
+  found, good = predictions(run, state, source, size=size)
+  return float(np.mean(found[good].argmax(1) == source.labels[good]))

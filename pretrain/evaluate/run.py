@@ -1,7 +1,8 @@
 """Evaluation of a run: kNN while it trains, the table and the report's pictures at its end. From `encode` alone."""
+import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,12 @@ import numpy as np
 from jax.tree_util import Partial
 
 import data.sources
+from data.bad import BadRecords, BadRecordsError, too_many
+from data.classes import numbered_as, shown
+from data.source import Source
+from data.text import prompts as class_prompts
 from pretrain import config as configs
+from pretrain import processes
 from pretrain.evaluate import geometry, measure, print_table
 from pretrain.evaluate.features import counts, kind, pixels
 from pretrain.evaluate.health import health
@@ -45,9 +51,17 @@ class Evaluation(NamedTuple):
 
 
 class Sets(NamedTuple):
-  """`Evaluation` with its sets opened, the names of the classes, and these in templates, i32[k, t, l] or None."""
-  train: Any
-  test: Any
+  """`Evaluation` with its sets opened.
+
+  own:     the test set in the numbers of the run's classes; None where it has others, or the run has none.
+  notes:   sentences for the start of the run.
+  classes: names that the labels of both sets count.
+  prompts: these in templates, i32[k, t, l], or None.
+  """
+  train: Source
+  test: Source
+  own: Source | None
+  notes: tuple[str, ...]
   classes: tuple[str, ...]
   every_steps: int
   size: int | None
@@ -56,31 +70,41 @@ class Sets(NamedTuple):
   pictures: bool
 
 
-def open_sets(spec: Evaluation, trained_on) -> Sets:
+def open_sets(spec: Evaluation, trained_on: Source | None) -> Sets:
   """Opens the sets, so that what is wrong with them is told before training; `trained_on` is the run's source.
 
   Raises:
-    ConfigError: a set without labels, too few examples of a class for the probe with PER_CLASS of them, or templates
-      where the source has no texts.
+    ConfigError: a set without labels, or without that of some example; test examples of a class that the training set
+      lacks; too few examples of a class for the probe with PER_CLASS of them; templates where the source has no texts.
   """
   train = configs.build(data.sources, spec.train, 'config.evaluate.train')
   test = configs.build(data.sources, spec.test, 'config.evaluate.test')
   for what, source in (('train', train), ('test', test)):
     if source.labels is None:
       raise configs.ConfigError(f'config.evaluate.{what}: kNN and probes need labels, and this source has none')
-  classes = train.classes or tuple(map(str, range(int(max(train.labels.max(), test.labels.max())) + 1)))
+    if missing := int((source.labels < 0).sum()):
+      raise configs.ConfigError(f'config.evaluate.{what}: {missing} of the {len(source)} examples of {source.origin} '
+                                'are of no class (label -1), and kNN and probes need a label of each')
+  classes = train.classes
   counts = np.bincount(train.labels, minlength=len(classes))
-  if min(counts) < PER_CLASS or len(classes) <= test.labels.max():
-    raise configs.ConfigError(f'config.evaluate.train: wanted at least {PER_CLASS} examples of each class of the test '
-                              f'set, got {dict(zip(classes, counts.tolist(), strict=True))}')
-  prompts, captions = None, getattr(trained_on, 'captions', None)
+  own, notes = None, train.notes + test.notes
+  if trained_on is not None and trained_on.labeled:
+    try:
+      own = numbered_as(test, trained_on.classes, here='config.evaluate.test', there='config.source')
+    except ValueError as error:  # a head for other classes can still have learned features
+      notes += (f'the run\'s own head is not scored on the test set: {error}',)
+  test = numbered_as(test, classes, here='config.evaluate.test', there='config.evaluate.train')
+  if few := [f'{name}: {count}' for name, count in zip(classes, counts.tolist(), strict=True) if count < PER_CLASS]:
+    raise configs.ConfigError(f'config.evaluate.train: wanted at least {PER_CLASS} examples of each class, for the '
+                              f'probe with {PER_CLASS} labels of each; got {shown(few)}')
+  prompts = None
   if spec.templates is not None:
-    if captions is None:
-      raise configs.ConfigError('config.evaluate.templates: classifying by names wants a source of images with texts, '
+    if trained_on is None or trained_on.tokenizer is None or 'tokens' not in trained_on.beside:
+      raise configs.ConfigError('config.evaluate.templates: classifying by names needs a source of images with texts, '
                                 'and config.source has none')
-    prompts = captions.prompts(classes, spec.templates)
+    prompts = class_prompts(trained_on.tokenizer, trained_on.column('tokens').shape[1], classes, spec.templates)
   size = None if len(train.shape) == 1 else spec.size or min(train.shape[:2])
-  return Sets(train, test, classes, spec.every_steps, size, prompts, spec.baselines, spec.pictures)
+  return Sets(train, test, own, notes, classes, spec.every_steps, size, prompts, spec.baselines, spec.pictures)
 
 
 def check_encodes(objective, state, sets: Sets) -> None:
@@ -96,52 +120,102 @@ def check_encodes(objective, state, sets: Sets) -> None:
       raise configs.ConfigError(f'config.evaluate.{what}: {error}') from error
 
 
-def online(run, state) -> dict[str, float]:
-  """{'eval/knn': accuracy, 'eval/effective_rank': ...} of a part of the training set against the test set."""
-  train, test, classes = run.evaluation[:3]
+def online(run, state, workdir: Path) -> dict[str, float]:
+  """{'eval/knn': accuracy, 'eval/effective_rank': ...} of a part of the training set against the test set.
+
+  Raises:
+    BadRecordsError: more of the two sets cannot be read than config.max_bad_share.
+  """
+  train, test = listed(run, workdir)
   some = np.random.default_rng(run.seed).permutation(len(train))[:ONLINE]
-  x, y = features(run, encoder(run, state), train.take(np.sort(some)))
-  z, truth = features(run, encoder(run, state), test)
+  measured = Measured(*features(run, encoder(run, state), train.take(np.sort(some))),
+                      *features(run, encoder(run, state), test))
+  judge(run, [measured], workdir)
+  x, y, z, truth = measured.readable()
   # One k gives one number, which the type of `knn` does not say.
-  return {'eval/knn': knn(x, y, z, truth, k=min(K, len(x)), classes=len(classes)),  # pyrefly: ignore[bad-assignment]
+  return {'eval/knn': knn(x, y, z, truth, k=min(K, len(x)),  # pyrefly: ignore[bad-assignment]
+                          classes=len(run.evaluation.classes)),
           'eval/effective_rank': health(z)['effective_rank'],
           **{f'eval/{name}': value for name, value in of_its_own(run, state).items()}}
+
+
+class Measured(NamedTuple):
+  """Features f32[n, d], labels i32[n] and bool[n] which could be read, of the training and of the test set."""
+  x: np.ndarray
+  y: np.ndarray
+  good: np.ndarray
+  z: np.ndarray
+  truth: np.ndarray
+  good_test: np.ndarray
+
+  def readable(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x, y, z, truth of the examples that could be read."""
+    return self.x[self.good], self.y[self.good], self.z[self.good_test], self.truth[self.good_test]
+
+  def unreadable(self) -> dict[str, int]:
+    """What the table says of the others; {} where there are none."""
+    counts = {'unreadable': int((~self.good_test).sum()), 'unreadable_train': int((~self.good).sum())}
+    return {name: count for name, count in counts.items() if count}
+
+
+def listed(run, workdir: Path) -> list[Source]:
+  """The two sets; examples of them that cannot be read are listed in the run's bad_records.jsonl."""
+  path = str(workdir / processes.own_file('bad_records.jsonl'))
+  return [dataclasses.replace(source, bad=BadRecords(path)) for source in (run.evaluation.train, run.evaluation.test)]
+
+
+def judge(run, measured: list[Measured], workdir: Path) -> None:
+  """Raises BadRecordsError if more examples of a set cannot be read than config.max_bad_share."""
+  for each in measured:
+    for name, good in (('train', each.good), ('test', each.good_test)):
+      if (bad := int((~good).sum())) > run.max_bad_share * len(good):
+        raise BadRecordsError(too_many(bad, len(good), f'examples of config.evaluate.{name}', run.max_bad_share,
+                                       str(workdir / 'bad_records.jsonl')))
 
 
 def table(run, state, workdir: Path) -> list[dict]:
   """Measures pixels, random and pretrained backbone; prints rows, writes evaluation.json and the report's arrays.
 
+  Examples that cannot be read are left out and counted in the rows.
+
   Returns:
     The rows; the last has `of_its_own` too, and where there is a projector, as `projector`, the geometry behind it.
+  Raises:
+    BadRecordsError: more of a set cannot be read than config.max_bad_share; the table is written before.
   """
-  train, test, classes = run.evaluation[:3]
+  (train, test), classes = listed(run, workdir), run.evaluation.classes
   encoders = {**raw(train), 'random backbone': encoder(run, run.training.init())} if run.evaluation.baselines else {}
   encoders['pretrained backbone'] = encoder(run, state)
-  measured = {name: (*features(run, encode, train), *features(run, encode, test)) for name, encode in encoders.items()}
+  measured = {name: Measured(*features(run, encode, train), *features(run, encode, test))
+              for name, encode in encoders.items()}
   own = of_its_own(run, state)
   projected = run.objective.project and features(run, Partial(run.objective.project, state.params, state.memory), test)
-  if jax.process_index():  # the features were a common work; process 0 writes what they are worth
-    return []
-  rows = [measure(name, *found, classes=len(classes), k=min(K, len(train)), per_class=PER_CLASS,
-                  seed=run.seed) for name, found in measured.items()]
-  print_table(rows)
-  for name, value in own.items():
-    print(f'{HOW[name]}: {value:.1%}')
-  if projected:
-    rows[-1]['projector'] = geometry(*projected)
-  write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows, **own})
-  if run.evaluation.pictures:
-    pictures(run, train, test, measured, classes, workdir)
-  return [*rows[:-1], rows[-1] | own]
+  if jax.process_index() == 0:  # the features were a common work; process 0 writes what they are worth
+    try:
+      rows = [measure(name, *each.readable(), classes=len(classes), k=min(K, int(each.good.sum())), per_class=PER_CLASS,
+                      seed=run.seed) | each.unreadable() for name, each in measured.items()]
+    except ValueError:  # too few are left of a class, say
+      judge(run, list(measured.values()), workdir)
+      raise
+    print_table(rows)
+    for name, value in own.items():
+      print(f'{HOW[name]}: {value:.1%}')
+    if projected:
+      z, truth, good = projected
+      rows[-1]['projector'] = geometry(z[good], truth[good])
+    write_json(workdir / 'evaluation.json', {'step': int(state.step), 'rows': rows, **own})
+    if run.evaluation.pictures:
+      pictures(run, train, test, measured, classes, workdir)
+  judge(run, list(measured.values()), workdir)
+  return [] if jax.process_index() else [*rows[:-1], rows[-1] | own]
 
 
-def raw(source) -> dict[str, Partial]:
+def raw(source: Source) -> dict[str, Partial]:
   """The encoder that knows nothing, by what it gives."""
   if len(source.shape) > 1:
     return {'raw pixels': Partial(pixels)}
-  vocabulary = getattr(source, 'vocabulary', None)
-  return {'raw columns': Partial(pixels)} if vocabulary is None else {
-      'counts of the tokens': Partial(functools.partial(counts, vocabulary=vocabulary))}
+  return {'raw columns': Partial(pixels)} if source.vocabulary is None else {
+      'counts of the tokens': Partial(functools.partial(counts, vocabulary=source.vocabulary))}
 
 
 HOW = {'accuracy': 'classified by its own head', 'zero_shot': 'classified by the names of the classes'}
@@ -150,32 +224,34 @@ HOW = {'accuracy': 'classified by its own head', 'zero_shot': 'classified by the
 def of_its_own(run, state) -> dict[str, float]:
   """Accuracies on the test set without a probe, of objectives that have classes or match texts: some of `HOW`."""
   found = {}
-  if run.objective.predict:
-    found['accuracy'] = accuracy(run, state, run.evaluation.test)
+  if run.objective.predict and run.evaluation.own is not None:
+    found['accuracy'] = accuracy(run, state, run.evaluation.own)
   if run.evaluation.prompts is not None and run.objective.towers:
     image, text = (Partial(tower, state.params, state.memory) for tower in run.objective.towers)
-    z, truth = features(run, image, run.evaluation.test)
-    found['zero_shot'] = zero_shot(z, truth, text, run.evaluation.prompts)
+    z, truth, good = features(run, image, run.evaluation.test)
+    found['zero_shot'] = zero_shot(z[good], truth[good], text, run.evaluation.prompts)
   return found
 
 
 def pictures(run, train, test, measured, classes, workdir: Path) -> None:
   """report_data.npz: features to be projected; views of a few images, neighbours of a few test images."""
   rng = np.random.default_rng(run.seed)
-  x, y, z, truth = measured['pretrained backbone']
+  each = measured['pretrained backbone']
+  x, y, z, truth = each.readable()
   unit = lambda a: a / np.linalg.norm(a, axis=1, keepdims=True).clip(1e-12)
   queries = rng.permutation(len(z))[:SHOWN]
   drawn = rng.permutation(len(z))[:DRAWN]
-  shown = {}
+  drawings = {}
   if len(test.shape) > 1:
     nearest = np.argsort(-unit(z[queries]) @ unit(x).T, 1)[:, :SHOWN]  # [q, k]
     originals, augmented = some_views(run)
-    shown = dict(originals=originals, views=augmented, queries=test.batch(queries)['image'],
-                 neighbors=np.stack([train.batch(rows)['image'] for rows in nearest]), query_labels=truth[queries],
-                 neighbor_labels=y[nearest])
+    places, shown_queries = np.flatnonzero(each.good), np.flatnonzero(each.good_test)[queries]
+    drawings = dict(originals=originals, views=augmented, queries=test.batch(shown_queries)['image'],
+                    neighbors=np.stack([train.batch(places[rows])['image'] for rows in nearest]),
+                    query_labels=truth[queries], neighbor_labels=y[nearest])
   save_report_data(
-      workdir, features={name: measured[name][2][drawn] for name in measured if 'backbone' in name},
-      labels=truth[drawn], classes=classes, **shown)
+      workdir, features={name: measured[name].readable()[2][drawn] for name in measured if 'backbone' in name},
+      labels=truth[drawn], classes=classes, **drawings)
 
 
 def some_views(run):
@@ -194,6 +270,7 @@ def encoder(run, state) -> Partial:
   return Partial(run.objective.encode, state.params, state.memory)
 
 
-def features(run, encode, source):
-  """Features f32[n, d] and labels i32[n] of a source."""
-  return extracted(encode, run, source, view(run.evaluation.size))
+def features(run, encode, source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Features f32[n, d], labels i32[n] and bool[n] which could be read, of a labeled source."""
+  found, good = extracted(encode, run, source, view(run.evaluation.size))
+  return found, source.labels, good

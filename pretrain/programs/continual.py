@@ -9,7 +9,7 @@ from pretrain import config as configs
 from pretrain import label as labeling
 from pretrain.config import ConfigError
 from pretrain.evaluate.linear import linear_probe
-from pretrain.evaluate.run import Evaluation, encoder, features, open_sets
+from pretrain.evaluate.run import Evaluation, Measured, encoder, features, judge, open_sets
 from pretrain.metrics import write_json
 from pretrain.programs.stages import check, fit
 
@@ -76,8 +76,9 @@ def probes(stage: Path, sets: list[Set], size: int) -> dict[str, float]:
       opened = open_sets(Evaluation(train=each.source, test=each.test, size=size), None)
       run = model.run._replace(evaluation=opened)
       encode = encoder(run, state)
-      found[each.name] = linear_probe(*features(run, encode, opened.train), *features(run, encode, opened.test),
-                                 classes=len(opened.classes), seed=run.seed)['accuracy']
+      measured = Measured(*features(run, encode, opened.train), *features(run, encode, opened.test))
+      judge(run, [measured], stage)
+      found[each.name] = linear_probe(*measured.readable(), classes=len(opened.classes), seed=run.seed)['accuracy']
     known = {'asked': asked, 'accuracies': found}
     if jax.process_index() == 0:
       write_json(path, known)

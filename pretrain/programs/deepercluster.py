@@ -6,7 +6,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 import data.sources
 from data import labels as stores
-from data.wrap import indices, places
+from data.wrap import places
 from pretrain import config as configs
 from pretrain.config import ConfigError
 from pretrain.programs.stages import check, cluster, fit, probes, relabeled
@@ -58,7 +58,7 @@ def deepercluster(*, workdir: Path, train: dict, super_clusters: int, clusters: 
     found = stores.read(store)
     row: dict = {'stage': model.name, 'examples': len(found.label), 'clusters': len(np.unique(found.label))}
     if truth.labels is not None:
-      label = found.label[places(found.index, indices(truth), str(store))]
+      label = found.label[places(found.index, truth.index, str(store))]
       row['information'] = float(normalized_mutual_info_score(truth.labels, label))
     rows.append(row | probes(model))
   return rows

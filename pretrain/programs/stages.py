@@ -24,7 +24,8 @@ import pretrain.objectives
 import pretrain.programs
 import pretrain.views
 from data import labels as stores
-from data.wrap import few_labels, indices, places
+from data.classes import renumbered
+from data.wrap import few_labels, places
 from pretrain import config as configs
 from pretrain import label as labeling
 from pretrain import optim, processes, rundir
@@ -170,17 +171,18 @@ def cluster(model: Path | None, out: Path, *, source: dict, super_clusters: int,
   images = configs.build(data.sources, source, 'config.source').unlabeled()
   made = labeling.open_model(model) if model else None
   identity, classes = (made.identity, super_clusters * clusters) if made else ('one cluster', 1)
-  about = stores.About(identity, images.origin, len(images), classes, generation)
+  about = labeling.about_store(identity, images, classes, None, generation)
   done = bool(stores.parts_there(out, 1, about)) and (out / 'labels.json').is_file()
   processes.agree(clustered=done)
   if done:
     return out
-  label = np.zeros(len(images), np.int32)
+  label, good = np.zeros(len(images), np.int32), np.ones(len(images), bool)
   if made:
-    found = whiten(features(made.run, made.state(), images), dim)
-    label = in_two_levels(found, super_clusters, clusters, seed=seed, mesh=made.run.mesh)
+    found, good = features(made.run, made.state(), images)
+    label = np.full(len(images), -1, np.int32)
+    label[good] = in_two_levels(whiten(found[good], dim), super_clusters, clusters, seed=seed, mesh=made.run.mesh)
   if jax.process_index() == 0:
-    stores.write_part(out, 0, 1, stores.Labels(about, indices(images), label, np.ones(len(images), np.float32), None))
+    stores.write_part(out, 0, 1, stores.Labels(about, images.index, label, good.astype(np.float32), None))
     stores.finish(out, 1, about)
   processes.agree(written=str(out))
   return out
@@ -209,8 +211,8 @@ def row(stage: Path, run: dict, test: dict | None) -> dict:
   if run['source']['name'] == 'pseudo_labeled':
     truth = configs.build(data.sources, run['source']['source'], 'config.source')
     if truth.labels is not None:
-      rows = places(indices(truth), indices(found), truth.origin)
-      result['label_accuracy'] = float(np.mean(found.labels == truth.labels[rows]))
+      right = renumbered(truth.labels, truth.classes, found.classes)
+      result['label_accuracy'] = float(np.mean(found.labels == right[places(truth.index, found.index, truth.origin)]))
   if test is not None:
     path = stage / 'accuracy.json'
     known = json.loads(path.read_text()) if path.exists() else {}
