@@ -87,7 +87,7 @@ def _split(args) -> None:
   made['seed'] = args.seed
   few = few_labels(source, **made)
   found = splits.write(args.out, few.index, source=source, made=made)
-  print(f'{args.out}: {len(few)} of the {len(source)} examples, of each class {np.bincount(few.labels).tolist()}; '
+  print(f'{args.out}: {len(few)} of the {len(source)} examples, of each class {np.bincount(few.truth()[0]).tolist()}; '
         f'hash {found}')
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 MOST = 1 << 22  # classes without names
 PERHAPS = 'null or -1 where none is known'
@@ -39,7 +38,8 @@ def read_labels(values, where: str, names: Sequence[str] | None = None, place: C
   if pa.types.is_null(kind):
     return np.full(len(column), -1, np.int32), tuple(names or ())
   if pa.types.is_boolean(kind):
-    column = pc.if_else(column, 'True', 'False') if names is None else column.cast(pa.int8())
+    column = pa.array([None if x is None else str(x) for x in column.to_pylist()] if names is None else
+                      column.cast(pa.int8()))
     kind = column.type
   if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
     found = column.to_pylist()
@@ -120,11 +120,12 @@ def numbered_as(source, classes: Sequence[str], *, here: str, there: str):
   classes = tuple(classes)
   if source.classes == classes:
     return source
-  label = renumbered(source.labels, source.classes, classes)
-  if len(foreign := [source.classes[k] for k in np.unique(source.labels[label == -2])]):
-    numbers = all(name.isdigit() for name in source.classes) != all(name.isdigit() for name in classes)
+  labels, names = source.truth()
+  label = renumbered(labels, names, classes)
+  if foreign := [names[k] for k in np.unique(labels[label == -2])]:
+    numbers = all(name.isdigit() for name in names) != all(name.isdigit() for name in classes)
     hint = ('one of them has numbers in place of names: give its source classes=(...)' if numbers else
             'rename them, or leave them out with the source of_classes')
     raise ValueError(f'{here}: classes meet by name, and {there} has no {shown(foreign)}. {here} has '
-                     f'{shown(source.classes)}, {there} has {shown(classes)}; {hint}')
+                     f'{shown(names)}, {there} has {shown(classes)}; {hint}')
   return source.relabeled(label, classes, source.origin)

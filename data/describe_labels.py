@@ -6,7 +6,7 @@ import numpy as np
 from data.classes import renumbered
 from data.labels import read
 from data.names import known
-from data.wrap import places, require_labels
+from data.wrap import places
 
 BINS = 10  # of the confidence, of equal width in [0, 1]
 
@@ -36,9 +36,10 @@ def describe(store: str, other: str | None = None, truth=None) -> dict:
     theirs = second.label[places(second.index, labels.index, other)]
     compared['agreement'] = np.where(theirs >= 0, theirs == labels.label, np.nan)
   if truth is not None:
-    right = require_labels(truth)[places(truth.index, labels.index, truth.origin)]
+    right, names = truth.truth()
+    right = right[places(truth.index, labels.index, truth.origin)]
     if labels.about.names:
-      right = renumbered(right, truth.classes, labels.about.names)
+      right = renumbered(right, names, labels.about.names)
     compared['accuracy'] = np.where(right >= 0, right == labels.label, np.nan)
   edges = np.linspace(0, 1, BINS + 1)
   place = np.clip(np.digitize(labels.confidence, edges) - 1, 0, BINS - 1)

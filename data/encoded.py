@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from data.decode import decode
+from data.source import Source
 
 
 class Decoding(NamedTuple):
@@ -112,6 +113,12 @@ class Encoded:
 
   def whole(self):
     return self.reader.whole()
+
+
+def encoded(source: Source) -> Encoded:
+  """The examples of a source, which are encoded images."""
+  assert isinstance(source.examples, Encoded)
+  return source.examples
 
 
 def digest(data: bytes) -> bytes:

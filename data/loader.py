@@ -20,7 +20,6 @@ from data.bad import BadRecords
 from data.shuffle import permutation
 from data.source import Source
 from data.workers import check_shared_memory, watch_parent
-from data.wrap import require_labels
 
 PIECE = 32  # examples that a thread reads at a time
 
@@ -64,7 +63,7 @@ def two_streams(labeled: Source, unlabeled: Source, *, labeled_batch: int, unlab
   Raises:
     ValueError: also when `labeled` has no labels.
   """
-  require_labels(labeled)
+  labeled.truth()
   streams = {
       name: Stream(_watched(source, bad_records, max_bad_share), batch=size, seeds=(seed, k), rows=rows)
       for k, (name, source, size, rows) in enumerate(
@@ -182,7 +181,7 @@ class Loader(grain.DatasetIterator):
   Reading starts at once, so the first batches are decoded while the step compiles. Close it, or use it in `with`.
   """
 
-  def __init__(self, dataset: grain.MapDataset, *, start: int, threads: int, workers: int):
+  def __init__(self, dataset: Stream | Together, *, start: int, threads: int, workers: int):
     super().__init__()
     self._dataset, self._threads, self._workers = dataset, threads, workers
     self._batches = None
@@ -207,7 +206,7 @@ class Loader(grain.DatasetIterator):
       self._batches.close()
     self._position = position
     threads = 0 if self._workers else self._threads
-    batches = self._dataset[self._position:].to_iter_dataset(
+    batches = self._dataset.slice(slice(self._position, None)).to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2 if threads else 0))
     if self._workers:
       if not flags.FLAGS.is_parsed():

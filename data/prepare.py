@@ -12,7 +12,7 @@ import rich.progress
 
 from data.classes import numbered_as
 from data.decode import shrink
-from data.encoded import Decoding, check_decoding
+from data.encoded import Decoding, check_decoding, encoded
 from data.source import Source
 from data.sources.array_record import FORMAT
 from data.sources.folder import folder, splits_of
@@ -106,7 +106,7 @@ def first_good(source: Source, size: int | None, decoding: Decoding) -> None:
   why = ''
   for i in source.index:
     try:
-      shrink(source.examples.reader.read(int(i)), size=size, **decoding._asdict())
+      shrink(encoded(source).reader.read(int(i)), size=size, **decoding._asdict())
       return
     except Exception as error:  # Pillow raises about ten kinds for broken files
       why = why or f'{source.examples.file(int(i))}: {error}'
@@ -116,7 +116,7 @@ def first_good(source: Source, size: int | None, decoding: Decoding) -> None:
 def _write(root: Path, split: str, source: Source, size: int | None, shards: int | None, decoding: Decoding, progress
            ) -> dict:
   from array_record.python import array_record_module
-  n, reader = len(source), source.examples.reader
+  n, reader = len(source), encoded(source).reader
   rows, label_of = source.index, source.column('label') if source.labeled else None
   count = min(n, shards or -(-n // PER_SHARD))
   names = [f'{split}-{k:05d}-of-{count:05d}.array_record' for k in range(count)]

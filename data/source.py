@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -23,8 +23,12 @@ class Examples(Protocol):
   shape:   of one example: (h, w, c), (t, h, w, c) of a clip, (l,) of a text, (f,) of a row; () where nothing is read.
   decodes: whether reading costs so much time that all cores should share it.
   """
-  shape: Any
-  decodes: bool
+
+  @property
+  def shape(self) -> tuple[int, ...]: ...
+
+  @property
+  def decodes(self) -> bool: ...
 
   def __len__(self) -> int:
     """Number of examples of the whole set."""
@@ -128,7 +132,7 @@ class Source:
     label = self.column('label')
     return label if self.rows is None else label[self.rows]
 
-  def read(self, positions: Sequence[int] | np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+  def read(self, positions: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Positions i64[b] -> the arrays of `batch` for these very examples, and bool[b]: which could be read.
 
     Raises:
@@ -142,7 +146,7 @@ class Source:
     good[list(broken)] = False
     return self._complete(batch, index), good
 
-  def batch(self, positions: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+  def batch(self, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Positions i64[b] -> {'image': u8[b, h, w, c], 'index': i32[b]} and what stands beside, such as 'label' i32[b].
 
     A broken example is replaced by the next one of this source that can be read, position (p + 1) % n and so on, with
@@ -178,6 +182,22 @@ class Source:
   def _count(self, index: np.ndarray, broken: dict[int, str], drawn: int) -> None:
     self.bad.count([(int(index[place]), self.examples.file(int(index[place])), why) for place, why in broken.items()],
                    drawn)
+
+  def truth(self, every: str = '') -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels i32[n] by position and the names of the classes, of a source that has them.
+
+    Args:
+      every: why each example has to have one; '': those without, -1, are fine.
+    Raises:
+      ValueError: no labels, or none of some example.
+    """
+    if self.labels is None or self.classes is None:
+      raise ValueError(f'{self.origin} has no labels, and labels are needed here; a folder has them when its images '
+                       'lie in one folder per class')
+    if every and (missing := int((self.labels < 0).sum())):
+      raise ValueError(f'{self.origin}: {missing} of its {len(self)} examples are of no class (label -1), the first is '
+                       f'number {int(np.argmax(self.labels < 0))}; each needs one, as {every}')
+    return self.labels, self.classes
 
   def take(self, positions: Sequence[int] | np.ndarray) -> 'Source':
     """The source of these positions i64[k], perhaps some several times; 'index' stays the one in the whole set."""

@@ -21,9 +21,10 @@ def identity(source) -> dict[str, str | None]:
     'data': 24 hexadecimal digits of the indices, the labels and the classes' names; 'names': of the examples' names,
     None where they have none.
   """
-  found = hashlib.sha256(json.dumps(list(source.classes)).encode())
+  labels, classes = source.truth()
+  found = hashlib.sha256(json.dumps(list(classes)).encode())
   found.update(source.index.astype('<i8').tobytes())
-  found.update(source.labels.astype('<i4').tobytes())
+  found.update(labels.astype('<i4').tobytes())
   names = source.examples.names()
   return {'data': found.hexdigest()[:24], 'names': hashlib.sha256(names).hexdigest()[:24] if names else None}
 

@@ -21,24 +21,6 @@ def subset(source: Source, indices) -> Source:
   return source.take(indices)
 
 
-def require_labels(source: Source, every: str = '') -> np.ndarray:
-  """Labels i32[n] of a source.
-
-  Args:
-    every: why each example has to have one; '': those without, -1, are fine.
-  Raises:
-    ValueError: it has none, or none of some.
-  """
-  labels = source.labels
-  if labels is None:
-    raise ValueError(f'{source.origin} has no labels, and labels are needed here; a folder has them when its images '
-                     'lie in one folder per class')
-  if every and (missing := int((labels < 0).sum())):
-    raise ValueError(f'{source.origin}: {missing} of its {len(labels)} examples are of no class (label -1), the first '
-                     f'is number {int(np.argmax(labels < 0))}; each needs one, as {every}')
-  return labels
-
-
 def few_labels(source: Source, *, per_class: int | None = None, count: int | None = None, seed: int | None = None,
                split: str | None = None, balanced: bool = False) -> Source:
   """A subset with labels: so many of each class, so many of all as they come, or those of a file; positions ascending.
@@ -55,12 +37,11 @@ def few_labels(source: Source, *, per_class: int | None = None, count: int | Non
     FileNotFoundError, ValueError: no labels, not one way to choose, a class with too few examples or none, a split of
       another set.
   """
-  labels = require_labels(source)
+  labels, names = source.truth()
   ways = {name: value for name, value in dict(per_class=per_class, count=count, split=split).items()
           if value is not None}
   if len(ways) > 1 or not (ways or balanced) or (seed is None) != (per_class is count is None):
     raise ValueError(f'labels: wanted one of per_class or count, with a seed, or split, got {ways} and seed={seed}')
-  names = source.classes
   if per_class is not None:
     chosen = _of_each_class(labels, names, per_class, permutation(len(labels), seed))
   elif count is not None:
@@ -117,8 +98,8 @@ def long_tailed(source: Source, *, ratio: float, largest: int | None = None, see
   Raises:
     ValueError: no labels, fewer than two classes, a ratio below 1, or a class with too few examples.
   """
-  labels = require_labels(source)
-  count = len(source.classes)
+  labels, names = source.truth()
+  count = len(names)
   available = np.bincount(labels[labels >= 0], minlength=count)
   largest = int(available.min()) if largest is None else largest
   if ratio < 1 or largest < 1 or count < 2:
@@ -128,7 +109,7 @@ def long_tailed(source: Source, *, ratio: float, largest: int | None = None, see
   order = permutation(len(labels), seed)
   for c in range(count):
     if not 1 <= wanted[c] <= available[c]:
-      raise ValueError(f'long_tailed: class {source.classes[c]} has {available[c]} examples, '
+      raise ValueError(f'long_tailed: class {names[c]} has {available[c]} examples, '
                        f'wanted {wanted[c]}; all classes: {wanted.tolist()}')
   chosen = [order[labels[order] == c][:wanted[c]] for c in range(count)]
   return source.take(np.sort(np.concatenate(chosen)))

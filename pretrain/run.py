@@ -374,5 +374,5 @@ def check_vocabulary(source: Source, backbone: dict, objective: dict) -> None:
 
 def abstract(source: Source, batch: int):
   """Shapes and dtypes of the loader's global batches."""
-  rows = source.read([0])[0] | {'epoch': np.zeros(1, np.int32)}
+  rows = source.read(np.zeros(1, np.int64))[0] | {'epoch': np.zeros(1, np.int32)}
   return {key: jax.ShapeDtypeStruct((batch, *value.shape[1:]), value.dtype) for key, value in rows.items()}

@@ -36,7 +36,7 @@ from data.sources.folder import folder
 from data.sources.huggingface import huggingface
 from data.sources.tfds import tfds
 from data.sources.webdataset import webdataset
-from data.wrap import few_labels, require_labels, subset
+from data.wrap import few_labels, subset
 from tests.tiny import pixels
 
 ROOT = Path(__file__).parents[1]
@@ -179,7 +179,7 @@ def test_folder_messages(tmp_path):
   (tmp_path / 'x.png').write_bytes(encoded(photo(1), 'PNG'))
   flat = folder(path=str(tmp_path), split=None, size=8)
   assert flat.classes is None and flat.labels is None and 'label' not in flat[0] and 'label' not in flat.batch([0])
-  for needs in (require_labels, lambda s: few_labels(s, per_class=1, seed=0),
+  for needs in (Source.truth, lambda s: few_labels(s, per_class=1, seed=0),
                 lambda s: two_streams(s, s, labeled_batch=1, unlabeled_batch=1, seed=0)):
     with pytest.raises(ValueError, match='folder .* has no labels.*one folder per class'):
       needs(flat)

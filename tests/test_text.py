@@ -298,7 +298,8 @@ def test_labeled_text_from_lines(tmp_path):
   with pytest.raises(ValueError, match=r"label, line 1: 'good' is none of the classes \[bad\], and 1 more are none"):
     open_(classes=('bad',))
   for text_, words_ in [('{"text": "a", "label": 1}\n{"text": "b", "label": "x"}', 'line 2: wanted labels of one'),
-                        ('{"text": " "}', 'line 1'), ('{"text": "a"}\nnonsense', 'line 2'), ('[1]', 'line 1'), ('', 'got none')]:
+                        ('{"text": " "}', 'line 1'), ('{"text": "a"}\nnonsense', 'line 2'), ('[1]', 'line 1'),
+                        ('', 'got none')]:
     path.write_text(text_)
     with pytest.raises(ValueError, match=words_):
       open_()

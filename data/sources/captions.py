@@ -6,7 +6,6 @@ import numpy as np
 from data import text
 from data.opened import opened
 from data.source import Source
-from data.wrap import require_labels
 
 
 def captions(*, source: dict, templates: tuple[str, ...], tokenizer: str, length: int) -> Source:
@@ -21,11 +20,11 @@ def captions(*, source: dict, templates: tuple[str, ...], tokenizer: str, length
     ValueError: no images or labels, an image of no class, no template or one without {}.
   """
   images, by = opened(source, 'source.source'), text.tokenizer(tokenizer)
-  labels = require_labels(images, every='a text names its class')
+  labels, classes = images.truth(every='a text names its class')
   if len(images.shape) < 3 or not templates:
     raise ValueError(f'captions: wanted a source of images, and templates; got {images.origin} and the templates '
                      f'{templates}')
-  texts = [text.phrase(template, name) for name in images.classes for template in templates]
+  texts = [text.phrase(template, name) for name in classes for template in templates]
   made = text.captions(texts, by, length).tokens
   tokens = np.zeros((len(images.examples), length), made.dtype)
   tokens[images.index] = made[labels * len(templates) + images.index % len(templates)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.encoded import Encoded, digest
+from data.encoded import Encoded, digest, encoded
 from data.files import natural
 from data.source import Source
 from data.sources.folder import files_of
@@ -80,5 +80,5 @@ def clips(*, path: str, split: str | None = None, size: int, channels: int = 3, 
   starts = np.concatenate([begin + frames * every * np.arange(n // (frames * every))
                            for begin, n in sorted(zip(first, count, strict=True))])
   beside = {'label': images.labels[starts]} if images.labels is not None else {}
-  return Source(Clips(images.examples, starts, frames, every), f'clips of {images.origin}', beside, images.classes,
+  return Source(Clips(encoded(images), starts, frames, every), f'clips of {images.origin}', beside, images.classes,
                 notes=images.notes)

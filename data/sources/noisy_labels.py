@@ -4,7 +4,6 @@ import numpy as np
 from data.opened import opened
 from data.shuffle import permutation
 from data.source import Source
-from data.wrap import require_labels
 
 
 def noisy_labels(*, source: dict, rate: float, seed: int) -> Source:
@@ -18,11 +17,11 @@ def noisy_labels(*, source: dict, rate: float, seed: int) -> Source:
     ValueError: no labels, or none of some example, a rate out of range, fewer than two classes.
   """
   images = opened(source, 'source.source')
-  labels = require_labels(images, every='a wrong one replaces it').copy()
-  count = len(images.classes)
+  labels, classes = images.truth(every='a wrong one replaces it')
+  labels, count = labels.copy(), len(classes)
   if not 0 <= rate <= 1 or count < 2:
     raise ValueError(f'noisy_labels: wanted a rate in [0, 1] and two classes, got rate={rate} and {count} classes')
   wrong = permutation(len(labels), seed)[:round(rate * len(labels))]
   shift = np.random.Philox(np.random.SeedSequence((seed, 1))).random_raw(len(labels)) % (count - 1) + 1
   labels[wrong] = (labels[wrong] + shift[wrong].astype(np.int32)) % count
-  return images.relabeled(labels, images.classes, f'{images.origin} with {rate} of wrong labels')
+  return images.relabeled(labels, classes, f'{images.origin} with {rate} of wrong labels')

@@ -4,7 +4,6 @@ import numpy as np
 from data.names import known
 from data.opened import opened
 from data.source import Source
-from data.wrap import require_labels
 
 
 def of_classes(*, source: dict, classes: tuple[str, ...]) -> Source:
@@ -19,14 +18,14 @@ def of_classes(*, source: dict, classes: tuple[str, ...]) -> Source:
     ValueError: no labels, an unknown class, none or one twice.
   """
   images = opened(source, 'source.source')
-  labels = require_labels(images)
+  labels, names = images.truth()
   if not classes or len(set(classes)) < len(classes):
     raise ValueError(f'of_classes: wanted names of classes, each once, got {classes}; {images.origin} has '
-                     f'{images.classes}')
+                     f'{names}')
   for name in classes:
-    known(f'class of {images.origin}', name, images.classes)
-  numbers = np.full(len(images.classes), -1, np.int32)  # the new label of each old one
-  numbers[[images.classes.index(name) for name in classes]] = np.arange(len(classes))
+    known(f'class of {images.origin}', name, names)
+  numbers = np.full(len(names), -1, np.int32)  # the new label of each old one
+  numbers[[names.index(name) for name in classes]] = np.arange(len(classes))
   label = np.where(labels < 0, -1, numbers[labels])
   chosen = np.flatnonzero(label >= 0)
   return images.take(chosen).relabeled(label[chosen], tuple(classes), f'{", ".join(classes)} of {images.origin}')

@@ -2,7 +2,7 @@
 import dataclasses
 from pathlib import Path
 
-from data.encoded import Encoded
+from data.encoded import Encoded, encoded
 from data.files import inside
 from data.lines import json_lines
 from data.names import known
@@ -40,20 +40,20 @@ def pairs(*, path: str, split: str | None = None, size: int, channels: int = 3, 
       raise ValueError(f'{path}: a folder of pairs needs a split')
     source = huggingface(path=path, split=split, size=size, channels=channels, image_column=image_column,
                          decoding=decoding).unlabeled()
-    table = source.examples.reader.table
+    table = encoded(source).reader.table
     known(f'text column of {path}', text_column, table.schemas[0].names)
     texts = [text for file in range(len(table.files)) for text in table.column(file, text_column).to_pylist()]
   elif path.endswith('.tar'):
     if split is not None:
       raise ValueError(f'{path}: tar files have no splits, got split={split!r}; their names say it')
     source = webdataset(path=path, size=size, channels=channels, image=image_column, decoding=decoding).unlabeled()
-    texts = source.examples.reader.texts
+    texts = encoded(source).reader.texts
   else:
     if split is not None:
       raise ValueError(f'{path}: a file of pairs has no splits, got split={split!r}; one file is one split')
     column = image_column or 'image'
     lines = json_lines(path, f'{{"{column}": …, "{text_column}": …}}')
-    names, texts = ([row.get(key) for _, row in lines] for key in (column, text_column))
+    names, texts = ([row.get(key, '') for _, row in lines] for key in (column, text_column))
     _all_there(path, column, names)
     for (number, _), name in zip(lines, names, strict=True):
       try:

@@ -158,7 +158,7 @@ def number(text: str, what: str) -> int:
 def examples(file: str):
   """(key, {suffix: member}) of each example of a tar file; raises ValueError if it is damaged, compressed or cut."""
   try:
-    key, members, end = None, {}, Path(file).stat().st_size
+    key, members, end = '', {}, Path(file).stat().st_size
     with tarfile.open(file, 'r:') as tar:
       for member in tar:
         folder, slash, name = member.name.rpartition('/')

@@ -71,6 +71,6 @@ def accuracy(run, state, source: Source, *, size: int | None = None) -> float:
   Raises:
     ValueError: the source has examples of a class that the run was not trained with.
   """
-  source = numbered_as(source, run.classes, here=source.origin, there='the run')
+  labels, _ = numbered_as(source, run.classes, here=source.origin, there='the run').truth()
   found, good = predictions(run, state, source, size=size)
-  return float(np.mean(found[good].argmax(1) == source.labels[good]))
+  return float(np.mean(found[good].argmax(1) == labels[good]))

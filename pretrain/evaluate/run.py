@@ -88,7 +88,7 @@ def open_sets(spec: Evaluation, trained_on: Source | None) -> Sets:
   classes = train.classes
   counts = np.bincount(train.labels, minlength=len(classes))
   own, notes = None, train.notes + test.notes
-  if trained_on is not None and trained_on.labeled:
+  if trained_on is not None and trained_on.classes is not None:
     try:
       own = numbered_as(test, trained_on.classes, here='config.evaluate.test', there='config.source')
     except ValueError as error:  # a head for other classes can still have learned features
@@ -190,6 +190,7 @@ def table(run, state, workdir: Path) -> list[dict]:
               for name, encode in encoders.items()}
   own = of_its_own(run, state)
   projected = run.objective.project and features(run, Partial(run.objective.project, state.params, state.memory), test)
+  rows: list[dict] = []
   if jax.process_index() == 0:  # the features were a common work; process 0 writes what they are worth
     try:
       rows = [measure(name, *each.readable(), classes=len(classes), k=min(K, int(each.good.sum())), per_class=PER_CLASS,
@@ -207,7 +208,7 @@ def table(run, state, workdir: Path) -> list[dict]:
     if run.evaluation.pictures:
       pictures(run, train, test, measured, classes, workdir)
   judge(run, list(measured.values()), workdir)
-  return [] if jax.process_index() else [*rows[:-1], rows[-1] | own]
+  return [*rows[:-1], *(row | own for row in rows[-1:])]
 
 
 def raw(source: Source) -> dict[str, Partial]:
@@ -273,4 +274,4 @@ def encoder(run, state) -> Partial:
 def features(run, encode, source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Features f32[n, d], labels i32[n] and bool[n] which could be read, of a labeled source."""
   found, good = extracted(encode, run, source, view(run.evaluation.size))
-  return found, source.labels, good
+  return found, source.truth()[0], good

@@ -210,9 +210,11 @@ def row(stage: Path, run: dict, test: dict | None) -> dict:
   result: dict = {'stage': stage.name, 'examples': len(found)}
   if run['source']['name'] == 'pseudo_labeled':
     truth = configs.build(data.sources, run['source']['source'], 'config.source')
-    if truth.labels is not None:
-      right = renumbered(truth.labels, truth.classes, found.classes)
-      result['label_accuracy'] = float(np.mean(found.labels == right[places(truth.index, found.index, truth.origin)]))
+    if truth.labeled:
+      labels, classes = found.truth()
+      right, names = truth.truth()
+      right = renumbered(right, names, classes)[places(truth.index, found.index, truth.origin)]
+      result['label_accuracy'] = float(np.mean(labels == right))
   if test is not None:
     path = stage / 'accuracy.json'
     known = json.loads(path.read_text()) if path.exists() else {}
