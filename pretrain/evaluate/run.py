@@ -199,6 +199,7 @@ def table(run, state, workdir: Path) -> list[dict]:
       judge(run, list(measured.values()), workdir)
       raise
     print_table(rows)
+    print_unreadable(measured['pretrained backbone'])
     for name, value in own.items():
       print(f'{HOW[name]}: {value:.1%}')
     if projected:
@@ -209,6 +210,14 @@ def table(run, state, workdir: Path) -> list[dict]:
       pictures(run, train, test, measured, classes, workdir)
   judge(run, list(measured.values()), workdir)
   return [*rows[:-1], *(row | own for row in rows[-1:])]
+
+
+def print_unreadable(each: Measured) -> None:
+  """Says how many examples are not in the table, where there are any."""
+  if each.unreadable():
+    (bad, n), (bad_train, n_train) = (((~good).sum(), len(good)) for good in (each.good_test, each.good))
+    print(f'{bad} of {n} test examples and {bad_train} of {n_train} training examples cannot be read; they are left out '
+          'and listed in bad_records.jsonl')
 
 
 def raw(source: Source) -> dict[str, Partial]:
