@@ -188,4 +188,4 @@ def _short(data) -> bytes:
 
 
 def _digest(data: bytes) -> str:
-  return hashlib.blake2b(data, digest_size=12).hexdigest()
+  return hashlib.sha256(data).hexdigest()[:24]

@@ -125,8 +125,8 @@ def test_the_runs_own_head_is_scored_by_the_names_of_its_classes(tmp_path, capsy
   foreign = run_on(train_set, taught, grey(tmp_path / 'foreign', 'abd', seed=2))
   assert config.call(prepare, foreign, 'config').evaluation.own is None
   assert train.train(foreign, tmp_path / 'run', quiet=True) == DONE
-  assert ('own head is not scored on the test set: config.evaluate.test: classes meet by name, and config.source has no '
-          '[a]') in ' '.join(capsys.readouterr().out.split())
+  assert ('own head is not scored on the test set: config.evaluate.test: classes meet by name, and config.source has '
+          'no [a]') in ' '.join(capsys.readouterr().out.split())
   assert 'accuracy' not in evaluation(tmp_path / 'run')
 
 

@@ -85,13 +85,15 @@ def options(decoding: dict | None) -> Decoding:
 
 
 class Files:
-  """`data.encoded.Reader` over files below a folder."""
+  """`data.encoded.Reader` over files below a folder, whose paths are kept as one array of bytes: a worker process gets
+  them as that."""
 
-  def __init__(self, root: Path, names: list[str]):
-    self.root, self.paths = str(root), names
+  def __init__(self, root: Path, paths: list[str]):
+    self.root, self.paths = str(root), '\0'.join(paths).encode('utf-8', 'surrogateescape')
+    self.ends = np.append(np.flatnonzero(np.frombuffer(self.paths, np.uint8) == 0), len(self.paths))
 
   def __len__(self):
-    return len(self.paths)
+    return len(self.ends)
 
   def read(self, i):
     """Bytes of the file."""
@@ -99,10 +101,11 @@ class Files:
 
   def file(self, i):
     """Path of the file."""
-    return f'{self.root}/{self.paths[i]}'
+    path = self.paths[self.ends[i - 1] + 1 if i else 0:self.ends[i]]
+    return f'{self.root}/{path.decode("utf-8", "surrogateescape")}'
 
   def names(self):
-    return '\0'.join(self.paths).encode('utf-8', 'surrogateescape')
+    return self.paths
 
   def digest(self, i):
     return ends(self.file(i))

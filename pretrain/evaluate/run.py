@@ -216,8 +216,8 @@ def print_unreadable(each: Measured) -> None:
   """Says how many examples are not in the table, where there are any."""
   if each.unreadable():
     (bad, n), (bad_train, n_train) = (((~good).sum(), len(good)) for good in (each.good_test, each.good))
-    print(f'{bad} of {n} test examples and {bad_train} of {n_train} training examples cannot be read; they are left out '
-          'and listed in bad_records.jsonl')
+    print(f'{bad} of {n} test examples and {bad_train} of {n_train} training examples cannot be read; they are left '
+          'out and listed in bad_records.jsonl')
 
 
 def raw(source: Source) -> dict[str, Partial]:
