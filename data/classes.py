@@ -1,4 +1,5 @@
 """Labels and classes: one reader of labels, and sets that meet by the names of their classes."""
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ def read_labels(values, where: str, names: Sequence[str] | None = None, place: C
     ValueError: of another type or shape, several of an example, a number with a fraction, below -1 or beyond the
       classes, a string that is no class; names the first row.
   """
+  if names is not None:
+    check_names(names, where)
   column = _arrow(values, where, place)
   kind = column.type
   if pa.types.is_dictionary(kind):
@@ -62,16 +65,26 @@ def _arrow(values, where: str, place: Callable[[int], str]) -> Any:
     return values.unify_dictionaries().combine_chunks() if len(values.chunks) != 1 else values.chunk(0)
   if isinstance(values, pa.Array):
     return values
-  array = values if isinstance(values, np.ndarray) else None
-  if array is not None and array.ndim != 1:
-    raise ValueError(f'{where}: wanted one label an example, [n], got the shape {array.shape}')
-  try:
-    return pa.array(array.tolist() if array is not None and array.dtype.kind in 'USO' else values)
-  except (pa.ArrowException, OverflowError, UnicodeError) as error:
+  if isinstance(values, np.ndarray):
+    if values.ndim != 1:
+      raise ValueError(f'{where}: wanted one label an example, [n], got the shape {values.shape}')
+    if values.dtype.kind == 'S':
+      values = np.char.decode(values)
+    values = values.tolist() if values.dtype.kind in 'UO' else values.astype(values.dtype.newbyteorder('='))
+  if isinstance(values, list | tuple):
     kinds = [type(value).__name__ for value in values]
-    row = next((row for row, kind in enumerate(kinds) if kind not in (kinds[0], 'NoneType')), 0)
-    raise ValueError(f'{where}, {place(row)}: wanted labels of one kind, strings or whole numbers; got {values[row]!r}'
-                     + (f' ({kinds[row]}) behind {values[0]!r} ({kinds[0]})' if row else '')) from error
+    first = next((row for row, kind in enumerate(kinds) if kind != 'NoneType'), 0)
+    for row, kind in enumerate(kinds):
+      if kind not in ('NoneType', kinds[first]) and {kind, kinds[first]} != {'int', 'float'}:
+        raise ValueError(f'{where}, {place(row)}: wanted labels of one kind, strings or whole numbers; got '
+                         f'{values[row]!r} ({kind}) behind {values[first]!r} ({kinds[first]})')
+      if kind == 'int' and abs(values[row]) >= 2 ** 63:
+        raise ValueError(f'{where}, {place(row)}: {values[row]!r} is no label; wanted a whole number from 0 to '
+                         f'{MOST - 1}')
+  try:
+    return pa.array(values)
+  except (pa.ArrowException, OverflowError, UnicodeError, TypeError) as error:
+    raise ValueError(f'{where}: wanted labels of one kind, strings or whole numbers: {error}') from error
 
 
 def _numbers(column, where: str, names: Sequence[str] | None, place: Callable[[int], str]
@@ -93,6 +106,14 @@ def _numbers(column, where: str, names: Sequence[str] | None, place: Callable[[i
   return label, classes
 
 
+def check_names(names: Sequence[str], where: str) -> None:
+  """Raises ValueError if a class has no name of its own."""
+  if len(set(names)) < len(names):
+    twice = next(name for place, name in enumerate(names) if name in names[:place])
+    raise ValueError(f'{where}: the class {twice!r} is there twice among {len(names)} names of classes; each needs a '
+                     'name of its own')
+
+
 def shown(names: Sequence[str] | None, most: int = 12) -> str:
   """Names for a message, the first ones of many."""
   names = list(map(str, names or ()))
@@ -101,8 +122,9 @@ def shown(names: Sequence[str] | None, most: int = 12) -> str:
 
 def renumbered(label: np.ndarray, old: Sequence[str], new: Sequence[str]) -> np.ndarray:
   """Numbers of the classes `old` as those of `new`, i32[n], by name; -2 for a class that is not there, -1 stays."""
-  number = {name: k for k, name in enumerate(new)}
-  return np.array([number.get(name, -2) for name in old] + [-1], np.int32)[label]  # the last is that of -1
+  number = {unicodedata.normalize('NFC', name): k for k, name in enumerate(new)}  # file systems differ in this
+  found = [number.get(unicodedata.normalize('NFC', name), -2) for name in old]
+  return np.array([*found, -1], np.int32)[label]  # the last is that of -1
 
 
 def numbered_as(source, classes: Sequence[str], *, here: str, there: str):

@@ -11,6 +11,8 @@ import numpy as np
 from data.lines import utf8
 from data.names import known
 
+EXACT = 2 ** 53  # up to which float64 holds every whole number
+
 
 class Cells(NamedTuple):
   """A table, column by column.
@@ -21,6 +23,7 @@ class Cells(NamedTuple):
     sizes: how many values each of the columns of codes has.
     labels: the n cells of the column of labels, or None.
     number_names, code_names: names of the a and c columns.
+    values: of each column of codes its values, sorted.
   """
   numbers: np.ndarray
   codes: np.ndarray
@@ -28,6 +31,7 @@ class Cells(NamedTuple):
   labels: list[str] | None
   number_names: tuple[str, ...]
   code_names: tuple[str, ...]
+  values: tuple[tuple[str, ...], ...] = ()
 
 
 def read_csv(path: str | Path, label: str | None = None, categories: Sequence[str] = ()) -> Cells:
@@ -76,7 +80,7 @@ def read_csv(path: str | Path, label: str | None = None, categories: Sequence[st
   coded = [[place[cell] for cell in cells] for place, cells in zip(places, codes.values(), strict=True)]
   return Cells(np.reshape(np.array(list(numbers.values()), np.float64), (len(numbers), len(rows))).T,
                np.reshape(np.array(coded, np.int64), (len(codes), len(rows))).T,
-               tuple(map(len, places)), labels, tuple(numbers), tuple(codes))
+               tuple(map(len, places)), labels, tuple(numbers), tuple(codes), tuple(map(tuple, places)))
 
 
 def _rows(path) -> tuple[list[int], list[list[str]]]:
@@ -106,6 +110,11 @@ def _numbers(path, lines: list[int], name: str, cells: list[str]) -> list[float]
   """The column as finite numbers, or None where no cell is a number."""
   values = [_number(cell) for cell in cells]
   numbers = [value for value in values if value is not None]
+  for place, (cell, value) in enumerate(zip(cells, values, strict=True)):
+    if value is not None and abs(value) >= EXACT and cell.strip().lstrip('+-').isdigit() and (
+        math.isinf(value) or abs(int(cell)) > EXACT):
+      raise ValueError(f'{path}, line {lines[place]}, column {name!r}: {cell[:80]!r} is above 2**53, where float64 '
+                       f'cannot tell whole numbers apart; subtract an offset, or take it as categories=({name!r},)')
   finite = sum(map(math.isfinite, numbers))
   if finite == len(cells):
     return numbers

@@ -52,7 +52,7 @@ def describe(store: str, other: str | None = None, truth=None) -> dict:
            **shares(good & (place == i))} for i in range(BINS)]
   return {'about': labels.about._asdict(), 'labels': int(good.sum()), 'broken': int((~good).sum()),
           'classes': np.bincount(labels.label[good], minlength=labels.about.classes).tolist(),
-          'mean_confidence': float(labels.confidence[good].mean()), **shares(good), 'bins': bins}
+          'mean_confidence': float(labels.confidence[good].mean()) if good.any() else 0., **shares(good), 'bins': bins}
 
 
 def words(found: dict) -> str:

@@ -1,4 +1,5 @@
 """Files and folders as people have them: links that lead back, pipes, suffixes that nothing reads, lost shards."""
+import bisect
 import collections
 import os
 import re
@@ -8,14 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from data.encoded import digest
 
-ENDS = 4096  # bytes at the beginning and at the end of a file that its digest is of
+ENDS = 1 << 16  # bytes at the beginning and at the end of a file that its digest is of
 
 
 def walk(root: Path, suffixes: tuple[str, ...], key: Callable = str) -> tuple[list[str], tuple[str, ...]]:
   """The files below a folder with these suffixes, and what was passed over.
 
-  Names that begin with a dot are passed over without a word. Links to folders are followed, but not those that lead
-  back to a folder that they lie in.
+  Names that begin with a dot and folders of operating systems are passed over without a word. Links to folders are
+  followed, those nearer to the root first, unless they lead into what is in the set already: each folder comes once.
 
   Args:
     root: the folder.
@@ -24,27 +25,30 @@ def walk(root: Path, suffixes: tuple[str, ...], key: Callable = str) -> tuple[li
   Returns:
     Paths relative to `root`, with slashes, and sentences such as '3 files ignored in photos: .tif 2, .gif 1'.
   """
-  found, ignored, odd, back = [], collections.Counter(), [], []
-  stack: list[tuple[str, tuple[str, ...]]] = [('', ())]  # folders, and where links on the way to each of them lie
-  while stack:
-    below, links = stack.pop()
+  found, ignored, odd, again = [], collections.Counter(), [], []
+  stack, links, taken = [''], [], Places(os.path.realpath(root))
+  while stack or links:
+    if not stack:
+      link = links.pop(0)
+      if taken.add(os.path.realpath(root / link)):
+        stack.append(f'{link}/')
+      else:
+        again.append(link)
+      continue
+    below = stack.pop()
     with os.scandir(root / below) as entries:
       for entry in entries:
-        if entry.name.startswith('.'):
+        if hidden(entry.name):
           continue
         name = below + entry.name
-        if entry.is_dir():
-          if not entry.is_symlink():
-            stack.append((f'{name}/', links))
-            continue
-          here, there = (*links, os.path.realpath(root / below)), os.path.realpath(entry.path)
-          if any(place == there or place.startswith(f'{there}/') for place in here):
-            back.append(name)
+        if is_folder(entry):
+          if entry.is_symlink():
+            bisect.insort(links, name, key=lambda link: (link.count('/'), link))
           else:
-            stack.append((f'{name}/', here))
+            stack.append(f'{name}/')
         elif not entry.name.lower().endswith(suffixes):
           ignored[os.path.splitext(entry.name)[1].lower() or 'no suffix'] += 1
-        elif entry.is_file():
+        elif is_file(entry):
           found.append(name)
         else:
           odd.append(name)
@@ -54,10 +58,52 @@ def walk(root: Path, suffixes: tuple[str, ...], key: Callable = str) -> tuple[li
     notes.append(f'{_files(ignored.total())} ignored in {root}: {kinds}'
                  + (f' and {len(ignored) - 6} more kinds' if len(ignored) > 6 else ''))
   for names, what in ((odd, 'pipes, devices or links to nothing'),
-                      (back, 'links that lead back to a folder that they lie in')):
+                      (again, 'links to folders that are in the set already')):
     if names:
       notes.append(f'{_files(len(names))} ignored in {root}, {what}: {", ".join(sorted(names)[:3])}')
-  return sorted(found, key=key), tuple(notes)
+  return sorted(found, key=key), tuple(printable(note) for note in notes)
+
+
+class Places:
+  """Folders, none of which lies in another; `add` says whether one is new."""
+
+  def __init__(self, first: str):
+    self.folders, self.above = set(), set()
+    self.add(first)
+
+  def add(self, folder: str) -> bool:
+    above = list(map(str, Path(folder).parents))
+    if folder in self.folders or folder in self.above or not self.folders.isdisjoint(above):
+      return False
+    self.folders.add(folder)
+    self.above.update(above)
+    return True
+
+
+def hidden(name: str) -> bool:
+  """Whether a file or folder is none of the user's: its name begins with a dot, or it is an operating system's."""
+  return name.startswith('.') or name in ('__MACOSX', 'lost+found', '$RECYCLE.BIN', 'System Volume Information')
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+  """False also for a link to itself."""
+  try:
+    return entry.is_dir()
+  except OSError:
+    return False
+
+
+def is_file(entry: os.DirEntry) -> bool:
+  """False also for a link to itself."""
+  try:
+    return entry.is_file()
+  except OSError:
+    return False
+
+
+def printable(text: str) -> str:
+  """Names of files are bytes: those that are no UTF-8 are shown as escapes."""
+  return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def _files(count: int) -> str:
@@ -65,13 +111,13 @@ def _files(count: int) -> str:
 
 
 def folders(root: Path) -> list[str]:
-  """Names of the folders in a folder, sorted, but those that begin with a dot."""
-  return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
+  """Names of the folders in a folder, sorted, but hidden ones."""
+  return sorted(entry.name for entry in os.scandir(root) if not hidden(entry.name) and is_folder(entry))
 
 
 def natural(name: str) -> list:
   """A key that sorts frame_2 before frame_10."""
-  return [(int(part), part) if part.isdigit() else (-1, part) for part in re.split(r'([0-9]+)', name)]
+  return [(int(part), part) if place % 2 else (-1, part) for place, part in enumerate(re.split(r'([0-9]+)', name))]
 
 
 def inside(root: Path, name: str) -> Path:
@@ -82,18 +128,27 @@ def inside(root: Path, name: str) -> Path:
   return root / path
 
 
-def contents(path: str | Path) -> bytes:
-  """The bytes of a file; a pipe or device is refused, which could give bytes for ever."""
+def regular(path: str | Path):
+  """A file, opened for its bytes; a pipe or a device is refused, which could give bytes for ever."""
   handle = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0))
-  with open(handle, 'rb') as file:
+  try:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
-      raise ValueError('a folder, a pipe or a device, no file')
-    return file.read()
+      raise ValueError(f'{path} is a folder, a pipe or a device; wanted a file')
+    return open(handle, 'rb', buffering=0)
+  except BaseException:
+    os.close(handle)
+    raise
+
+
+def contents(path: str | Path) -> bytes:
+  """The bytes of a file; errors as `regular`."""
+  with regular(path) as file:
+    return file.readall()
 
 
 def ends(path: str | Path, start: int = 0, size: int | None = None) -> bytes:
-  """Digest of a file (or `size` bytes of it from `start`): of its size, beginning and end."""
-  with open(path, 'rb', buffering=0) as file:
+  """Digest of a file (or `size` bytes of it from `start`): of its size, beginning and end; errors as `regular`."""
+  with regular(path) as file:
     size = os.fstat(file.fileno()).st_size - start if size is None else size
     file.seek(start)
     found = file.read(min(size, ENDS))
@@ -106,10 +161,10 @@ def ends(path: str | Path, start: int = 0, size: int | None = None) -> bytes:
 def check_whole(files: Iterable[str | Path], what: str) -> None:
   """Raises ValueError where files `train-00000-of-00003.parquet` of a set are missing, or of two sets."""
   totals: dict[tuple[str, str], dict[int, list[int]]] = collections.defaultdict(dict)
-  for file in map(str, files):
-    if found := re.fullmatch(r'(.*?)(\d+)-of-(\d+)(.*)', file):
+  for file in map(Path, files):
+    if found := re.fullmatch(r'(.*?)(\d+)-of-(\d+)(?:-[0-9a-f]{8,})?(\..*)', file.name):
       before, number, total, behind = found.groups()
-      totals[before, behind].setdefault(int(total), []).append(int(number))
+      totals[f'{file.parent}/{before}', behind].setdefault(int(total), []).append(int(number))
   for (before, behind), each in totals.items():
     if len(each) > 1:
       raise ValueError(f'{what}: {before}…{behind} are there of {" and of ".join(map(str, sorted(each)))}: files of '

@@ -37,7 +37,7 @@ class Identity(NamedTuple):
     return _digest(repr(self[:-1]).encode())[:12]
 
   def unseen(self) -> str:
-    """What a comparison cannot see."""
+    """What a comparison cannot see; '' where only the middle of large files is not looked at."""
     if self.looked == self.examples:
       return ''
     return (f'of the {self.examples} examples the contents of {self.looked} are compared'
@@ -98,7 +98,8 @@ def differences(old: Identity, new: Identity, before: Seen | None = None, now: S
     words = [f'without {", ".join(gone)}' if gone else '', f'with {", ".join(come)}' if come else '',
              '' if gone or come else 'in another order']
     found.append(f'other classes: {" and ".join(filter(None, words))}')
-  kinds = {'names': 'other names of examples', 'contents': 'other contents', 'labels': 'other labels',
+  kinds = {'names': 'other names of examples', 'contents': 'other contents',
+           'labels': 'other labels, or what else stands beside, as texts',
            'order': 'other examples of the set are used, or in another order'}
   if not found:
     found = [words for name, words in kinds.items() if getattr(old, name) != getattr(new, name)]
@@ -124,7 +125,8 @@ def _in_examples(before: Seen, now: Seen) -> list[str]:
       found.append(f'{len(changed)} changed, such as {named(changed[0])}')
   labels = [_classes(seen) for seen in (before, now)]
   if labels[0] is not None and labels[1] is not None:
-    moved = [key for key in both if labels[0].get(old[key]) != labels[1].get(new[key])]
+    moved = [key for key in both if old[key] in labels[0] and new[key] in labels[1]
+             and labels[0][old[key]] != labels[1][new[key]]]
     if moved:
       key = moved[0]
       found.append(f'{len(moved)} relabelled, such as {named(key)}: {labels[0].get(old[key])} -> '

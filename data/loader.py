@@ -148,9 +148,10 @@ class Stream(grain.MapDataset):
 
   @property
   def nbytes(self) -> int:
-    """Size of a batch, without what stands beside the examples."""
+    """Size of a batch."""
     example, _ = self.source.examples.read(self.source.index[:1])  # counts and lists no broken one
-    return len(self.rows) * sum(array.nbytes for array in example.values())
+    beside = [self.source.column(name)[:1] for name in self.source.beside]
+    return len(self.rows) * sum(array.nbytes for array in (*example.values(), *beside))
 
 
 class Together(grain.MapDataset):

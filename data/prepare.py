@@ -12,7 +12,7 @@ import rich.progress
 
 from data.classes import numbered_as
 from data.decode import shrink
-from data.encoded import Decoding, check_decoding, encoded
+from data.encoded import Decoding, check_decoding, digest, encoded
 from data.source import Source
 from data.sources.array_record import FORMAT
 from data.sources.folder import folder, splits_of
@@ -65,7 +65,7 @@ def prepare(splits: dict[str, Source], out: str, *, size: int | None, shards: in
     shards: files per split; None: one per 10,000 images.
     decoding: of images that are resized; None: as by default.
   Returns:
-    The metadata: {'format', 'classes', 'size', 'splits': {split: {'count', 'broken', 'shards'}}}.
+    The metadata: {'format', 'classes', 'size', 'splits': {split: {'count', 'broken', 'shards', 'marks'}}}.
   Raises:
     FileExistsError: `out` is there already.
     ValueError: a split in which no image decodes, splits with other classes, with and without labels, or with images
@@ -120,7 +120,7 @@ def _write(root: Path, split: str, source: Source, size: int | None, shards: int
   rows, label_of = source.index, source.column('label') if source.labeled else None
   count = min(n, shards or -(-n // PER_SHARD))
   names = [f'{split}-{k:05d}-of-{count:05d}.array_record' for k in range(count)]
-  labels, broken, used = [], [], []
+  labels, broken, used, marks = [], [], [], {}
   task = progress.add_task(split, total=n)
 
   def convert(i: int):
@@ -132,28 +132,31 @@ def _write(root: Path, split: str, source: Source, size: int | None, shards: int
   with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
     for k, name in enumerate(names):
       mine = rows[k * n // count:(k + 1) * n // count]
-      writer, before = None, len(labels)
+      writer, before, first, last = None, len(labels), b'', b''
       try:
         for start in range(0, len(mine), WINDOW):
           for i, data, reason in pool.map(convert, map(int, mine[start:start + WINDOW])):
             progress.advance(task)
-            if reason:
+            if data is None:
               broken.append({'index': i, 'file': source.examples.file(i), 'reason': reason})
               continue
             writer = writer or array_record_module.ArrayRecordWriter(str(root / name), 'group_size:1')
             writer.write(data)
+            first, last = first or data, data
             labels.append(-1 if label_of is None else int(label_of[i]))
       finally:
         if writer:
           writer.close()
       if len(labels) > before:
         used.append(name)
+        marks[name] = [len(labels) - before, digest(first).hex(), digest(last).hex()]
   if source.classes is not None:
     np.save(root / f'{split}-labels.npy', np.array(labels, np.int32))
   if broken:
     with open(root / 'bad_records.jsonl', 'a') as f:
       f.writelines(json.dumps(row) + '\n' for row in broken)
-  return {'count': len(labels), 'broken': len(broken), 'shards': used}
+  return {'count': len(labels), 'broken': len(broken), 'shards': used,
+          'marks': marks}
 
 
 def _progress():

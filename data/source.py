@@ -6,12 +6,12 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from data.bad import BadRecords, BadRecordsError
-from data.classes import read_labels
+from data.classes import check_names, read_labels
 from data.text import Tokenizer
 
 LONGEST_RUN = 1000  # broken examples in a row after which the search for a good one is given up
@@ -86,6 +86,8 @@ class Source:
       if not callable(column) and len(column) != len(self.examples):
         raise ValueError(f'{self.origin}: wanted a {name} of each of the {len(self.examples)} examples, got '
                          f'{len(column)}')
+    if self.classes is not None:
+      check_names(self.classes, self.origin)
     if self.labeled and self.classes is None:
       label, classes = read_labels(self.column('label'), f'{self.origin}: label')
       object.__setattr__(self, 'beside', {**self.beside, 'label': label})
@@ -113,6 +115,12 @@ class Source:
   def vocabulary(self) -> int | None:
     """Number of ids of the tokens; None where there are none."""
     return self.tokenizer.vocabulary if self.tokenizer else None
+
+  @property
+  def encoding(self) -> dict[str, Any]:
+    """How what a model reads was made into numbers: sets that one model reads have the same. {} for images."""
+    found = {'tokenizer': self.tokenizer.digest} if self.tokenizer else {}
+    return {**found, **(self.examples.encoding if isinstance(self.examples, Arrays) else {})}
 
   @property
   def index(self) -> np.ndarray:
@@ -211,13 +219,21 @@ class Source:
   def relabeled(self, label: np.ndarray, classes: tuple[str, ...] | None, origin: str, **more: np.ndarray) -> 'Source':
     """The same examples with other labels: i32[n] by position, and more arrays [n, ...] that stand beside.
 
-    Of several positions of one example the last one's count.
+    Raises:
+      ValueError: an example that is there several times would have several labels, or soft labels of the classes before
+        would be left.
     """
+    if 'probabilities' in self.beside and 'probabilities' not in more:
+      raise ValueError(f'{origin}: {self.origin} has probabilities of its classes, which are not those of the new '
+                       'labels: change the labels before soft labels are made')
     beside = dict(self.beside)
     for name, values in dict(label=label, **more).items():
       values = np.asarray(values)
       column = np.full((len(self.examples), *values.shape[1:]), -1 if name == 'label' else 0, values.dtype)
       column[self.index] = values
+      if not np.array_equal(column[self.index], values):
+        raise ValueError(f'{origin}: {self.origin} has examples several times, which would get several labels: change '
+                         'the labels before examples are repeated')
       beside[name] = column
     return dataclasses.replace(self, beside=beside, classes=classes, origin=origin)
 
@@ -230,10 +246,12 @@ class Arrays:
     columns: {'image': u8[n, h, w, c], 'tokens': u16 or i32[n, l], or 'row': f32[n, f]}: one of them.
     where: words for one example, before its number.
     checksum: of the arrays, where the file holds one; else they are hashed.
+    encoding: see `Source.encoding`.
   """
   columns: Mapping[str, np.ndarray]
   where: str = 'arrays'
   checksum: bytes = b''
+  encoding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   decodes = False
 
   def __len__(self):

@@ -2,6 +2,7 @@
 
 Every vocabulary begins with the same four tokens, whatever numbers a tokeniser's file gives them.
 """
+import hashlib
 import itertools
 import json
 import re
@@ -32,6 +33,12 @@ class Tokenizer(NamedTuple):
   vocabulary: int
   file: str | None = None
   ids: np.ndarray | None = None
+
+  @property
+  def digest(self) -> str:
+    """12 hexadecimal digits that two tokenisers share if they give the same ids, wherever their files lie."""
+    content = b'bytes' if self.file is None else Path(self.file).read_bytes()
+    return hashlib.sha256(content + repr(self.vocabulary).encode()).hexdigest()[:12]
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
     """Ids i64[n] of each text, at least SPECIAL: without BEGIN and END, and '[PAD]' in a text is a word like others.

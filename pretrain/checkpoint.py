@@ -1,10 +1,12 @@
 """Checkpoints of a run through Orbax: arrays, data position, config and a fingerprint of the arrays in one step.
 
 Only this file imports Orbax. A checkpoint is visible once it is whole (a kill during a save leaves a temporary
-directory that the next start removes), and its arrays are compared with their fingerprint when they are read, since a
-flipped bit on disk would otherwise load in silence.
+directory that the next start removes). When it is read its arrays are compared with their fingerprint, and everything
+else with a digest, since a flipped bit on disk would otherwise load in silence.
 """
+import hashlib
 import itertools
+import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,8 +26,16 @@ for _module in (future, signaling_client):
   vars(_module)['time'] = SimpleNamespace(**vars(time) | {'time': time.monotonic})
 
 
+FORMAT = 2  # 1 had no digest of what stands beside the arrays, no step and no identity of the data
+FIRST = {'config', 'data', 'arrays', 'fingerprint'}  # the keys of format 1
+
+
 class Damaged(RuntimeError):
   """A checkpoint is not what was saved."""
+
+
+class NotFiniteState(RuntimeError):
+  """Parameters that are to be saved are NaN or infinite; its text names some."""
 
 
 class Checkpoints:
@@ -54,7 +64,7 @@ class Checkpoints:
         save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
         # pyrefly: ignore[bad-argument-type]
         preservation_policy=ocp.training.preservation_policies.LatestN(keep))
-    self._fingerprint = jax.jit(fingerprint)
+    self._fingerprint, self._finite = jax.jit(fingerprint), jax.jit(finite)
     self._saving = None  # the save under way
 
   @property
@@ -67,9 +77,17 @@ class Checkpoints:
     """Starts saving and returns once the arrays are copied to the host; `state` may be donated afterwards.
 
     Args:
+      state: a `TrainState`, whose parameters have to be finite.
       meta: JSON; kept beside the arrays.
+    Raises:
+      NotFiniteState: a parameter is not; nothing is saved.
     """
-    meta = meta | {'arrays': manifest(state), 'fingerprint': on_host(self._fingerprint(state)).tolist()}
+    if not (good := on_host(self._finite(state.params))).all():
+      names = [name for name, is_finite in zip(manifest(state.params), good, strict=True) if not is_finite]
+      raise NotFiniteState(f'{len(names)} of {len(good)} arrays of parameters are not finite, such as {names[0]}')
+    meta = meta | {'format': FORMAT, 'step': step, 'arrays': manifest(state),
+                   'fingerprint': on_host(self._fingerprint(state)).tolist()}
+    meta['digest'] = digest(meta)
     self._saving = self._checkpointer.save_checkpointables_async(step, {'state': state, 'meta': meta})
 
   def wait(self) -> None:
@@ -88,7 +106,23 @@ class Checkpoints:
                     'newest whole one is used by the next start') from error
 
   def meta(self, step: int | None = None) -> dict:
-    return self._load(step, {'meta': None})['meta']
+    """What stands beside the arrays of a checkpoint, the newest one's by default.
+
+    Raises:
+      Damaged: it is not what was saved.
+      ConfigError: a later version of this code saved it.
+    """
+    step = self.latest if step is None else step
+    meta = self._load(step, {'meta': None})['meta']
+    if set(meta) == FIRST:
+      return meta
+    what = f'checkpoint {step} in {self._directory}'
+    if meta.get('digest') != digest(meta) or meta.get('step') != step:
+      raise Damaged(f'{what} is damaged: what stands beside its arrays is not what was saved')
+    if meta['format'] != FORMAT:
+      raise ConfigError(f'{what} is of format {meta["format"]}, and this version reads up to {FORMAT}: it was saved by '
+                        'a later one; use that')
+    return meta
 
   def restore(self, abstract: Any, step: int | None = None, part: bool = False) -> tuple[Any, dict]:
     """Reads a checkpoint into the shapes, dtypes and shardings of `abstract`, on any mesh.
@@ -128,11 +162,23 @@ class Checkpoints:
         if not earlier or jax.process_count() > 1:
           raise Damaged(f'{error}; ' + ('to go on from an earlier one, remove its directory' if earlier else
                                         'there is no earlier one')) from error
-        names = (f'damaged-{step}' + (f'-{n}' if n > 1 else '') for n in itertools.count(1))
-        name = next(name for name in names if not (self._directory / name).exists())
-        (self._directory / str(step)).rename(self._directory / name)
-        self._checkpointer.reload()
-        found.append(f'{error}; it is kept as {name}')
+        found.append(f'{error}; it is kept as {self._rename(step, "damaged")}')
+
+  def set_aside(self, step: int) -> str | None:
+    """Keeps a checkpoint under another name, so that the one before it is the newest.
+
+    Returns:
+      The name; None, and nothing is done, where there is no earlier one, or there are several processes.
+    """
+    earlier = [each.step for each in self._checkpointer.checkpoints if each.step < step]
+    return self._rename(step, 'unused') if earlier and jax.process_count() == 1 else None
+
+  def _rename(self, step: int, kind: str) -> str:
+    names = (f'{kind}-{step}' + (f'-{n}' if n > 1 else '') for n in itertools.count(1))
+    name = next(name for name in names if not (self._directory / name).exists())
+    (self._directory / str(step)).rename(self._directory / name)
+    self._checkpointer.reload()
+    return name
 
   def close(self) -> None:
     """Raises what `wait` does."""
@@ -149,6 +195,18 @@ class Checkpoints:
     except (ValueError, KeyError, OSError) as error:
       reason = ' '.join(str(error.__cause__ or error).split())[:300]  # Orbax wraps the message that helps
       raise Damaged(f'checkpoint {step or self.latest} in {self._directory} is damaged: {reason}') from error
+
+
+def digest(meta: dict) -> str:
+  """Of all that stands beside the arrays but the digest itself, as JSON."""
+  rest = {key: value for key, value in meta.items() if key != 'digest'}
+  return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def finite(tree: Any) -> jax.Array:
+  """bool[leaves]: whether all numbers of each array are finite."""
+  return jnp.stack([jnp.isfinite(x).all() if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.bool_(True)
+                    for x in jax.tree.leaves(tree)])
 
 
 def compare(stored: dict, wanted: dict) -> None:

@@ -20,6 +20,7 @@ from pretrain import processes
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.evaluate.predictions import predictions, side
+from pretrain.evaluate.run import check_encoding
 from pretrain.initialize import check_classes
 from pretrain.processes import stop_signals
 from pretrain.run import Run, prepare
@@ -102,6 +103,7 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   run, main = model.run, jax.process_index() == 0
   spec = source or (model.config.get('unlabeled') or {}).get('source') or model.config['source']
   images = configs.build(data.sources, spec, 'config.source').unlabeled()
+  check_encoding(images, run.data['source'], 'config.source')
   n = len(images)
   about = about_store(model.identity, images, classes_of(run, images, size), run.classes, generation)
   parts = -(-n // examples_per_part)

@@ -53,6 +53,11 @@ def _line(fields: Mapping) -> str:
   return json.dumps(clean | ({'nonfinite': bad} if bad else {}), allow_nan=False, ensure_ascii=False) + '\n'
 
 
+def encoded(text: str) -> bytes:
+  """JSON as UTF-8; bytes of a file's name that are none become JSON's own escapes."""
+  return text.encode('utf-8', 'backslashreplace')
+
+
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
   """Writes a file by rename: a reader, or a kill at any moment, sees the old content or the new, never a part."""
   path = Path(path)
@@ -73,7 +78,7 @@ def write_json(path: str | os.PathLike, obj) -> None:
   clean, bad = strict(obj)
   if bad and isinstance(clean, dict):
     clean['nonfinite'] = bad
-  write_bytes(path, (json.dumps(clean, allow_nan=False, ensure_ascii=False, indent=2) + '\n').encode())
+  write_bytes(path, encoded(json.dumps(clean, allow_nan=False, ensure_ascii=False, indent=2) + '\n'))
 
 
 def read_rows(path: str | os.PathLike) -> list[dict]:
@@ -97,7 +102,7 @@ def event(workdir: str | os.PathLike, name: str, **fields) -> None:
   with path.open('ab+') as file:
     file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
     cut = file.read(1) not in (b'', b'\n')  # the last attempt was killed in the middle of a line: leave it alone
-    file.write(b'\n' * cut + _line({'time': round(time.time(), 3), 'event': name, **fields}).encode())
+    file.write(b'\n' * cut + encoded(_line({'time': round(time.time(), 3), 'event': name, **fields})))
 
 
 def goodput(events: list[dict]) -> float | None:
@@ -167,8 +172,8 @@ class Recorder:
     if self.writes:
       path = Path(workdir) / 'metrics.jsonl'
       rows = [row for row in read_rows(path) if start > 0 and row.get('step', 0) <= start]
-      write_bytes(path, ''.join(map(_line, rows)).encode())
-      self.file = path.open('a', encoding='utf-8')
+      write_bytes(path, encoded(''.join(map(_line, rows))))
+      self.file = path.open('a', encoding='utf-8', errors='backslashreplace')
       # TensorBoard hides what an earlier attempt wrote at purge_step and later.
       purge = start + 1 if start > 0 else 0
       self.board = SummaryWriter(str(path.parent / 'tensorboard'), purge_step=purge, flush_secs=10)

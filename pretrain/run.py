@@ -19,7 +19,7 @@ from pretrain import initialize as beginning
 from pretrain import optim, sharding
 from pretrain.combine import turns
 from pretrain.config import ConfigError
-from pretrain.evaluate.run import Evaluation, Sets, check_encodes, open_sets
+from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
 from pretrain.objective import Objective
 from pretrain.plan import flops as operations
 from pretrain.step import Training, compile_step
@@ -165,6 +165,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
 
   original = configs.build(data.sources, source, 'config.source')
   labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
+  if labeled.labels is not None and unlabeled is None and len(labeled) and labeled.labels.max() < 0:
+    labeled = labeled.unlabeled()  # such as a test set whose labels are kept secret
   how = dict(seed=seed, max_bad_share=max_bad_share,
              **configs.call(Reading, reading or {}, 'config.reading')._asdict())
   rows = functools.partial(sharding.local_rows, devices)
@@ -183,6 +185,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
     others = others.unlabeled()
     trained_on = {'source': labeled, 'unlabeled': others}
+    check_encoding(others, labeled, 'config.unlabeled.source')
     count, examples, indexed = len(others) * batch // second.batch, batch + second.batch, len(others)
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
@@ -374,5 +377,7 @@ def check_vocabulary(source: Source, backbone: dict, objective: dict) -> None:
 
 def abstract(source: Source, batch: int):
   """Shapes and dtypes of the loader's global batches."""
+  if not len(source):
+    raise ConfigError(f'{source.origin} is empty: wanted at least one example')
   rows = source.read(np.zeros(1, np.int64))[0] | {'epoch': np.zeros(1, np.int32)}
   return {key: jax.ShapeDtypeStruct((batch, *value.shape[1:]), value.dtype) for key, value in rows.items()}

@@ -19,7 +19,7 @@ from data import identity as identities
 from pretrain import config as configs
 from pretrain import initialize as beginning
 from pretrain import processes, rundir, sharding
-from pretrain.checkpoint import Checkpoints
+from pretrain.checkpoint import Checkpoints, NotFiniteState
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import online, table
 from pretrain.metrics import Recorder, event, goodput, read_rows, write_json
@@ -34,10 +34,11 @@ DONE, FAILED, STOPPED = 0, 1, 75  # exit codes; 75 is EX_TEMPFAIL: run the same 
 # keys that may change on resume: no trained number does
 FREE = ('mesh', 'gather_once', 'rules', 'compiler_options', 'reading', 'log_every_steps', 'checkpoint', 'evaluate',
         'max_bad_share', 'accept_data')
+PLACES = ('path', 'data_dir', 'tokenizer', 'store')  # keys of sources: where data lie; what they are is compared
 
 
 class NotFinite(Exception):
-  """The loss or its gradient is NaN or infinite since this step."""
+  """The loss or its gradient is NaN or infinite since this step, or the parameters behind it; its text says which."""
 
 
 def train(config: dict, workdir: str | os.PathLike, quiet: bool = False, profile: tuple[int, int] | None = None) -> int:
@@ -99,8 +100,6 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
       check_data(meta, seen, workdir, start, run.accept_data)
     elif run.continues:
       start, state = beginning.whole(run.continues, run.training, run.seed)
-    if main:
-      identities.write(workdir / 'data.npz', seen)
     device = run.mesh.devices.flat[0].device_kind
     chip = by_kind(device)
     phase = next((phase for phase in run.phases if start < phase.until), run.phases[-1])
@@ -144,7 +143,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
         past, metrics = inflight.popleft()
         metrics = jax.device_get(metrics)
         if (bad := int(metrics.pop('nonfinite'))) >= 0:
-          raise NotFinite(bad)
+          raise NotFinite(f'the loss or its gradient is not finite at step {bad}')
         if past == start + 1:
           note('first_step', step=past, seconds=round(time.monotonic() - began, 3))
           recorder.restart(past)
@@ -163,8 +162,13 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
       with recorder.pause(), recorder.spend('save'):
         finish_saving()
         clock = time.perf_counter()
-        checkpoints.save(step, state, {'config': config, 'data': batches.get_state(),
-                                       'identity': {name: each._asdict() for name, each in data.items()}})
+        try:
+          checkpoints.save(step, state, {'config': config, 'data': batches.get_state(),
+                                         'identity': {name: each._asdict() for name, each in data.items()}})
+        except NotFiniteState as error:
+          raise NotFinite(f'{error}, behind step {step}') from error
+        if main and saving == start:  # the data of the newest checkpoint
+          identities.write(workdir / 'data.npz', seen)
         saving, blocked = step, time.perf_counter() - clock
 
     def finish_saving():
@@ -203,12 +207,14 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
       finish_saving()
     except NotFinite as error:
       finish_saving()
-      note('stop', step=step, reason=f'loss or gradient not finite at step {error}')
+      note('stop', step=step, reason=str(error))
       recorder.close()
-      say(f'error: the loss or its gradient is not finite at step {error}; that state was not saved. ' +
+      say(f'error: {error}; that state was not saved. ' +
           (f'The last good checkpoint is that of step {saved}.' if saved else 'There was no checkpoint before it.'))
       if rollbacks >= run.nonfinite.rollbacks:
         return FAILED
+      if rollbacks and saved == start and (older := checkpoints.set_aside(saved)):
+        say(f'it went wrong again before its next checkpoint: that of step {saved} is kept as {older}, and not used')
       if main:
         rundir.roll_back(workdir, rollbacks + 1)
       say(f'going on from there with {run.nonfinite.factor ** (rollbacks + 1):g} times the learning rate')
@@ -285,16 +291,23 @@ def complete(workdir: Path, config: dict) -> bool:
     ConfigError: it holds another config; names the keys that differ.
   """
   if (workdir / 'config.json').exists():
-    other = configs.differences(json.loads((workdir / 'config.json').read_text()), config, ignore=FREE)
+    then = configs.flatten(json.loads((workdir / 'config.json').read_text()))
+    other = configs.differences(without_places(then), without_places(configs.flatten(config)), ignore=FREE)
     if other:
       raise ConfigError(f'{workdir} belongs to another config, in which these keys differ: {"; ".join(other)}. '
                         'Choose another --workdir, or remove this one')
   return (workdir / 'result.json').exists()
 
 
+def without_places(flat: dict) -> dict:
+  """A flat config without the places of the data, which may be moved: what they are is part of a checkpoint."""
+  return {key: value for key, value in flat.items()
+          if not ('source' in key.split('.')[:-1] and key.rpartition('.')[2] in PLACES)}
+
+
 def fingerprint(config: dict) -> str:
   """12 hexadecimal digits that two configs share exactly if they train the same numbers."""
-  flat = {key: value for key, value in configs.flatten(config).items() if key.split('.')[0] not in FREE}
+  flat = {key: value for key, value in without_places(configs.flatten(config)).items() if key.split('.')[0] not in FREE}
   return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -307,9 +320,7 @@ def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
   run, workdir = configs.call(prepare, config, 'config'), Path(workdir)
   if run.evaluation is None:
     raise ConfigError(f'{workdir}: its config has no evaluate=dict(train=..., test=...): there is nothing to evaluate')
-  with contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)) as checkpoints:
-    if checkpoints.latest is None:
-      raise ConfigError(f'{workdir} holds no checkpoint yet')
+  with beginning.opened(str(workdir), '--workdir') as checkpoints:
     beginning.check_classes(checkpoints.meta(), run.classes, f'{workdir} was trained with')
     state, _ = checkpoints.restore(run.training.abstract)
   for text in passed_over(run):

@@ -6,6 +6,7 @@ import numpy as np
 
 from data.classes import read_labels
 from data.encoded import Encoded, digest
+from data.files import regular
 from data.names import known
 from data.source import Source
 from data.sources.folder import options
@@ -17,8 +18,8 @@ def array_record(*, path: str, split: str, size: int | None = None, channels: in
                  ) -> Source:
   """Images of a set that `python -m data prepare` wrote: a record is an encoded image, labels lie beside.
 
-  The folder holds metadata.json ({'format', 'classes', 'size', 'splits': {split: {'count', 'shards'}}}), the shards
-  `{split}-00000-of-00004.array_record` (group_size:1) and, if labeled, `{split}-labels.npy` i32[n].
+  The folder holds metadata.json ({'format', 'classes', 'size', 'splits': {split: {'count', 'shards', 'marks'}}}), the
+  shards `{split}-00000-of-00004.array_record` (group_size:1) and, if labeled, `{split}-labels.npy` i32[n].
 
   Args:
     path: the folder.
@@ -40,12 +41,14 @@ def array_record(*, path: str, split: str, size: int | None = None, channels: in
   reader = Records([str(root / s) for s in entry['shards']])
   if len(reader) != entry['count']:
     raise ValueError(f'{path}: metadata.json says {entry["count"]} images in {split}, the shards hold {len(reader)}')
+  check_shards(reader, entry)
   examples = Encoded(reader, size or metadata['size'], channels, options(decoding))
   if metadata['classes'] is None:
     return Source(examples, f'{split} of {path}')
   file = root / f'{split}-labels.npy'
   try:
-    stored = np.load(file)
+    with regular(file) as opened:
+      stored = np.lib.format.read_array(opened, allow_pickle=False)
   except (OSError, ValueError, EOFError) as error:
     raise ValueError(f'{file} cannot be read: {error}') from error
   label, classes = read_labels(stored, str(file), metadata['classes'])
@@ -62,14 +65,39 @@ def read_metadata(root: Path) -> dict:
     if found['format'] != FORMAT:
       raise ValueError(f'wanted format {FORMAT!r}, got {found["format"]!r}')
     for entry in found['splits'].values():
-      if not isinstance(entry['count'], int) or not all(isinstance(name, str) for name in entry['shards']):
+      marks = entry.get('marks', {})
+      if not isinstance(entry['count'], int) or not entry['shards'] or marks.keys() - set(entry['shards']):
         raise ValueError('a split without its count and shards')
+      for name in entry['shards']:
+        count, *digests = marks.get(name, (0, '', ''))
+        if not (isinstance(name, str) and isinstance(count, int) and len(digests) == 2):
+          raise ValueError(f'a shard {name!r} with the marks {marks.get(name)}')
     names, size = found['classes'], found['size']
     if not (names is None or all(isinstance(name, str) for name in names)) or not isinstance(size, int | None):
       raise ValueError('classes that are no names, or a size that is no number')
     return found
-  except (KeyError, TypeError, AttributeError, ValueError) as error:
+  except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
     raise ValueError(f'{file} is not that of a prepared set: {type(error).__name__}: {error}') from error
+
+
+def check_shards(reader: 'Records', entry: dict) -> None:
+  """Raises ValueError where a shard is another one than its name says: neither its first nor its last record is known.
+
+  One of the two may be damaged: that costs its image and no other.
+  """
+  start = 0
+  for shard, (count, *wanted) in entry.get('marks', {}).items():
+    if not any(mark(reader, place) == digest for place, digest in zip((start, start + count - 1), wanted, strict=True)):
+      raise ValueError(f'{reader.folder / shard} does not hold what was prepared under that name; copy the set again')
+    start += count
+
+
+def mark(reader: 'Records', i: int) -> str:
+  """Digest of a record; '' of one that cannot be read."""
+  try:
+    return reader.digest(i).hex()
+  except Exception:  # ArrayRecord raises several kinds
+    return ''
 
 
 class Records:

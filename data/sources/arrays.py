@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.files import regular
 from data.names import known
 from data.source import Source, images
 
@@ -30,9 +31,9 @@ def arrays(*, path: str, split: str, classes: tuple[str, ...] | None = None) -> 
   else:
     prefix = f'{split}_'
   try:
-    with zipfile.ZipFile(root) as archive:
+    with regular(root) as file, zipfile.ZipFile(file) as archive:
       checksums = {entry.filename.removesuffix('.npy'): entry.CRC for entry in archive.infolist()}
-  except (OSError, zipfile.BadZipFile) as error:
+  except (OSError, ValueError, zipfile.BadZipFile) as error:
     raise ValueError(f'{root} is not an .npz archive of NumPy: {error}') from error
   if prefix:
     known(f'split of {path}', split, sorted(k.removesuffix('_image') for k in checksums if k.endswith('_image')))
@@ -40,7 +41,10 @@ def arrays(*, path: str, split: str, classes: tuple[str, ...] | None = None) -> 
     raise ValueError(f"{root}: wanted an array 'image', got {', '.join(checksums)}")
   label = _array(root, f'{prefix}label') if f'{prefix}label' in checksums else None
   if label is not None and classes is None and 'classes' in checksums:
-    classes = tuple(map(str, _array(root, 'classes')))
+    names = _array(root, 'classes')
+    if names.ndim != 1:
+      raise ValueError(f'{root}: wanted names of classes [k], got the shape {names.shape}')
+    classes = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
   image = f'{prefix}image'
   return images(_array(root, image), label, classes, f'{split} of {path}', checksums[image].to_bytes(4, 'little'))
 

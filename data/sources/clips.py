@@ -47,13 +47,20 @@ class Clips:
     return self.images.file(int(self.starts[i]))
 
   def names(self):
-    return self.images.names()  # of the frames, which say more
+    frames = (self.images.names() or b'').split(b'\0')
+    return b'\0'.join(frames[start] for start in self.starts)
 
   def digest(self, i):
     return digest(b''.join(self.images.digest(int(frame)) for frame in self.places(np.array([i]))[0]))
 
   def whole(self):
     return digest(self.starts.tobytes())
+
+
+def by_video(name: str) -> tuple[list, list]:
+  """A key that keeps the frames of a folder together, also where another folder lies in it."""
+  folder, _, file = name.rpartition('/')
+  return natural(folder), natural(file)
 
 
 def clips(*, path: str, split: str | None = None, size: int, channels: int = 3, frames: int, every: int,
@@ -69,7 +76,7 @@ def clips(*, path: str, split: str | None = None, size: int, channels: int = 3, 
   Raises:
     FileNotFoundError, ValueError: as `folder`; frames or every below 1; videos that are too short (counted).
   """
-  images = files_of(Path(path), split, size, channels, decoding, natural)
+  images = files_of(Path(path), split, size, channels, decoding, by_video)
   if frames < 1 or every < 1:
     raise ValueError(f'clips: wanted at least 1 frame, every 1; got frames={frames}, every={every}')
   videos = [str(Path(images.examples.file(i)).parent) for i in range(len(images))]

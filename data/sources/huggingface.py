@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from data.classes import read_labels, renumbered, shown
 from data.encoded import Encoded, digest
-from data.files import check_whole, contents, inside
+from data.files import check_once, check_whole, contents, ends, inside
 from data.names import known
 from data.source import Source
 from data.sources.folder import options
@@ -99,8 +99,14 @@ def labels_of(table, files: list[Path], column: str, of_features: list[dict], cl
 def features(schema, file: Path) -> dict:
   """What `datasets` says of the columns in the metadata of a file."""
   try:
-    return json.loads((schema.metadata or {}).get(b'huggingface', b'{}')).get('info', {}).get('features', {})
-  except (ValueError, AttributeError) as error:
+    found = json.loads((schema.metadata or {}).get(b'huggingface', b'{}'))
+    found = (found.get('info') or {}).get('features') or {}
+    for feature in found.values():
+      names = feature.get('names') if isinstance(feature, dict) else None
+      if not (names is None or isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f'names of classes that are none: {str(names)[:80]}')
+    return found
+  except (ValueError, AttributeError, RecursionError) as error:
     raise ValueError(f'{file}: its metadata of `datasets` cannot be read: {error}') from error
 
 
@@ -114,6 +120,8 @@ def _splits(root: Path) -> dict[str, list[Path]]:
     raise FileNotFoundError(f'no folder {root}')
   found = collections.defaultdict(list)
   for file in sorted(p for p in root.rglob('*') if p.suffix in ('.parquet', '.arrow') and p.is_file()):
+    if any(part.startswith('.') for part in file.relative_to(root).parts):
+      continue
     stem = re.sub(r'-\d{5}-of-\d{5}.*$', '', file.stem)
     # save_to_disk and the Hub's converted sets name the split by the folder, files are called data-… or 0000
     named = stem != 'data' and not stem.isdigit()
@@ -125,12 +133,14 @@ def _splits(root: Path) -> dict[str, list[Path]]:
 
 def check_groups(files: list[Path], what: str, root: Path) -> None:
   """Raises ValueError where a split is not whole, or there twice: in two folders or under two names."""
-  groups = sorted({(str(file.parent.relative_to(root)), re.sub(r'\d+', '0', file.name)) for file in files})
+  number = re.compile(r'\d+(-of-\d+)(-[0-9a-f]{8,})?(?=\.)|\d+')  # some names of shards end in a fingerprint
+  groups = sorted({(str(file.parent.relative_to(root)), number.sub(r'0\1', file.name)) for file in files})
   if len(groups) > 1:
-    shown = ' and '.join(f'{"" if folder == "." else f"{folder}/"}{name.replace("0", "*")}' for folder, name in groups)
+    shown = ' and '.join(f'{"" if folder == "." else f"{folder}/"}{name}' for folder, name in groups)
     raise ValueError(f'{what} is there {len(groups)} times, as {shown}: its examples would come several times, or are '
                      'of several sets; give the path of one of them')
   check_whole(files, what)
+  check_once([ends(file) for file in files], what, lambda place: str(files[place]))
   numbers = [int(file.stem) for file in files if file.stem.isdigit()]
   if missing := set(range(max(numbers, default=-1) + 1)) - set(numbers):
     raise ValueError(f'{what} is not whole: {min(missing):04d}{files[0].suffix} is missing; copy it again')
@@ -241,7 +251,11 @@ class _Arrow:
           f.seek(max(0, file.stat().st_size - len(STREAM_END)))
           if f.read() != STREAM_END:
             raise ValueError('it ends early; copy it again')
-        self.tables.append(pa.ipc.open_stream(pa.memory_map(str(file))).read_all())
+        with pa.memory_map(str(file)) as stream:
+          self.tables.append(pa.ipc.open_stream(stream).read_all())
+          if stream.tell() != stream.size():
+            raise ValueError(f'what follows byte {stream.tell()} is not read: the file is damaged, or there is another '
+                             'one behind it')
       except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(f'{file} cannot be read: {error}') from error
     self.schemas = [table.schema for table in self.tables]

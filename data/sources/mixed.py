@@ -83,6 +83,8 @@ def mixed(*, source: dict, others: dict, share: float, seed: int) -> Source:
   origin = f'{mine.origin} with {count} of {foreign.origin}'
   if len(mine.shape) != 3 or mine.shape != foreign.shape:
     raise ValueError(f'{origin}: wanted images of one shape, got {mine.shape} and {foreign.shape}')
+  if more := sorted(set(mine.beside) - {'label'}):
+    raise ValueError(f'{origin}: {mine.origin} has {", ".join(more)}, which the others lack: mix before they are made')
   beside = {}
   if mine.labels is not None:
     beside['label'] = np.concatenate([mine.labels, np.full(count, -1, np.int32)])

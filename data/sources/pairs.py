@@ -1,5 +1,6 @@
 """Images with a text each."""
 import dataclasses
+import os
 from pathlib import Path
 
 from data.encoded import Encoded, encoded
@@ -57,7 +58,7 @@ def pairs(*, path: str, split: str | None = None, size: int, channels: int = 3, 
     _all_there(path, column, names)
     for (number, _), name in zip(lines, names, strict=True):
       try:
-        inside(root.parent, name)
+        os.fsencode(inside(root.parent, name))
       except ValueError as error:
         raise ValueError(f'{path}, line {number}: {error}') from error
     source = Source(Encoded(Files(root.parent, names), size, channels, options(decoding)), f'pairs of {path}')

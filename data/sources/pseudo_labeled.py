@@ -72,6 +72,6 @@ def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, thre
     columns['probabilities'][own] = np.eye(about.classes, dtype=np.float32)[label[own]]
   if weighted:
     columns['weight'] = confidence
-  classes = about.names or tuple(map(str, range(about.classes)))
+  classes = about.names or tuple(f'cluster {c}' for c in range(about.classes))
   return images.unlabeled().relabeled(columns.pop('label'), classes, f'{images.origin} with labels of {store}',
                                       **columns).take(taken)

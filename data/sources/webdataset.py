@@ -13,7 +13,7 @@ from data.files import check_once, check_whole, ends
 from data.source import Source
 from data.sources.folder import options
 
-NO_TAR = b'\0' * 1024  # the two blocks with which a tar file ends
+END = 1024  # bytes of zeros with which a tar file ends, at least
 
 
 def webdataset(*, path: str, size: int, channels: int = 3, classes: tuple[str, ...] | None = None,
@@ -94,9 +94,10 @@ class Members:
         for name, found in (('.txt', self.texts), ('.cls', self.classes)):
           found.append(self.text(shard, key, members[name]) if name in members else None)
       check_once(keys, file, lambda place, keys=keys: f'number {place + 1}, {keys[place]}')
-      sizes = [size for _, _, size in places[len(self.keys):]]
-      if keys and (other := seen.setdefault((tuple(keys), tuple(sizes)), file)) != file:
-        raise ValueError(f'{file} and {other} hold the same examples, which would come twice; leave one out')
+      for key, (_, start, size) in zip(keys, places[len(self.keys):], strict=True):
+        other, its_start = seen.setdefault((key, size), (file, start))
+        if other != file and ends(other, its_start, size) == ends(file, start, size):
+          raise ValueError(f'{key} in {file} is also in {other}: examples would come twice; leave one of the files out')
       self.keys += keys
     self.places = np.array(places, np.int64).reshape(-1, 3)
     self.notes = gaps(files)
@@ -124,7 +125,7 @@ class Members:
     return f'{self.files[self.places[i][0]]}, byte {self.places[i][1]}'
 
   def names(self):
-    names = (f'{Path(self.files[shard]).name}/{key}' for (shard, *_), key in zip(self.places, self.keys, strict=True))
+    names = (f'{shard}/{key}' for (shard, *_), key in zip(self.places.tolist(), self.keys, strict=True))
     return '\0'.join(names).encode('utf-8', 'surrogateescape')
 
   def digest(self, i):
@@ -149,10 +150,9 @@ def gaps(files: list[str]) -> tuple[str, ...]:
 
 
 def number(text: str, what: str) -> int:
-  try:
-    return int(text)
-  except ValueError:
-    raise ValueError(f'{what}: wanted a number, got {text[:80]!r}') from None
+  if not re.fullmatch(r'\s*[+-]?[0-9]{1,18}\s*', text):
+    raise ValueError(f'{what}: wanted a number, got {text[:80]!r}')
+  return int(text)
 
 
 def examples(file: str):
@@ -178,9 +178,13 @@ def examples(file: str):
         members[suffix] = member
     if members:
       yield key, members
-    with open(file, 'rb') as f:
-      f.seek(max(0, end - len(NO_TAR)))
-      if f.read() != NO_TAR:
-        raise tarfile.ReadError('it ends early, without the two empty blocks at its end')
+    with open(file, 'rb') as f:  # tarfile takes a damaged header for the end
+      f.seek(tar.offset)
+      if end - tar.offset < END:
+        raise tarfile.ReadError('it ends early, without the empty blocks at its end')
+      while block := f.read(1 << 20):
+        if block.strip(b'\0'):
+          raise tarfile.ReadError(f'what follows byte {tar.offset} is no member: the file is damaged, or there is '
+                                  'another one behind it')
   except tarfile.ReadError as error:
     raise ValueError(f'{file}: wanted a whole, uncompressed tar file: {error}') from error

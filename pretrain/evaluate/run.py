@@ -80,11 +80,14 @@ def open_sets(spec: Evaluation, trained_on: Source | None) -> Sets:
   train = configs.build(data.sources, spec.train, 'config.evaluate.train')
   test = configs.build(data.sources, spec.test, 'config.evaluate.test')
   for what, source in (('train', train), ('test', test)):
+    if not len(source):
+      raise configs.ConfigError(f'config.evaluate.{what}: {source.origin} is empty')
     if source.labels is None:
       raise configs.ConfigError(f'config.evaluate.{what}: kNN and probes need labels, and this source has none')
     if missing := int((source.labels < 0).sum()):
       raise configs.ConfigError(f'config.evaluate.{what}: {missing} of the {len(source)} examples of {source.origin} '
                                 'are of no class (label -1), and kNN and probes need a label of each')
+    check_encoding(source, trained_on, f'config.evaluate.{what}')
   classes = train.classes
   counts = np.bincount(train.labels, minlength=len(classes))
   own, notes = None, train.notes + test.notes
@@ -105,6 +108,17 @@ def open_sets(spec: Evaluation, trained_on: Source | None) -> Sets:
     prompts = class_prompts(trained_on.tokenizer, trained_on.column('tokens').shape[1], classes, spec.templates)
   size = None if len(train.shape) == 1 else spec.size or min(train.shape[:2])
   return Sets(train, test, own, notes, classes, spec.every_steps, size, prompts, spec.baselines, spec.pictures)
+
+
+def check_encoding(source: Source, trained_on: Source | None, where: str) -> None:
+  """Raises ConfigError where texts or tables are made into numbers in another way than those a model was trained on."""
+  if trained_on is None:
+    return
+  here, there = source.encoding, trained_on.encoding
+  if differing := [key for key in here.keys() & there.keys() if here[key] != there[key]]:
+    raise configs.ConfigError(f'{where}: another {" and another ".join(sorted(differing))} than that of config.source '
+                              f'({trained_on.origin}): the same numbers would mean other things in {source.origin}; '
+                              'texts need the same tokenizer, tables have to be splits of one file')
 
 
 def check_encodes(objective, state, sets: Sets) -> None:
@@ -195,9 +209,9 @@ def table(run, state, workdir: Path) -> list[dict]:
     try:
       rows = [measure(name, *each.readable(), classes=len(classes), k=min(K, int(each.good.sum())), per_class=PER_CLASS,
                       seed=run.seed) | each.unreadable() for name, each in measured.items()]
-    except ValueError:  # too few are left of a class, say
+    except ValueError as error:  # too few are left of a class, say
       judge(run, list(measured.values()), workdir)
-      raise
+      raise ValueError(f'{error}, of those that can be read') from error
     print_table(rows)
     print_unreadable(measured['pretrained backbone'])
     for name, value in own.items():

@@ -3,6 +3,7 @@
 What cannot be done to a process from outside, `faults.c` does inside of it, between it and the C library.
 """
 import contextlib
+import dataclasses
 import os
 import pickle
 import shutil
@@ -19,7 +20,8 @@ from PIL import Image
 
 from data import labels as stores
 from data.__main__ import main as data_main
-from data.loader import eval_batches
+from data.bad import BadRecords
+from data.loader import in_order
 from data.sources.array_record import array_record
 from data.sources.folder import folder
 from launch.job import Job
@@ -163,8 +165,9 @@ def flipped(whole: bytes, bit: int) -> bytes:
 
 def read(source, listed: Path) -> tuple[dict, list[dict]]:
   """{index: image} of those that decode, and the rows about the others."""
-  found = {int(index): image for batch in eval_batches(source, batch=5, bad_records=str(listed))
-           for index, image in zip(batch['index'], batch['image'], strict=True)}
+  watched = dataclasses.replace(source, bad=BadRecords(str(listed)))
+  found = {int(index): image for batch, good in in_order(watched, batch=5)
+           for index, image in zip(batch['index'][good], batch['image'][good], strict=True)}
   return found, read_rows(listed)
 
 
