@@ -26,15 +26,18 @@ def walk(root: Path, suffixes: tuple[str, ...], key: Callable = str) -> tuple[li
     Paths relative to `root`, with slashes, and sentences such as '3 files ignored in photos: .tif 2, .gif 1'.
   """
   found, ignored, odd, again = [], collections.Counter(), [], []
-  stack, links, taken = [''], [], Places(os.path.realpath(root))
+  top = os.path.realpath(root)
+  taken, linked, stack, links = {top}, False, [''], []  # taken: folders, with all that lies in them
   while stack or links:
     if not stack:
       link = links.pop(0)
-      if taken.add(os.path.realpath(root / link)):
-        stack.append(f'{link}/')
-      else:
+      there = os.path.realpath(root / link)
+      if top.startswith(f'{there}/') or not taken.isdisjoint((there, *map(str, Path(there).parents))):
         again.append(link)
-      continue
+        continue
+      linked = True
+      taken.add(there)
+      stack.append(f'{link}/')
     below = stack.pop()
     with os.scandir(root / below) as entries:
       for entry in entries:
@@ -42,7 +45,9 @@ def walk(root: Path, suffixes: tuple[str, ...], key: Callable = str) -> tuple[li
           continue
         name = below + entry.name
         if is_folder(entry):
-          if entry.is_symlink():
+          if linked and not entry.is_symlink() and os.path.realpath(entry.path) in taken:
+            again.append(name)
+          elif entry.is_symlink():
             bisect.insort(links, name, key=lambda link: (link.count('/'), link))
           else:
             stack.append(f'{name}/')
@@ -62,22 +67,6 @@ def walk(root: Path, suffixes: tuple[str, ...], key: Callable = str) -> tuple[li
     if names:
       notes.append(f'{_files(len(names))} ignored in {root}, {what}: {", ".join(sorted(names)[:3])}')
   return sorted(found, key=key), tuple(printable(note) for note in notes)
-
-
-class Places:
-  """Folders, none of which lies in another; `add` says whether one is new."""
-
-  def __init__(self, first: str):
-    self.folders, self.above = set(), set()
-    self.add(first)
-
-  def add(self, folder: str) -> bool:
-    above = list(map(str, Path(folder).parents))
-    if folder in self.folders or folder in self.above or not self.folders.isdisjoint(above):
-      return False
-    self.folders.add(folder)
-    self.above.update(above)
-    return True
 
 
 def hidden(name: str) -> bool:

@@ -68,7 +68,7 @@ def look(source) -> Seen:
   looked = looked[[each is not None for each in found]]
   contents = np.array([list(_short(each)) for each in found if each is not None], np.uint8).reshape(-1, 16)
   label = source.labels if source.labeled else np.empty(0, np.int32)
-  rows = np.empty(0, np.int64) if source.rows is None else np.asarray(source.rows, np.int64)
+  rows = source.index if len(source) != n or (source.index != np.arange(n)).any() else np.empty(0, np.int64)
   beside = b''.join(_short(np.ascontiguousarray(source.column(name)).data) for name in sorted(source.beside)
                     if name != 'label')
   identity = Identity(

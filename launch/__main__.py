@@ -1,5 +1,6 @@
 """`python -m launch --engine=local|slurm|k8s --config=... --workdir=...`: one run, on any machines."""
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -101,6 +102,7 @@ def make_job(args: argparse.Namespace, overrides: list[str], command: list[str])
                **fields)
   if not args.config or not args.workdir:
     raise ConfigError(f'wanted --config=configs/FILE.py and --workdir=DIR, or a command after --\n{USAGE}')
+  args.workdir = os.path.expanduser(args.workdir)
   if '://' in args.workdir:
     raise ConfigError(f'--workdir: {args.workdir} is an object store; wanted a path of a file system that all nodes '
                       'see: mount the store (gcsfuse, for Kubernetes as a --volume), or NFS')

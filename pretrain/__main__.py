@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from pretrain.config import ConfigError, call, load, nearest, override, user_cache
+from pretrain.config import ConfigError, call, load, local_path, nearest, override, user_cache
 
 USAGE = """\
   pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
@@ -108,6 +108,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return plan(args, overrides)
   if not args.workdir:
     raise ConfigError(f'{args.command} needs --workdir=DIR, the directory of the run')
+  args.workdir = local_path(args.workdir, '--workdir')
+  args.out = local_path(args.out, '--out') if args.out else None
   # what XLA compiled is kept: a run that goes on, and another seed, begin at once
   os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', user_cache('compiled'))
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')

@@ -240,3 +240,17 @@ def total_steps(steps: int | None, epochs: float | None, examples: int, batch: i
 def user_cache(name: str) -> str:
   """Where the user's caches are: $XDG_CACHE_HOME/pretrain/NAME, by default below ~/.cache. Nothing deletes there."""
   return f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/pretrain/{name}"
+
+
+def local_path(path: str, flag: str) -> str:
+  """A path that a user gives, with ~ as the home directory.
+
+  Args:
+    flag: where it is given, such as '--workdir'.
+  Raises:
+    ConfigError: it is a URL.
+  """
+  if '://' in path or path.startswith(('gs:', 's3:')):
+    raise ConfigError(f'{flag}: {path} is an object store; wanted a path of a file system, such as one where the '
+                      'bucket is mounted')
+  return os.path.expanduser(path)

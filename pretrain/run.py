@@ -158,6 +158,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   bad = configs.call(NonFinite, nonfinite or {}, 'config.nonfinite')
   if min(bad.skip, bad.rollbacks) < 0 or not 0 < bad.factor <= 1:
     raise ConfigError(f'config.nonfinite: wanted skip and rollbacks of at least 0 and a factor in (0, 1], got {bad}')
+  if seed < 0:
+    raise ConfigError(f'config.seed: wanted at least 0, got {seed}')
   if not 0 <= max_bad_share <= 1:
     raise ConfigError(f'config.max_bad_share: wanted a share in [0, 1], got {max_bad_share}')
   devices = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')

@@ -285,7 +285,7 @@ def tokens_of(batch) -> int:
 
 
 def complete(workdir: Path, config: dict) -> bool:
-  """Whether the directory's run is over.
+  """Whether the directory's run is over. Without a checkpoint and a result it is nobody's: another config begins there.
 
   Raises:
     ConfigError: it holds another config; names the keys that differ.
@@ -293,10 +293,18 @@ def complete(workdir: Path, config: dict) -> bool:
   if (workdir / 'config.json').exists():
     then = configs.flatten(json.loads((workdir / 'config.json').read_text()))
     other = configs.differences(without_places(then), without_places(configs.flatten(config)), ignore=FREE)
-    if other:
+    if other and not ((workdir / 'result.json').exists() or (workdir / 'rollbacks.json').exists() or stages(workdir)):
+      if jax.process_index() == 0:
+        print(f'{workdir} holds another config, of a run without a checkpoint; this one begins there')
+    elif other:
       raise ConfigError(f'{workdir} belongs to another config, in which these keys differ: {"; ".join(other)}. '
                         'Choose another --workdir, or remove this one')
   return (workdir / 'result.json').exists()
+
+
+def stages(workdir: Path) -> bool:
+  """Whether a directory holds a checkpoint, or a stage of a program that has begun."""
+  return any(workdir.glob('checkpoints/[0-9]*')) or any(workdir.glob('*/config.json'))
 
 
 def without_places(flat: dict) -> dict:

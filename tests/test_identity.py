@@ -180,6 +180,7 @@ def test_subsets_and_what_stands_beside_belong_to_the_identity():
     found = identity.look(other).identity
     assert getattr(found, field) != getattr(plain, field) and found.digest != plain.digest
   assert identity.look(dataclasses.replace(source, origin='other words')).identity == plain
+  assert identity.look(source.take(np.arange(10))).identity == plain
 
 
 def test_what_was_seen_is_kept_and_a_damaged_file_is_only_less_to_say(tmp_path):

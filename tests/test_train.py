@@ -155,6 +155,31 @@ def test_another_config_is_refused_and_the_keys_are_named(undisturbed):
     train.train(tiny('objective.temperature=0.5'), undisturbed)
 
 
+def test_a_directory_without_a_checkpoint_belongs_to_nobody(tmp_path, capsys):
+  """A command that was refused, or ended before its first save, is corrected and given again."""
+  with pytest.raises(config.ConfigError, match='config.seed: wanted at least 0, got -1'):
+    train.train(tiny('seed=-1'), tmp_path, quiet=True)
+  assert not list(tmp_path.iterdir())
+  (tmp_path / 'config.json').write_text(json.dumps(tiny('objective.temperature=0.5')))
+  assert train.train(tiny('steps=2', 'schedule.warmup_steps=1'), tmp_path, quiet=True) == DONE
+  assert 'holds another config, of a run without a checkpoint; this one begins there' in capsys.readouterr().out
+  assert json.loads((tmp_path / 'config.json').read_text())['objective']['temperature'] == 0.2
+
+
+def test_directories_are_paths_of_file_systems(tmp_path, monkeypatch, capsys):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  monkeypatch.chdir(tmp_path)
+  short = ['--quiet', '--config.steps=1', '--config.schedule.warmup_steps=0']
+  assert main(['train', f'--config={TINY}', '--workdir=~/run', *short]) == 0
+  assert (tmp_path / 'run/result.json').exists() and not (tmp_path / '~').exists()
+  for command in (['train', f'--config={TINY}'], ['evaluate'], ['report'], ['label', '--out=x']):
+    for place in ('gs://bucket/run', 's3://bucket/run', 'gs:/bucket/run'):
+      assert main([*command, f'--workdir={place}']) == 1
+      assert f'--workdir: {place} is an object store' in capsys.readouterr().err
+  assert main(['label', '--workdir=run', '--out=gs://bucket/x']) == 1
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['run']
+
+
 def test_a_checkpoint_of_another_architecture_names_the_arrays(undisturbed):
   run = config.call(prepare, tiny('backbone.mlp=128'), 'config')
   checkpoints = Checkpoints(undisturbed / 'checkpoints')

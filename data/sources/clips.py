@@ -39,8 +39,10 @@ class Clips:
 
   def read(self, index):
     found, broken = self.images.read(self.places(index).reshape(-1))
-    return ({'image': found['image'].reshape(len(index), *self.shape)},
-            {place // self.frames: why for place, why in broken.items()})
+    image = found['image'].reshape(len(index), *self.shape)
+    clips = {place // self.frames: why for place, why in broken.items()}
+    image[list(clips)] = 0
+    return {'image': image}, clips
 
   def file(self, i):
     """The first frame."""

@@ -24,8 +24,8 @@ def tfds(*, dataset: str, split: str, data_dir: str, size: int | None, decoding:
     decoding: `data.encoded.Decoding`.
   Raises:
     FileNotFoundError: no such folder, or the set is not prepared there.
-    ValueError: unknown set, split or version, prepared in another format, no image feature, fewer examples than
-      dataset_info.json says, TFDS is not installed.
+    ValueError: unknown set, split or version, prepared in another format, no image feature, a shard without the
+      examples that dataset_info.json says, TFDS is not installed.
   """
   builder = prepared(dataset, data_dir)
   known(f'split of {dataset}', split.partition('[')[0], builder.info.splits)
@@ -65,15 +65,12 @@ def from_builder(builder, split: str, size: int | None, decoding: dict | None = 
     raise ValueError(f'{builder.info.name} has no image feature, only {", ".join(features)}')
   image = 'image' if 'image' in images else images[0]
   label = 'label' if 'label' in labels else labels[0] if labels else None
-  try:
-    records = builder.as_data_source(split, decoders={k: tensorflow_datasets.decode.SkipDecoding() for k in images})
-    wanted, found = builder.info.splits[split].num_examples, len(records)
-  except (RuntimeError, OSError, ValueError) as error:
-    raise ValueError(f'{name} {split} cannot be opened: {error}; wanted all its shards as they were prepared'
-                     ) from error
-  if wanted != found:
-    raise ValueError(f'{name} {split}: dataset_info.json says {wanted} examples, the shards hold {found}; copy it '
-                     'again')
+  whole = builder.info.splits[split.partition('[')[0]]
+  for path, wanted in zip(whole.filepaths, whole.shard_lengths, strict=True):
+    if (found := records_in(path)) != wanted:
+      raise ValueError(f'{path}: dataset_info.json says {wanted} examples, it holds '
+                       f'{"none that can be read" if found is None else found}; copy the set again')
+  records = builder.as_data_source(split, decoders={k: tensorflow_datasets.decode.SkipDecoding() for k in images})
   channels = 1 if features[image].shape[-1] == 1 else 3
   origin = f'{split} of {name}'
   reader = Examples(records, image, label, f'{name} {split}')
@@ -82,6 +79,16 @@ def from_builder(builder, split: str, size: int | None, decoding: dict | None = 
     return Source(examples, origin)
   classes = tuple(features[label].names or map(str, range(features[label].num_classes)))
   return Source(examples, origin, {'label': functools.partial(reader.labels, classes)}, classes)
+
+
+def records_in(path) -> int | None:
+  """How many records an ArrayRecord file holds; None where it is missing or cut."""
+  from array_record.python import array_record_module
+  try:
+    reader = array_record_module.ArrayRecordReader(str(path))
+    return reader.num_records() if reader.ok() else None
+  except Exception:  # ArrayRecord raises several kinds
+    return None
 
 
 class Examples:

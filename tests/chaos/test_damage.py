@@ -114,6 +114,16 @@ def test_the_only_checkpoint_damaged_is_an_error_and_nothing_is_lost(tmp_path, m
   assert (tmp_path / 'checkpoints/3').is_dir() and events(tmp_path)[-1] == 'error'
 
 
+def test_an_evaluation_leaves_the_save_of_a_run_alone(tmp_path, whole):
+  """A save under way is a temporary directory, which the run itself removes when it starts again."""
+  shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+  under_way = tmp_path / 'checkpoints/14.orbax-checkpoint-tmp'
+  shutil.copytree(tmp_path / 'checkpoints/12', under_way)
+  before = sorted(path for path in (tmp_path / 'checkpoints').rglob('*'))
+  assert train.evaluate(tiny(SETS), tmp_path)
+  assert sorted(path for path in (tmp_path / 'checkpoints').rglob('*')) == before
+
+
 # two runs in one directory
 
 def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
@@ -208,6 +218,24 @@ def test_rollbacks_end(tmp_path, monkeypatch, capsys):
   assert train.train(tree, tmp_path, quiet=True) == FAILED
   assert capsys.readouterr().out.count('going on from there') == 2 and rundir.rollbacks(tmp_path) == 2
   assert train.train(tree, tmp_path, quiet=True) == FAILED  # the directory remembers
+
+
+def test_a_checkpoint_behind_which_the_run_goes_wrong_at_once_is_not_used_twice(tmp_path, monkeypatch, capsys):
+  poisoned(monkeypatch, 5)
+  tree = tiny('nonfinite.rollbacks=2', 'steps=8', 'checkpoint.every_steps=2')
+  assert train.train(tree, tmp_path, quiet=True) == FAILED
+  assert [row['step'] for row in read_rows(tmp_path / 'events.jsonl') if row['event'] == 'start'] == [0, 4, 2]
+  assert (tmp_path / 'checkpoints/unused-4').is_dir() and (tmp_path / 'checkpoints/4').is_dir()
+  assert 'that of step 4 is kept as unused-4, and not used' in capsys.readouterr().out
+
+
+def test_parameters_that_are_not_finite_are_not_saved_as_a_result(tmp_path, capsys):
+  """The loss of the last step is finite, and its update is not."""
+  tree = tiny('steps=1', 'schedule.warmup_steps=0', 'schedule.peak=1e39')
+  assert train.train(tree, tmp_path, quiet=True) == FAILED
+  said = capsys.readouterr().out
+  assert 'arrays of parameters are not finite, such as backbone/' in said and 'behind step 1' in said
+  assert not (tmp_path / 'result.json').exists() and not (tmp_path / 'checkpoints/1').exists()
 
 
 @pytest.mark.parametrize('wrong', ['skip=-1', 'factor=0.', 'factor=2.', 'policy="stop"'])
