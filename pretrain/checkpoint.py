@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 from orbax.checkpoint._src.futures import future, signaling_client
 
@@ -77,14 +78,16 @@ class Checkpoints:
     """Starts saving and returns once the arrays are copied to the host; `state` may be donated afterwards.
 
     Args:
-      state: a `TrainState`, whose parameters have to be finite.
+      state: arrays; all below 'params' have to be finite.
       meta: JSON; kept beside the arrays.
     Raises:
       NotFiniteState: a parameter is not; nothing is saved.
     """
-    if not (good := on_host(self._finite(state.params))).all():
-      names = [name for name, is_finite in zip(manifest(state.params), good, strict=True) if not is_finite]
-      raise NotFiniteState(f'{len(names)} of {len(good)} arrays of parameters are not finite, such as {names[0]}')
+    parameters = {name: x for name, x in zip(manifest(state), jax.tree.leaves(state), strict=True)
+                  if name.startswith('params/')}
+    good = on_host(self._finite(parameters)) if parameters else np.ones(0, bool)
+    if bad := [name.removeprefix('params/') for name, sound in zip(sorted(parameters), good, strict=True) if not sound]:
+      raise NotFiniteState(f'{len(bad)} of {len(good)} arrays of parameters are not finite, such as {bad[0]}')
     meta = meta | {'format': FORMAT, 'step': step, 'arrays': manifest(state),
                    'fingerprint': on_host(self._fingerprint(state)).tolist()}
     meta['digest'] = digest(meta)

@@ -1,5 +1,4 @@
 """Programs of several runs: the stages, what goes from one to the next, stops and kills; the start from another run."""
-import dataclasses
 import functools
 import json
 import math
@@ -255,7 +254,11 @@ def test_ssld_uses_no_label_of_the_source(tmp_path, monkeypatch):
   assert program(tree, tmp_path / 'one', quiet=True) == DONE
   assert [row['examples'] for row in result(tmp_path / 'one')] == [1437, 1437]
   true = data.sources.digits.digits
-  wrong = lambda *, split: dataclasses.replace(true(split=split), label=np.zeros(len(true(split=split)), np.int32))
+
+  def wrong(*, split):
+    source = true(split=split)
+    return source.relabeled(np.zeros(len(source), np.int32), source.classes, source.origin)
+
   wrong.__name__, wrong.__module__ = 'digits', 'data.sources.digits'
   monkeypatch.setattr(data.sources.digits, 'digits', wrong)
   run = stages.relabeled(tree['student'], dict(name='digits', split='train'), tmp_path / 'one' / 'labels', soft=True)
@@ -350,7 +353,7 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
   def labeled(_, out, *, source, generation, **__):
     source_ = config.build(data.sources, source, 'source')
     p = np.random.default_rng(generation).dirichlet(np.full(classes, 0.1), len(source_)).astype(np.float32)
-    about = labeling.about_store('m', source_.unlabeled(), classes, tuple(map(str, range(classes))), generation)
+    about = labeling.about_store('m', source_.unlabeled(), classes, source_.classes, generation)
     stores.write_part(out, 0, 1, stores.Labels(about, np.arange(len(p)), p.argmax(1).astype(np.int32), p.max(1), p))
     stores.finish(out, 1, about)
     return DONE
