@@ -118,7 +118,7 @@ def inside(root: Path, name: str) -> Path:
 
 
 def regular(path: str | Path):
-  """A file, opened for its bytes; a pipe or a device is refused, which could give bytes for ever."""
+  """A file, opened for its bytes; a pipe or a device is refused, which could give bytes without end."""
   handle = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0))
   try:
     if not stat.S_ISREG(os.fstat(handle).st_mode):

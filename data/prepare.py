@@ -155,8 +155,7 @@ def _write(root: Path, split: str, source: Source, size: int | None, shards: int
   if broken:
     with open(root / 'bad_records.jsonl', 'a') as f:
       f.writelines(json.dumps(row) + '\n' for row in broken)
-  return {'count': len(labels), 'broken': len(broken), 'shards': used,
-          'marks': marks}
+  return {'count': len(labels), 'broken': len(broken), 'shards': used, 'marks': marks}
 
 
 def _progress():

@@ -83,12 +83,13 @@ class Checkpoints:
     Raises:
       NotFiniteState: a parameter is not; nothing is saved.
     """
-    parameters = {name: x for name, x in zip(manifest(state), jax.tree.leaves(state), strict=True)
+    arrays = manifest(state)
+    parameters = {name: x for name, x in zip(arrays, jax.tree.leaves(state), strict=True)
                   if name.startswith('params/')}
     good = on_host(self._finite(parameters)) if parameters else np.ones(0, bool)
     if bad := [name.removeprefix('params/') for name, sound in zip(sorted(parameters), good, strict=True) if not sound]:
       raise NotFiniteState(f'{len(bad)} of {len(good)} arrays of parameters are not finite, such as {bad[0]}')
-    meta = meta | {'format': FORMAT, 'step': step, 'arrays': manifest(state),
+    meta = meta | {'format': FORMAT, 'step': step, 'arrays': arrays,
                    'fingerprint': on_host(self._fingerprint(state)).tolist()}
     meta['digest'] = digest(meta)
     self._saving = self._checkpointer.save_checkpointables_async(step, {'state': state, 'meta': meta})
