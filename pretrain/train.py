@@ -276,7 +276,9 @@ def check_data(meta: dict, seen: dict[str, identities.Seen], workdir: Path, step
 def passed_over(run: Run) -> list[str]:
   """What was passed over when the sets of a run were opened, once each."""
   notes = [note for source in run.data.values() for note in source.notes]
-  return list(dict.fromkeys((*notes, *(run.evaluation.notes if run.evaluation else ()))))
+  if run.evaluation:
+    notes += [*run.evaluation.notes, *([run.evaluation.foreign] if run.objective.predict else [])]
+  return list(filter(None, dict.fromkeys(notes)))
 
 
 def tokens_of(batch) -> int:

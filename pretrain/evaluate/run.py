@@ -54,6 +54,7 @@ class Sets(NamedTuple):
   """`Evaluation` with its sets opened.
 
   own:     the test set in the numbers of the run's classes; None where it has others, or the run has none.
+  foreign: why `own` is None although the run has classes, for runs that learn them; else ''.
   notes:   sentences for the start of the run.
   classes: names that the labels of both sets count.
   prompts: these in templates, i32[k, t, l], or None.
@@ -61,6 +62,7 @@ class Sets(NamedTuple):
   train: Source
   test: Source
   own: Source | None
+  foreign: str
   notes: tuple[str, ...]
   classes: tuple[str, ...]
   every_steps: int
@@ -90,12 +92,13 @@ def open_sets(spec: Evaluation, trained_on: Source | None) -> Sets:
     check_encoding(source, trained_on, f'config.evaluate.{what}')
   classes = train.classes
   counts = np.bincount(train.labels, minlength=len(classes))
-  own, notes = None, train.notes + test.notes
+  own, foreign = None, ''
   if trained_on is not None and trained_on.classes is not None:
     try:
       own = numbered_as(test, trained_on.classes, here='config.evaluate.test', there='config.source')
     except ValueError as error:  # a head for other classes can still have learned features
-      notes += (f'the run\'s own head is not scored on the test set: {error}',)
+      foreign = f'the run\'s own head is not scored on the test set: {error}'
+  notes = train.notes + test.notes
   test = numbered_as(test, classes, here='config.evaluate.test', there='config.evaluate.train')
   if few := [f'{name}: {count}' for name, count in zip(classes, counts.tolist(), strict=True) if count < PER_CLASS]:
     raise configs.ConfigError(f'config.evaluate.train: wanted at least {PER_CLASS} examples of each class, for the '
@@ -107,7 +110,7 @@ def open_sets(spec: Evaluation, trained_on: Source | None) -> Sets:
                                 'and config.source has none')
     prompts = class_prompts(trained_on.tokenizer, trained_on.column('tokens').shape[1], classes, spec.templates)
   size = None if len(train.shape) == 1 else spec.size or min(train.shape[:2])
-  return Sets(train, test, own, notes, classes, spec.every_steps, size, prompts, spec.baselines, spec.pictures)
+  return Sets(train, test, own, foreign, notes, classes, spec.every_steps, size, prompts, spec.baselines, spec.pictures)
 
 
 def check_encoding(source: Source, trained_on: Source | None, where: str) -> None:
