@@ -16,13 +16,50 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import ml_collections
 
 
 class ConfigError(ValueError):
   """A config that cannot be run; the message names the key, what was wanted, what was got and the nearest valid."""
+
+
+class Range(NamedTuple):
+  """The numbers that an argument takes: `Annotated[float, Range(0, 1)]` at its signature. NaN and infinity never are.
+
+  low, high: the least and the greatest.
+  above, below: whether low, high themselves are left out.
+  """
+  low: float = -math.inf
+  high: float = math.inf
+  above: bool = False
+  below: bool = False
+
+  def holds(self, value: float) -> bool:
+    return math.isfinite(value) and (self.low < value if self.above else self.low <= value) and \
+        (value < self.high if self.below else value <= self.high)
+
+  @property
+  def words(self) -> str:
+    """'in [0, 1)', 'of at least 0', 'above 0', or 'that is finite'."""
+    if math.isfinite(self.low) and math.isfinite(self.high):
+      return f'in {"(" if self.above else "["}{self.low:g}, {self.high:g}{")" if self.below else "]"}'
+    if math.isfinite(self.low):
+      return f'above {self.low:g}' if self.above else f'of at least {self.low:g}'
+    if math.isfinite(self.high):
+      return f'below {self.high:g}' if self.below else f'of at most {self.high:g}'
+    return 'that is finite'
+
+
+Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
+Integer = Annotated[int, Range()]
+Share = Annotated[float, Range(0, 1)]
+Decay = Annotated[float, Range(0, 1, below=True)]  # of a moving average: at 1 it would stand still
+Positive = Annotated[float, Range(0, above=True)]
+NonNegative = Annotated[float, Range(0)]
+Number = Annotated[float, Range()]
 
 
 def nearest(word: str, words) -> str:
@@ -164,8 +201,7 @@ def check(function: Callable, arguments: dict, where: str, given=()) -> None:
       reason = 'is set by the program' if name in given else 'is read by nothing'
       raise ConfigError(f'{where}.{name}: {reason}{nearest(name, parameters)}')
     if not fits(value, kind := parameters[name].annotation):
-      wanted = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
-      raise ConfigError(f'{where}.{name}: wanted {wanted}, got {value!r} ({type(value).__name__})')
+      raise ConfigError(f'{where}.{name}: wanted {wanted(kind)}, got {value!r} ({type(value).__name__})')
   required = {n for n, p in parameters.items() if p.default is p.empty}
   if missing := sorted(required - arguments.keys()):
     raise ConfigError(f'{where}: {getattr(function, "__name__", function)} needs {missing}, '
@@ -180,10 +216,13 @@ def schema(function: Callable) -> dict[str, inspect.Parameter]:
 
 
 def fits(value, kind) -> bool:
-  """Whether a literal is of an annotated type; an int is a float, a list is a tuple, bool is only bool."""
+  """Whether a literal is of an annotated type and in its `Range`; an int is a float, a list is a tuple, bool is only
+  bool."""
   if kind in (inspect.Parameter.empty, Any):
     return True
   origin, inner = typing.get_origin(kind), typing.get_args(kind)
+  if origin is Annotated:
+    return fits(value, inner[0]) and all(each.holds(value) for each in inner[1:])
   if origin in (typing.Union, types.UnionType):
     return any(fits(value, k) for k in inner)
   if origin is typing.Literal:
@@ -202,6 +241,22 @@ def fits(value, kind) -> bool:
     wanted = inner[:1] * len(value) if inner and inner[-1] is Ellipsis else inner
     return all(map(fits, value, wanted)) if inner else True
   return isinstance(value, origin or kind)
+
+
+def wanted(kind) -> str:
+  """What `fits` an annotated type, in words."""
+  origin, inner = typing.get_origin(kind), typing.get_args(kind)
+  if origin is Annotated:
+    return f'{"a whole number" if inner[0] is int else "a number"} {" and ".join(each.words for each in inner[1:])}'
+  if origin in (typing.Union, types.UnionType):
+    return ' or '.join(map(wanted, inner))
+  if origin is typing.Literal:
+    return f'one of {list(inner)}'
+  if origin is tuple and inner and inner[-1] is Ellipsis:
+    return f'a tuple, each {wanted(inner[0])}'
+  if origin is tuple and inner:
+    return f'({", ".join(map(wanted, inner))})'
+  return 'None' if kind is types.NoneType else kind.__name__ if isinstance(kind, type) and not inner else str(kind)
 
 
 def flatten(tree: dict, prefix: str = '') -> dict[str, Any]:
