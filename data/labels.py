@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.shuffle import permutation
-from pretrain.metrics import write_bytes, write_json
+from pretrain.config import Natural
+from pretrain.metrics import Broken, read_json, write_bytes, write_json
 
 FORMAT = 'labels 2'  # 1 had neither the data's identity nor the classes' names
 
@@ -132,6 +133,15 @@ def finish(store: str | Path, parts: int, about: About) -> dict:
   return summary
 
 
+def finished(store: str | Path) -> bool:
+  """Whether labels.json is there and whole; a damaged one is written again by `finish`."""
+  path = Path(store) / 'labels.json'
+  try:
+    return path.exists() and bool(read_json(path, format=str, labels=list, parts=Natural))
+  except Broken:
+    return False
+
+
 def read(store: str | Path) -> Labels:
   """All rows of a finished store.
 
@@ -144,8 +154,9 @@ def read(store: str | Path) -> Labels:
   if not files:
     raise FileNotFoundError(f'no label store in {store}; `python -m pretrain label --out={store}` makes one')
   about, parts = about_part(files[0])
-  if not (root / 'labels.json').is_file():
-    raise ValueError(f'the label store {store} is not finished: {len(files)} of {parts} parts are there; run '
+  if not finished(root):
+    raise ValueError(f'the label store {store} is not finished: {len(files)} of {parts} parts are there, and its '
+                     f'labels.json is {"damaged" if (root / "labels.json").exists() else "not"}; run '
                      '`python -m pretrain label` again')
   if parts_there(root, parts, about) != list(range(parts)):
     raise ValueError(f'the label store {store} was finished, but has {len(files)} of {parts} parts')

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from pretrain.config import ConfigError, call, load, local_path, nearest, override, user_cache
 
@@ -139,12 +138,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
   if args.config or not changed <= allowed:
     raise ConfigError(f'{args.command} takes the config of the directory; wanted no --config' +
                       (f'.KEY but those of {sorted(allowed)}' if allowed else '') + f', got {sorted(changed)}')
-  path = Path(args.workdir) / 'config.json'
-  if not path.is_file():
-    raise ConfigError(f'{args.workdir} is not the directory of a run: it has no config.json')
   if args.command == 'evaluate':
+    from pretrain.rundir import config_of
     from pretrain.train import evaluate
-    config = json.loads(path.read_text())
+    config = config_of(args.workdir, '--workdir: ')
     override(config, overrides)
     if not evaluate(config, args.workdir):  # process 0 has the rows
       return 0

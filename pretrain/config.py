@@ -12,6 +12,7 @@ import json
 import math
 import os
 import pkgutil
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -37,7 +38,8 @@ class Range(NamedTuple):
   below: bool = False
 
   def holds(self, value: float) -> bool:
-    return math.isfinite(value) and (self.low < value if self.above else self.low <= value) and \
+    return -sys.float_info.max <= value <= sys.float_info.max and \
+        (self.low < value if self.above else self.low <= value) and \
         (value < self.high if self.below else value <= self.high)
 
   @property

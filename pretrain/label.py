@@ -16,7 +16,7 @@ from data import identity as identities
 from data import labels as stores
 from data.source import Source
 from pretrain import config as configs
-from pretrain import processes
+from pretrain import processes, rundir
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.evaluate.predictions import predictions, side
@@ -51,9 +51,7 @@ def open_model(workdir: str | os.PathLike, mesh: dict | None = None) -> Model:
     ConfigError: no run, or no checkpoint yet.
   """
   workdir = Path(workdir)
-  if not (workdir / 'config.json').is_file():
-    raise ConfigError(f'{workdir} is not the directory of a run: it has no config.json')
-  config = json.loads((workdir / 'config.json').read_text())
+  config = rundir.config_of(workdir)
   run = configs.call(prepare, config | ({'mesh': mesh} if mesh else {}), 'config')
 
   def checkpoints():
@@ -110,7 +108,7 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   there = stores.parts_there(out, parts, about)
   processes.agree(store=about._asdict(), parts=there)
   say = print if main and not quiet else (lambda _: None)
-  if len(there) == parts and (out / 'labels.json').is_file():
+  if len(there) == parts and stores.finished(out):
     say(f'{out} is complete: it holds labels.json; nothing to do')
     return DONE
   with stop_signals() as stop:

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tensorboardX import SummaryWriter
 
+from pretrain.config import Natural, Number, fits, wanted
+
 SMOOTHING = 0.7  # share of the old value in the examples/s that is shown; the rows hold the plain interval
 
 
@@ -81,18 +83,68 @@ def write_json(path: str | os.PathLike, obj) -> None:
   write_bytes(path, encoded(json.dumps(clean, allow_nan=False, ensure_ascii=False, indent=2) + '\n'))
 
 
-def read_rows(path: str | os.PathLike) -> list[dict]:
-  """Rows of a .jsonl file, oldest first; a line that is no JSON object was cut by a kill and is left out.
+class Broken(ValueError):
+  """A small file of a run directory is not what was written; its text names the file, and what was wanted and got."""
 
-  Returns [] where there is no file: a run killed before its first row is a run without rows.
+
+def read_json(path: str | os.PathLike, **keys: Any) -> dict:
+  """The JSON object of a small file.
+
+  Args:
+    keys: types of keys that it must have, as `config.fits` takes them; numbers are finite.
+  Raises:
+    Broken: it cannot be read, was cut, is no object, or lacks a key of such a type.
+  """
+  path = Path(path)
+  try:
+    found = _parse(path.read_bytes())
+  except (OSError, ValueError, RecursionError) as error:
+    raise Broken(f'{path} is damaged: wanted a JSON object, got what is none ({error})') from error
+  if not isinstance(found, dict):
+    raise Broken(f'{path} is damaged: wanted a JSON object, got {type(found).__name__}')
+  for key, kind in keys.items():
+    if key not in found or not fits(found[key], kind):
+      got = f'{found[key]!r:.60}' if key in found else 'no such key'
+      raise Broken(f'{path} is damaged: wanted {key!r} to be {wanted(kind)}, got {got}')
+  return found
+
+
+def _parse(data: bytes) -> Any:
+  """Strict JSON whose numbers are finite as floats."""
+  def number(kind):
+    def parse(text):
+      if math.isfinite(float(text)):
+        return kind(text)
+      raise ValueError(f'{text:.20} is no finite number')
+    return parse
+  return json.loads(data, parse_int=number(int), parse_float=number(float), parse_constant=number(float))
+
+
+def read_rows(path: str | os.PathLike, **keys: Any) -> list[dict]:
+  """Rows of a .jsonl file, oldest first; a line that is no row was cut by a kill, or damaged, and is left out.
+
+  Args:
+    keys: types of keys that a row must have, as `read_json` takes them.
+  Returns:
+    [] where there is no file: a run killed before its first row is a run without rows.
   """
   path, rows = Path(path), []
-  for line in path.read_bytes().splitlines() if path.exists() else []:
-    with contextlib.suppress(ValueError):  # bad JSON, or a character cut in half
-      row = json.loads(line)
-      if isinstance(row, dict):
+  for line in path.read_bytes().splitlines() if path.is_file() else []:
+    with contextlib.suppress(ValueError, RecursionError):  # bad JSON, or a character cut in half
+      row = _parse(line)
+      if isinstance(row, dict) and all(key in row and fits(row[key], kind) for key, kind in keys.items()):
         rows.append(row)
   return rows
+
+
+def read_metrics(workdir: str | os.PathLike) -> list[dict]:
+  """The rows of workdir/metrics.jsonl, each with its step."""
+  return read_rows(Path(workdir) / 'metrics.jsonl', step=Natural)
+
+
+def read_events(workdir: str | os.PathLike) -> list[dict]:
+  """The rows of workdir/events.jsonl, each with its time and its event."""
+  return read_rows(Path(workdir) / 'events.jsonl', time=Number, event=str)
 
 
 def event(workdir: str | os.PathLike, name: str, **fields) -> None:
@@ -171,7 +223,7 @@ class Recorder:
     self.depth = 0  # of pauses
     if self.writes:
       path = Path(workdir) / 'metrics.jsonl'
-      rows = [row for row in read_rows(path) if start > 0 and row.get('step', 0) <= start]
+      rows = [row for row in read_metrics(workdir) if start > 0 and row['step'] <= start]
       write_bytes(path, encoded(''.join(map(_line, rows))))
       self.file = path.open('a', encoding='utf-8', errors='backslashreplace')
       # TensorBoard hides what an earlier attempt wrote at purge_step and later.

@@ -1,9 +1,10 @@
 """What a run directory knows about who runs in it, and with which code."""
 import contextlib
+import errno
 import fcntl
-import json
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import time
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import jax
 
-from pretrain.config import ConfigError
-from pretrain.metrics import event, write_json
+from pretrain.checkpoint import FORMAT, Checkpoints, Damaged
+from pretrain.config import ConfigError, Count, Natural
+from pretrain.metrics import Broken, event, read_events, read_json, write_json
 
 PATIENCE = 3.  # seconds; `running` holds the lock for a moment, and a process that was just killed may still
 
@@ -23,7 +25,7 @@ def alone(workdir: str | os.PathLike) -> Iterator[None]:
   """Holds the directory's lock, which the system drops when the process ends in whatever way.
 
   Raises:
-    ConfigError: another process holds it; names it.
+    ConfigError: another process holds it; names it. Or the file system has no locks.
   """
   with (Path(workdir) / 'lock').open('a+') as file:
     deadline = time.monotonic() + PATIENCE
@@ -31,7 +33,11 @@ def alone(workdir: str | os.PathLike) -> Iterator[None]:
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         break
-      except BlockingIOError:
+      except OSError as error:
+        if not isinstance(error, BlockingIOError):
+          raise ConfigError(
+              f'the file system of {workdir} has no locks (flock: {error.strerror}), without which two runs could '
+              'write into one directory; wanted one that has: a local disk, NFS, or Lustre mounted with -o flock') from error
         if time.monotonic() > deadline:
           file.seek(0)
           raise ConfigError(f'{workdir} is in use by {file.read().strip() or "another process"}; wanted one run in a '
@@ -41,6 +47,26 @@ def alone(workdir: str | os.PathLike) -> Iterator[None]:
     file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
     file.flush()
     yield
+
+
+def check_renames(workdir: str | os.PathLike) -> None:
+  """Raises ConfigError unless the file system renames a directory that holds a file, as every checkpoint is one."""
+  before, after = (Path(workdir) / f'.{name}.{os.getpid()}' for name in ('before', 'after'))
+  try:
+    before.mkdir()
+    (before / 'file').write_bytes(b'1')
+    before.rename(after)
+    if (after / 'file').read_bytes() != b'1':
+      raise OSError(errno.EIO, 'the file is not in it afterwards')
+  except OSError as error:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+      raise
+    raise ConfigError(
+        f'the file system of {workdir} cannot rename a directory ({error.strerror}), which makes a checkpoint whole at '
+        'once; wanted one that can: a local disk, NFS, Lustre, or a bucket with a hierarchical namespace') from error
+  finally:
+    for each in (before, after):
+      shutil.rmtree(each, ignore_errors=True)
 
 
 def running(workdir: str | os.PathLike) -> bool:
@@ -104,10 +130,86 @@ def made() -> dict[str, str]:
           'device': f'{jax.device_count()} {jax.devices()[0].device_kind}'}
 
 
+def begun(workdir: str | os.PathLike) -> tuple[dict | None, str]:
+  """(the config that a directory was begun with, what was wrong with config.json).
+
+  Where config.json is damaged or lost, it is that of the newest whole checkpoint; None where there is none.
+
+  Raises:
+    ConfigError: a later version of this code wrote the directory.
+  """
+  check_format(workdir)
+  path = Path(workdir) / 'config.json'
+  try:
+    return read_json(path), ''
+  except Broken as error:
+    about = str(error) if path.exists() else f'{workdir} has lost its config.json'
+  if saved := saved_config(workdir):
+    return saved, f'{about}; that of the newest checkpoint stands for it'
+  return None, about if path.exists() else ''
+
+
+def saved_config(workdir: str | os.PathLike) -> dict | None:
+  """The config in the newest whole checkpoint of a directory."""
+  directory = Path(workdir) / 'checkpoints'
+  steps = [int(path.name) for path in directory.glob('*') if path.name.isdecimal()]
+  if steps:
+    with contextlib.closing(Checkpoints(directory, reading=True)) as checkpoints:
+      for step in sorted(steps, reverse=True):
+        with contextlib.suppress(Damaged):
+          return checkpoints.meta(step)['config']
+  return None
+
+
+def config_of(workdir: str | os.PathLike, flag: str = '') -> dict:
+  """The config of a run that is only read.
+
+  Args:
+    flag: where the directory was given, such as '--workdir: '.
+  Raises:
+    ConfigError: it is not the directory of a run, or nothing tells its config any more.
+  """
+  config, about = begun(workdir)
+  if config is None:
+    raise ConfigError(flag + (f'{about}; nothing else tells the config of the run' if about else
+                              f'{workdir} is not the directory of a run: it has no config.json'))
+  return config
+
+
+def finished(workdir: str | os.PathLike) -> tuple[dict | None, str]:
+  """(result.json of a run that is over, else None; what was wrong with it)."""
+  path = Path(workdir) / 'result.json'
+  try:
+    return (read_json(path, config=str), '') if path.exists() else (None, '')
+  except Broken as error:
+    return None, str(error)
+
+
+def begin(workdir: str | os.PathLike, config: dict) -> None:
+  """Writes config.json and format.json."""
+  write_json(Path(workdir) / 'format.json', {'format': FORMAT})
+  write_json(Path(workdir) / 'config.json', config)
+
+
+def check_format(workdir: str | os.PathLike) -> None:
+  """Raises ConfigError where a later version of this code wrote a directory. One without a number is older than it."""
+  path = Path(workdir) / 'format.json'
+  with contextlib.suppress(Broken):  # the checkpoints have the number, too
+    found = read_json(path, format=Count)['format'] if path.exists() else FORMAT
+    if found > FORMAT:
+      raise ConfigError(f'{workdir} is of format {found}, and this version reads up to {FORMAT}: a later one wrote it; '
+                        'use that')
+
+
 def rollbacks(workdir: str | os.PathLike) -> int:
   """How often the run has gone back to a checkpoint with a smaller rate."""
   path = Path(workdir) / 'rollbacks.json'
-  return json.loads(path.read_text())['rollbacks'] if path.exists() else 0
+  if not path.exists():
+    return 0
+  try:
+    return read_json(path, rollbacks=Natural)['rollbacks']
+  except Broken:  # the events say it, too
+    return sum(row['event'] == 'rollback' for row in read_events(workdir))
 
 
 def roll_back(workdir: str | os.PathLike, count: int) -> None:

@@ -22,7 +22,7 @@ from pretrain import processes, rundir, sharding
 from pretrain.checkpoint import Checkpoints, NotFiniteState
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import online, table
-from pretrain.metrics import Recorder, event, goodput, read_rows, write_json
+from pretrain.metrics import Recorder, event, goodput, read_events, read_metrics, write_json
 from pretrain.plan.hardware import by_kind
 from pretrain.processes import stop_signals
 from pretrain.report import report
@@ -67,7 +67,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
   if complete(workdir, config):
     say(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
-  factor = NonFinite(**config['nonfinite']).factor ** rollbacks if rollbacks else 1.
+  factor = NonFinite(**config.get('nonfinite') or {}).factor ** rollbacks if rollbacks else 1.
   lowered = {'schedule': dict(name='lowered', schedule=config['schedule'], factor=factor)} if rollbacks else {}
   run = configs.call(prepare, config | lowered, 'config')
   written_down(run)
@@ -84,7 +84,8 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
   with stop_signals() as stop, contextlib.ExitStack() as stack:
     if main:
       stack.enter_context(rundir.alone(workdir))
-      write_json(workdir / 'config.json', config)
+      rundir.check_renames(workdir)
+      rundir.begin(workdir, config)
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)))
     start = checkpoints.latest or 0
     processes.agree(checkpoint=start)  # another one: the directory is not shared
@@ -229,11 +230,11 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
     try:
       rows = table(run, state, workdir) if run.evaluation and stop.raises() else []
       if main:
-        logged = [row for row in read_rows(workdir / 'metrics.jsonl') if 'loss' in row]
+        logged = [row for row in read_metrics(workdir) if 'loss' in row] or [{'step': step}]
         report(workdir)
         write_json(workdir / 'result.json', {
             'steps': run.steps, 'examples': run.steps * run.examples, 'config': fingerprint(config),
-            'metrics': logged[-1], 'evaluation': rows, 'goodput': goodput(read_rows(workdir / 'events.jsonl')),
+            'metrics': logged[-1], 'evaluation': rows, 'goodput': goodput(read_events(workdir)),
             'made': rundir.made()})
         print(f'done: {workdir / "report.html"}')
     except Exception:  # `Stopping`, and what becomes of it where JAX compares its keys: an error of another type
@@ -292,16 +293,31 @@ def complete(workdir: Path, config: dict) -> bool:
   Raises:
     ConfigError: it holds another config; names the keys that differ.
   """
-  if (workdir / 'config.json').exists():
-    then = configs.flatten(json.loads((workdir / 'config.json').read_text()))
-    other = configs.differences(without_places(then), without_places(configs.flatten(config)), ignore=FREE)
-    if other and not ((workdir / 'result.json').exists() or (workdir / 'rollbacks.json').exists() or stages(workdir)):
-      if jax.process_index() == 0:
-        print(f'{workdir} holds another config, of a run without a checkpoint; this one begins there')
-    elif other:
-      raise ConfigError(f'{workdir} belongs to another config, in which these keys differ: {"; ".join(other)}. '
-                        'Choose another --workdir, or remove this one')
-  return (workdir / 'result.json').exists()
+  say = print if jax.process_index() == 0 else (lambda _: None)
+  then, about = rundir.begun(workdir)
+  result, lost = rundir.finished(workdir)
+  for text in filter(None, (about, lost and f'{lost}; it is written again')):
+    say(text)
+  other = differing(then, config) if then else []
+  if other and (saved := rundir.saved_config(workdir)) and not differing(saved, config):
+    say(f'{workdir}/config.json is damaged: it is not the config of the newest checkpoint, in which these keys differ: '
+        f'{"; ".join(other)}; it is written again')
+    other = []
+  if other and not (result or lost or (workdir / 'rollbacks.json').exists() or stages(workdir)):
+    say(f'{workdir} holds another config, of a run without a checkpoint; this one begins there')
+  elif other:
+    raise ConfigError(f'{workdir} belongs to another config, in which these keys differ: {"; ".join(other)}. '
+                      'Choose another --workdir, or remove this one')
+  if result and not then and result['config'] != fingerprint(config):
+    raise ConfigError(f'{workdir} has lost its config.json, and its result.json is of another config: fingerprint '
+                      f'{result["config"]}, wanted {fingerprint(config)}. Choose another --workdir, or remove this one')
+  return result is not None
+
+
+def differing(then: dict, config: dict) -> list[str]:
+  """What differs between two configs and may not change on resume, in words."""
+  return configs.differences(without_places(configs.flatten(then)), without_places(configs.flatten(config)),
+                             ignore=FREE)
 
 
 def stages(workdir: Path) -> bool:

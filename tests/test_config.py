@@ -53,7 +53,7 @@ def refused(capsys, tmp_path, *flags: str) -> str:
     (['--config.batch=many'], ['config.batch', 'wanted int', "'many' (str)"]),
     (['--config.seed=1.5'], ['config.seed', 'wanted int', '1.5']),
     (['--config.objective.temperature=True'], ['config.objective.temperature', 'wanted float', 'True']),
-    (['--config.views.scale=(1,2,3)'], ['config.views.scale', 'tuple[float, float]']),
+    (['--config.views.scale=(1,2,3)'], ['config.views.scale', '(float, float)']),
     (['--config.batch=12'], ['config.batch', '12', '8 shares', 'nearest: 16']),
     (['--config.batch=0'], ['config.batch', '0']),
     (['--config.mesh.data=3'], ['config.mesh', '8 devices']),

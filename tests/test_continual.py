@@ -132,7 +132,7 @@ def test_a_schedule_begins_anew():
     ((), 'sets of names of their own'), ((digits('a', 0),), 'at least one step'),
     ((digits('a', 2), digits('a', 2)), 'names of their own'),
     (({'name': 'a'},), r"config.program.sets\[0\].*needs"), (({'nam': 'a'},), "nearest: 'name'"),
-    ((3,), r'config.program.sets: wanted tuple\[dict'),
+    ((3,), r'config.program.sets: wanted a tuple, each dict'),
 ])
 def test_what_the_program_refuses(sets, words, tmp_path):
   with pytest.raises(ConfigError, match=words):

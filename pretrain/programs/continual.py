@@ -11,7 +11,7 @@ from pretrain.config import ConfigError
 from pretrain.evaluate.linear import linear_probe
 from pretrain.evaluate.run import Evaluation, Measured, encoder, features, judge, open_sets
 from pretrain.metrics import write_json
-from pretrain.programs.stages import check, fit
+from pretrain.programs.stages import check, fit, kept
 
 
 class Set(NamedTuple):
@@ -68,7 +68,7 @@ def continual(*, workdir: Path, train: dict, sets: tuple[dict, ...], size: int) 
 def probes(stage: Path, sets: list[Set], size: int) -> dict[str, float]:
   """{name: accuracy} of linear probes on the features of a finished run; kept in its directory, as probes.json."""
   path, asked = stage / 'probes.json', json.loads(json.dumps({'sets': sets, 'size': size}))
-  known = json.loads(path.read_text()) if path.exists() else {}
+  known = kept(path, asked=dict, accuracies=dict)
   if known.get('asked') != asked:
     model, found = labeling.open_model(stage), {}
     state = model.state()

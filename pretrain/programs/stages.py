@@ -30,9 +30,9 @@ from pretrain import config as configs
 from pretrain import label as labeling
 from pretrain import optim, processes, rundir
 from pretrain.cluster import in_two_levels, whiten
-from pretrain.config import ConfigError, nearest
+from pretrain.config import ConfigError, Share, nearest
 from pretrain.evaluate.predictions import accuracy, features
-from pretrain.metrics import write_json
+from pretrain.metrics import Broken, read_json, write_json
 from pretrain.run import MODELS, prepare
 from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, train
 
@@ -76,9 +76,9 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
   for name, value in runs.items():
     if not isinstance(value, dict) or name in said:
       raise ConfigError(f'config.{name}: wanted the config of a run of the program, once, got {value!r}')
-  kept = lasting(config)
+  lasts = lasting(config)
   processes.agree(config=config)
-  if complete(workdir, kept):
+  if complete(workdir, lasts):
     print(f'{workdir} is complete: it holds result.json; nothing to do')
     return DONE
   held = contextlib.ExitStack()
@@ -88,7 +88,7 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
     if jax.process_index() == 0:
       workdir.mkdir(parents=True, exist_ok=True)
       held.enter_context(rundir.alone(workdir))
-      write_json(workdir / 'config.json', kept)
+      rundir.begin(workdir, lasts)
 
   token = _running.set(Running(quiet, take))
   try:
@@ -100,7 +100,7 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
   finally:
     _running.reset(token)
   if jax.process_index() == 0:
-    write_json(workdir / 'result.json', {'program': said['name'], 'config': fingerprint(kept), 'stages': rows,
+    write_json(workdir / 'result.json', {'program': said['name'], 'config': fingerprint(lasts), 'stages': rows,
                                          'made': rundir.made()})
     show(said['name'], rows)
   return DONE
@@ -172,7 +172,7 @@ def cluster(model: Path | None, out: Path, *, source: dict, super_clusters: int,
   made = labeling.open_model(model) if model else None
   identity, classes = (made.identity, super_clusters * clusters) if made else ('one cluster', 1)
   about = labeling.about_store(identity, images, classes, None, generation)
-  done = bool(stores.parts_there(out, 1, about)) and (out / 'labels.json').is_file()
+  done = bool(stores.parts_there(out, 1, about)) and stores.finished(out)
   processes.agree(clustered=done)
   if done:
     return out
@@ -217,7 +217,7 @@ def row(stage: Path, run: dict, test: dict | None) -> dict:
       result['label_accuracy'] = float(np.mean(labels == right))
   if test is not None:
     path = stage / 'accuracy.json'
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = kept(path, test=dict, accuracy=Share)
     if known.get('test') != json.loads(json.dumps(test)):
       model = labeling.open_model(stage)
       known = {'test': test, 'accuracy': accuracy(model.run, model.state(), configs.build(data.sources, test,
@@ -228,9 +228,17 @@ def row(stage: Path, run: dict, test: dict | None) -> dict:
   return result
 
 
+def kept(path: Path, **keys) -> dict:
+  """What a stage has kept in a small file; {} where there is none, or it is damaged: then it is made again."""
+  try:
+    return read_json(path, **keys) if path.exists() else {}
+  except Broken:
+    return {}
+
+
 def probes(stage: Path) -> dict:
   """What the features of a finished run are worth by its own evaluation, if it has one: 'knn' and 'linear', of 1."""
-  rows = json.loads((stage / 'result.json').read_text()).get('evaluation') or []
+  rows = read_json(stage / 'result.json').get('evaluation') or []
   return {key: row[key] for row in rows if row['features'] == 'pretrained backbone' for key in ('knn', 'linear')}
 
 

@@ -58,7 +58,7 @@ def header(name: str, workdir: Path, config: dict, rows: list, events: list, res
     begin, end = (datetime.datetime.fromtimestamp(t, datetime.UTC) for t in (min(times), max(times)))
     until = f'{end:%H:%M}' if end.date() == begin.date() else f'{end:%Y-%m-%d %H:%M}'
     when = f'{begin:%Y-%m-%d %H:%M} to {until} UTC'
-  words = [part for part in (objective, when, why) if part]
+  words = [str(part) for part in (objective, when, why) if part]
   badge = word if word in ('done', 'running', 'stopped', 'interrupted', 'failed') else 'stopped'
   return (
     f'<header><div class="head"><h1>{escaped(name)}</h1><span class="badge {badge}">{escaped(word)}</span></div>'
@@ -69,8 +69,9 @@ def header(name: str, workdir: Path, config: dict, rows: list, events: list, res
 def _status(workdir: Path, rows: list, events: list, result) -> tuple[str, str]:
   """(word, explanation) of how the run stands, from its last start, stop and result."""
   last = max((row['step'] for row in rows), default=0)
-  ended = result if isinstance(result, dict) else {}
-  if result is not None and ended.get('steps', last) >= last:  # a result of fewer steps is of an earlier, shorter run
+  ended = result or {}
+  steps = ended.get('steps', last)
+  if result is not None and isinstance(steps, int) and steps >= last:  # a result of fewer steps is of an earlier, shorter run
     word = ended.get('status', 'done')
     return (word if isinstance(word, str) else 'done'), ''
   attempt = list(itertools.takewhile(lambda row: row.get('event') != 'start', reversed(events)))

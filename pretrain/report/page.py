@@ -1,13 +1,11 @@
 """One self-contained HTML page about a run, from the files in its directory: no network, no scripts, light and dark."""
-import json
 import os
 import shlex
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from pretrain.metrics import read_rows, write_bytes
+from pretrain.metrics import Broken, read_events, read_json, read_metrics, write_bytes
 from pretrain.report.header import header
 from pretrain.report.pictures import neighbors_section, projection_section, views_section
 from pretrain.report.sections import config_section, curves_section, evaluation_section, timeline_section
@@ -76,18 +74,21 @@ def report(workdir: str | os.PathLike) -> Path:
   Returns:
     The path of the page, written by rename.
 
+  A file that is damaged is left out, and the page says so.
+
   Raises:
-    ValueError: where the directory holds neither config.json nor a row in metrics.jsonl, or a file is not readable.
+    ValueError: where the directory holds neither config.json nor a row in metrics.jsonl.
   """
-  workdir = Path(workdir)
-  config, result, evaluation = (_json(workdir / f'{name}.json') for name in ('config', 'result', 'evaluation'))
-  rows, events = read_rows(workdir / 'metrics.jsonl'), read_rows(workdir / 'events.jsonl')
+  workdir, damaged = Path(workdir), []
+  config, result = (_json(workdir / f'{name}.json', damaged) for name in ('config', 'result'))
+  evaluation = _json(workdir / 'evaluation.json', damaged, rows=list)
+  rows, events = read_metrics(workdir), read_events(workdir)
   if config is None and not rows:
     what = 'holds neither config.json nor a row in metrics.jsonl' if workdir.is_dir() else 'does not exist'
-    raise ValueError(f'no run to report on: {workdir} {what}; give the --workdir of a training run')
-  rows = [row for row in rows if isinstance(row.get('step'), int | float)]
-  config = config if isinstance(config, dict) else {}
-  data = _arrays(workdir / 'report_data.npz')
+    raise ValueError('; '.join([f'no run to report on: {workdir} {what}; give the --workdir of a training run',
+                                *damaged]))
+  config = config or {}
+  data = _arrays(workdir / 'report_data.npz', damaged)
   again = f'python -m pretrain evaluate --workdir={shlex.quote(str(workdir))}'
   sections = (
     evaluation_section(evaluation, again),
@@ -100,7 +101,8 @@ def report(workdir: str | os.PathLike) -> Path:
   )
   name = config.get('name')
   name = name if isinstance(name, str) and name else workdir.resolve().name
-  body = header(name, workdir, config, rows, events, result) + ''.join(sections)
+  body = header(name, workdir, config, rows, events, result)
+  body += ''.join(f'<p class="warn">{escaped(text)}</p>' for text in damaged) + ''.join(sections)
   page = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -114,20 +116,19 @@ def report(workdir: str | os.PathLike) -> Path:
   return path
 
 
-def _json(path: Path):
-  if not path.exists():
-    return None
+def _json(path: Path, damaged: list[str], **keys) -> dict | None:
   try:
-    return json.loads(path.read_bytes())
-  except ValueError as error:
-    raise ValueError(f'{path} is not JSON: {error}') from error
+    return read_json(path, **keys) if path.exists() else None
+  except Broken as error:
+    damaged.append(str(error))
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-  if not path.exists():
-    return {}
+def _arrays(path: Path, damaged: list[str]) -> dict[str, np.ndarray]:
   try:
     with np.load(path, allow_pickle=False) as file:
       return dict(file)
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-    raise ValueError(f'{path} is not readable ({error}); write it again with `python -m pretrain evaluate`') from error
+  except FileNotFoundError:
+    return {}
+  except Exception as error:  # NumPy and zipfile raise about ten kinds for damaged files
+    damaged.append(f'{path} is damaged ({error}); `python -m pretrain evaluate` writes it again')
+    return {}

@@ -11,10 +11,9 @@ from pretrain.report.charts import chart, legend_of
 from pretrain.report.words import duration, escaped, label_of, missing, number, section
 
 
-def evaluation_section(evaluation, again: str) -> str:
+def evaluation_section(evaluation: dict | None, again: str) -> str:
   title = 'Evaluation'
-  rows = evaluation.get('rows') if isinstance(evaluation, dict) else evaluation
-  rows = [row for row in rows or [] if isinstance(row, dict)]
+  rows = [row for row in evaluation['rows'] if isinstance(row, dict)] if evaluation else []
   if not rows:
     return missing(title, 'The features have not been evaluated.', again)
   texts = [[value for key, value in row.items() if isinstance(value, str) and key != 'protocol'] for row in rows]
@@ -47,7 +46,7 @@ def evaluation_section(evaluation, again: str) -> str:
       cells += f'<td{mark}>{escaped(text)}</td>'
     body += f'<tr><td>{escaped(name)}</td>{cells}</tr>'
   heads = ''.join(f'<th>{escaped(label_of(column))}</th>' for column in columns)
-  other = (evaluation if isinstance(evaluation, dict) else {}) | shared
+  other = evaluation | shared
   facts = [f'{key.replace("_", " ")} {number(v)}' for key, v in other.items() if isinstance(v, int | float | str)]
   protocols = dict.fromkeys(str(row['protocol']) for row in rows if 'protocol' in row)
   note = 'Accuracy on held-out examples; the best of each column is highlighted.'
