@@ -1,13 +1,16 @@
 """`python -m pretrain train|evaluate|report|plan|label|program`: flags in, one call, an exit code out."""
 import argparse
 import contextlib
+import faulthandler
 import json
 import logging
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
+from typing import Any
 
 from pretrain.config import ConfigError, call, load, local_path, nearest, override, user_cache
 
@@ -27,7 +30,8 @@ USAGE = """\
   pretrain program  --config=configs/FILE.py --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
                     runs one after the other, each from the one before: pretrain/programs
 
-exit codes: 0 done, 75 stopped on request after saving (run it again), 1 bad input or a bug"""
+exit codes: 0 done, 75 stopped on request after saving, 76 a machine failed (a lost process, a full disk): run either
+again; 1 bad input or a bug"""
 COMMANDS = ('train', 'evaluate', 'report', 'plan', 'label', 'program')
 FLAGS = ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed', '--topology', '--slices', '--free',
          '--examples', '--price', '--json', '--check', '--out',
@@ -63,16 +67,32 @@ def main(argv: list[str] | None = None) -> int:
   if unknown:
     return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], FLAGS)}')
   try:
-    with leaving(args.distributed):
+    with leaving(args.distributed), stacks():
       return run(args, overrides)
-  except (ValueError, OSError, RuntimeError) as error:
-    if args.traceback or not str(error):
-      raise
-    code = fail(str(error))
-    if args.distributed:  # the others wait for this process: it must be seen to be gone
-      sys.stdout.flush()
-      os._exit(code)
-    return code
+  except Exception as error:
+    return ended(error, args)
+
+
+def ended(error: Exception, args: argparse.Namespace) -> int:
+  """The exit code of a command that an error has ended, after a line about it; a bug shows where it is."""
+  code, known = 1, isinstance(error, ValueError | OSError | RuntimeError | MemoryError) and str(error)
+  processes: Any = sys.modules.get('pretrain.processes')  # a mistyped flag is told before JAX is imported
+  if processes and processes.lost(error):
+    code = processes.LOST
+    try:
+      processes.refuse_left()
+    except processes.Left as other:  # what the loss comes from
+      error = other
+    except Exception:  # nobody tells: process 0 itself is lost
+      pass
+  code = getattr(error, 'code', code)
+  if not known or args.traceback:
+    traceback.print_exception(error)
+  else:
+    fail(str(error) + ('; the same command goes on from the newest checkpoint' if code == 76 else ''))
+  if args.distributed and processes and processes.client():
+    processes.leave(code, str(error))
+  return code
 
 
 @contextlib.contextmanager
@@ -85,6 +105,9 @@ def leaving(distributed: bool) -> Iterator[None]:
   def leave(number, frame):
     del frame
     print(f'stopped by {signal.Signals(number).name}; the same command goes on', file=sys.stderr, flush=True)
+    processes: Any = sys.modules.get('pretrain.processes')
+    if processes and processes.client():
+      processes.leave(75, f'stopped by {signal.Signals(number).name}')
     os._exit(75)
 
   if threading.current_thread() is not threading.main_thread():
@@ -97,6 +120,21 @@ def leaving(distributed: bool) -> Iterator[None]:
     for each, handler in before.items():
       if not (distributed and each == signal.SIGTERM):
         signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def stacks() -> Iterator[None]:
+  """SIGQUIT has a process print where each of its threads is, and go on; of several processes all do."""
+  if threading.current_thread() is not threading.main_thread() or not hasattr(signal, 'SIGQUIT'):
+    yield
+    return
+  before = signal.signal(signal.SIGQUIT, lambda *_: None)  # for `Pulse`
+  faulthandler.register(signal.SIGQUIT, chain=True)
+  try:
+    yield
+  finally:
+    faulthandler.unregister(signal.SIGQUIT)
+    signal.signal(signal.SIGQUIT, before)
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
@@ -121,6 +159,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     options: dict = {}
     override(options, overrides)
     from pretrain.label import label
+    from pretrain.processes import check_devices
+    check_devices()
     return call(label, {'quiet': args.quiet} | options, 'config', workdir=args.workdir, out=args.out)
   if args.command in ('train', 'program'):
     if not args.config:
@@ -128,6 +168,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     config = load(args.config, overrides)
     if not args.traceback:  # Orbax logs the same traceback from each of its threads; the error itself is raised to us
       logging.getLogger('absl').setLevel(logging.CRITICAL)
+    from pretrain.processes import check_devices
+    check_devices()
     if args.command == 'program':
       from pretrain.programs.stages import program
       return program(config, args.workdir, quiet=args.quiet)
@@ -139,8 +181,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     raise ConfigError(f'{args.command} takes the config of the directory; wanted no --config' +
                       (f'.KEY but those of {sorted(allowed)}' if allowed else '') + f', got {sorted(changed)}')
   if args.command == 'evaluate':
+    from pretrain.processes import check_devices
     from pretrain.rundir import config_of
     from pretrain.train import evaluate
+    check_devices()
     config = config_of(args.workdir, '--workdir: ')
     override(config, overrides)
     if not evaluate(config, args.workdir):  # process 0 has the rows

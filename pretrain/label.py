@@ -23,6 +23,7 @@ from pretrain.evaluate.predictions import predictions, side
 from pretrain.evaluate.run import check_encoding
 from pretrain.initialize import check_classes
 from pretrain.processes import stop_signals
+from pretrain.pulse import Pulse
 from pretrain.run import Run, prepare
 from pretrain.step import TrainState
 from pretrain.train import DONE, STOPPED, fingerprint
@@ -111,12 +112,13 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   if len(there) == parts and stores.finished(out):
     say(f'{out} is complete: it holds labels.json; nothing to do')
     return DONE
-  with stop_signals() as stop:
+  with stop_signals() as stop, Pulse(main and not quiet, parts) as pulse, processes.notices():
     state = model.state()
     for part in sorted(set(range(parts)) - set(there)):
       if stop.signal or processes.stopping(part):
         say(f'stopped by {stop.signal or "SIGTERM"} before part {part} of {parts}; the same command goes on from there')
         return STOPPED
+      pulse.now('labeling', part)
       clock = time.perf_counter()
       rows = np.arange(part * examples_per_part, min(n, (part + 1) * examples_per_part))
       p, good = predictions(run, state, images.take(rows), size=side(run, images, size), batch=batch)

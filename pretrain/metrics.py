@@ -2,12 +2,13 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -182,6 +183,11 @@ def goodput(events: list[dict]) -> float | None:
   return round(useful / life, 4) if useful > 0 else None
 
 
+def shows_bar() -> bool:
+  """Whether there is a terminal for a progress bar."""
+  return sys.stdout.isatty() and sys.stderr.isatty()
+
+
 class Recorder:
   """Writes one run's metrics: metrics.jsonl, TensorBoard, and a progress bar, or plain rows where no terminal is.
 
@@ -198,6 +204,7 @@ class Recorder:
     flops: operations a step, for the rows' 'tflops_per_second'; 0: unknown.
     tokens: of an example, for 'tokens_per_second'; 0: there are none.
     peak: operations a second of all devices together, for 'mfu', the share of it that is used; 0: unknown.
+    say: what prints a line.
     description: what the bar is called; the directory's name if empty.
   """
 
@@ -213,9 +220,10 @@ class Recorder:
     flops: float = 0.0,
     peak: float = 0.0,
     tokens: int = 0,
+    say: Callable[[str], None] = functools.partial(print, flush=True),  # noqa: B008
     description: str = '',
   ):
-    self.flops, self.peak, self.tokens = flops, peak, tokens
+    self.flops, self.peak, self.tokens, self.say = flops, peak, tokens, say
     self.steps, self.batch, self.writes = steps, batch, process == 0
     self.shows = self.writes and not quiet
     self.rate: float | None = None
@@ -229,7 +237,7 @@ class Recorder:
       # TensorBoard hides what an earlier attempt wrote at purge_step and later.
       purge = start + 1 if start > 0 else 0
       self.board = SummaryWriter(str(path.parent / 'tensorboard'), purge_step=purge, flush_secs=10)
-    if self.shows and sys.stdout.isatty() and sys.stderr.isatty():
+    if self.shows and shows_bar():
       texts = ('{task.description}', '{task.completed:,.0f}/{task.total:,.0f}', '{task.fields[note]}')
       name, count, note = (TextColumn(text, markup=False) for text in texts)
       eta = TextColumn('ETA {task.fields[eta]}')
@@ -271,8 +279,11 @@ class Recorder:
     if self.bar:
       self.bar.update(self.task, completed=step)
 
-  def log(self, step: int, metrics: Mapping[str, float]) -> dict:
+  def log(self, step: int, metrics: Mapping[str, Any], hosts: Callable[[float, float], dict] | None = None) -> dict:
     """Records a training row; adds examples_per_second over the interval since the last one, and the shares of `spend`.
+
+    Args:
+      hosts: what `Pulse.row` is: (share of the time in 'read', seconds a step outside of 'wait') -> more of the row.
 
     Returns the row as it was written: NaN and infinity are None, and "nonfinite" names their keys. Every process gets
     its row, process 0 writes it.
@@ -291,6 +302,9 @@ class Recorder:
         if self.peak:
           metrics['mfu'] = round(each / self.peak, 4)
       metrics |= {f'time/{name}': round(spent / (now - self.since), 4) for name, spent in sorted(self.spent.items())}
+      if hosts:
+        metrics |= hosts(self.spent.get('read', 0.) / (now - self.since),
+                         (seconds - self.spent.get('wait', 0.)) / (step - self.since_step))
     self.since, self.since_step, self.paused, self.spent = now, step, 0.0, {}
     row = self._write(step, metrics)
     eta = self._eta(now, step)
@@ -300,7 +314,7 @@ class Recorder:
     if self.bar:
       self.bar.update(self.task, completed=step, note=note, eta=eta)
     elif self.shows:
-      print(f'step {step}/{self.steps}  {note}  ETA {eta}', flush=True)
+      self.say(f'step {step}/{self.steps}  {note}  ETA {eta}')
     return row
 
   def write(self, step: int, metrics: Mapping[str, float]) -> dict:
@@ -312,7 +326,7 @@ class Recorder:
       if self.bar:
         self.bar.console.print(text, markup=False, highlight=False)
       else:
-        print(text, flush=True)
+        self.say(text)
     return row
 
   def _write(self, step: int, metrics: Mapping[str, float]) -> dict:

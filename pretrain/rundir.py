@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 
+from pretrain import processes
 from pretrain.checkpoint import FORMAT, Checkpoints, Damaged
 from pretrain.config import ConfigError, Count, Natural
 from pretrain.metrics import Broken, event, read_events, read_json, write_json
@@ -37,14 +38,15 @@ def alone(workdir: str | os.PathLike) -> Iterator[None]:
         if not isinstance(error, BlockingIOError):
           raise ConfigError(
               f'the file system of {workdir} has no locks (flock: {error.strerror}), without which two runs could '
-              'write into one directory; wanted one that has: a local disk, NFS, or Lustre mounted with -o flock') from error
+              'write into one directory; wanted one that has: a local disk, NFS, or Lustre mounted with -o flock'
+          ) from error
         if time.monotonic() > deadline:
           file.seek(0)
           raise ConfigError(f'{workdir} is in use by {file.read().strip() or "another process"}; wanted one run in a '
                             'directory: stop it, or choose another --workdir') from None
         time.sleep(0.1)
     file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+    file.write(f'process {os.getpid()} on {socket.gethostname()} since {time.time():.3f}\n')
     file.flush()
     yield
 
@@ -89,7 +91,7 @@ def noted(note: Callable) -> Iterator[None]:
     yield
   except Exception as error:
     with contextlib.suppress(OSError):  # a full disk, which would hide the error behind one about the events
-      note('error', reason=f'{type(error).__name__}: {error}'[:500])
+      note('lost' if processes.lost(error) else 'error', reason=f'{type(error).__name__}: {error}'[:500])
     raise
 
 
@@ -199,6 +201,18 @@ def check_format(workdir: str | os.PathLike) -> None:
     if found > FORMAT:
       raise ConfigError(f'{workdir} is of format {found}, and this version reads up to {FORMAT}: a later one wrote it; '
                         'use that')
+
+
+def check_progress(workdir: str | os.PathLike) -> None:
+  """Raises ConfigError where a scheduler begins a run again whose last two attempts have saved nothing.
+
+  PRETRAIN_RESTARTS says how often it did; without it a person has begun it, who may.
+  """
+  attempts = [row['event'] for row in read_events(workdir) if row['event'] in ('start', 'save')]
+  if os.environ.get('PRETRAIN_RESTARTS', '0') > '1' and attempts[-2:] == ['start', 'start']:
+    raise ConfigError(f'{workdir}: given up, as two attempts one after the other have ended without a new checkpoint; '
+                      'its events.jsonl and log say where. The same command by hand goes on from the newest one; a '
+                      'smaller config.checkpoint.every_steps saves earlier')
 
 
 def rollbacks(workdir: str | os.PathLike) -> int:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -22,9 +23,11 @@ from pretrain import processes, rundir, sharding
 from pretrain.checkpoint import Checkpoints, NotFiniteState
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import online, table
-from pretrain.metrics import Recorder, event, goodput, read_events, read_metrics, write_json
+from pretrain.metrics import Recorder, event, goodput, read_events, read_metrics, shows_bar, write_json
+from pretrain.plan import memory
 from pretrain.plan.hardware import by_kind
 from pretrain.processes import stop_signals
+from pretrain.pulse import Pulse
 from pretrain.report import report
 from pretrain.run import NonFinite, Run, prepare
 from pretrain.step import compile_ahead
@@ -52,16 +55,30 @@ def train(config: dict, workdir: str | os.PathLike, quiet: bool = False, profile
     ConfigError: the directory belongs to another config; and what `prepare` raises.
   """
   rollbacks = rundir.rollbacks(workdir)
-  while (code := attempt(config, Path(workdir), quiet, rollbacks, profile)) is None:
-    rollbacks += 1
+  with Pulse(processes.me() == 0 and not quiet and not shows_bar()) as pulse:
+    while (code := attempt(config, Path(workdir), quiet, rollbacks, profile, pulse)) is None:
+      rollbacks += 1
   return code
 
 
-def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: tuple[int, int] | None) -> int | None:
+@contextlib.contextmanager
+def enough_memory(run: Run, config: dict, compiled: Callable) -> Iterator[None]:
+  """Raises OutOfMemory, which says what takes it, where devices have not enough; `compiled` gives the step, or None."""
+  try:
+    yield
+  except (MemoryError, RuntimeError) as error:
+    if not memory.short(error):
+      raise
+    raise memory.OutOfMemory(memory.sentence(error, run, config, compiled())) from error
+
+
+def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: tuple[int, int] | None, pulse: Pulse
+            ) -> int | None:
   """`train` until it is over, or (None) until it has to go on from the last checkpoint with a smaller rate."""
   began = time.monotonic()
-  main = jax.process_index() == 0  # what writes and prints
-  say = print if main else (lambda _: None)
+  main = processes.me() == 0  # what writes and prints
+  say = pulse.say if main else (lambda _: None)
+  pulse.now('opening the data', 0)
   processes.agree(config=config, versions=dict(jax=jax.__version__, python=platform.python_version()),
                   rollbacks=rollbacks)
   if complete(workdir, config):
@@ -72,6 +89,9 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
   run = configs.call(prepare, config | lowered, 'config')
   written_down(run)
   learned = run.classes if run.objective.predict else None
+  pulse.steps = run.steps
+  for text in facts(run) if not quiet else ():
+    say(text)
   if not (workdir / 'checkpoints').exists():
     if run.initialize:
       beginning.check(run.initialize, run.training.abstract, learned)
@@ -80,19 +100,23 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
   seen = {name: identities.look(source) for name, source in run.data.items()}
   data = {name: each.identity for name, each in seen.items()}
   processes.agree(data={name: each.digest for name, each in data.items()})  # else the hosts read different sets
-  workdir.mkdir(parents=True, exist_ok=True)
   with stop_signals() as stop, contextlib.ExitStack() as stack:
     if main:
+      workdir.mkdir(parents=True, exist_ok=True)
       stack.enter_context(rundir.alone(workdir))
       rundir.check_renames(workdir)
       rundir.begin(workdir, config)
+      rundir.check_progress(workdir)
+    processes.check_shared(workdir / 'lock')
     checkpoints = stack.enter_context(contextlib.closing(Checkpoints(workdir / 'checkpoints', run.saving.keep)))
     start = checkpoints.latest or 0
-    processes.agree(checkpoint=start)  # another one: the directory is not shared
+    processes.agree(checkpoint=start)
     note = functools.partial(event, workdir) if main else (lambda *_, **__: None)
     stack.enter_context(rundir.noted(note))
-    state, position = None, 0
+    state, position, step_fn = None, 0, None
+    stack.enter_context(enough_memory(run, config, lambda: step_fn))
     if start:
+      pulse.now('restoring', start)
       start, state, meta, damaged = checkpoints.restore_newest(run.training.abstract)
       for text in damaged:
         note('damaged', reason=text)
@@ -123,6 +147,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
 
     def compiled(phase, at):
       clock = time.perf_counter()
+      pulse.now('compiling', at)
       step_fn = compile_ahead(phase.training, run.abstract_batch)
       about = dict(until=phase.until, views=phase.changes) if len(run.phases) > 1 else {}
       note('compile', step=at, seconds=round(time.perf_counter() - clock, 3), **about)
@@ -131,10 +156,12 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
                                                                        'of the config'))
       return step_fn
 
+    if not quiet:
+      say(f'compiling for {run.mesh.size} x {device}')
     step_fn = compiled(phase, start)
     recorder = stack.enter_context(Recorder(workdir, steps=run.steps, start=start, batch=run.examples, quiet=quiet,
                                             process=jax.process_index(), flops=flops, peak=peak,
-                                            tokens=tokens_of(run.abstract_batch)))
+                                            tokens=tokens_of(run.abstract_batch), say=pulse.say))
     step, saving, saved, blocked, slow, inflight = start, start, start, 0., 0, collections.deque()
 
     def settle(depth):
@@ -142,25 +169,33 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
       nonlocal slow
       while len(inflight) > depth:
         past, metrics = inflight.popleft()
-        metrics = jax.device_get(metrics)
+        with recorder.spend('wait'):
+          metrics = jax.device_get(metrics)
         if (bad := int(metrics.pop('nonfinite'))) >= 0:
           raise NotFinite(f'the loss or its gradient is not finite at step {bad}')
+        pulse.now('training', past)
         if past == start + 1:
           note('first_step', step=past, seconds=round(time.monotonic() - began, 3))
+          if not quiet:
+            say(f'step {past}/{run.steps}  {time.monotonic() - began:.1f} s after the start')
           recorder.restart(past)
         if past % run.log_every_steps == 0 or past == run.steps:
-          row = recorder.log(past, {name: float(value) for name, value in metrics.items()})
-          slow = slow + 1 if row.get('time/read', 0) > SLOW else 0
+          row = recorder.log(past, {name: float(value) for name, value in metrics.items()}, pulse.row)
+          read = max((share or 0 for share in row.get('hosts/read', ())), default=row.get('time/read', 0))
+          slow = slow + 1 if read > SLOW else 0
           if slow == SLOW_ROWS:
-            note('slow_input', step=past, share=row['time/read'])
-            say(f'{row["time/read"]:.0%} of the time goes into waiting for batches: raise config.reading.threads or '
-                '.workers, or store the images small and together with `python -m data prepare --size`')
+            whose = {'host': row['hosts/slowest']} if 'hosts/slowest' in row else {}
+            note('slow_input', step=past, share=read, **whose)
+            say(f'{read:.0%} of the time{" of " + whose["host"] if whose else ""} goes into waiting for batches: raise '
+                'config.reading.threads or .workers, or store the images small and together with `python -m data '
+                'prepare --size`')
         recorder.advance(past)
 
     def save():
       nonlocal saving, blocked
       settle(0)  # a state whose loss is not finite is never saved
       with recorder.pause(), recorder.spend('save'):
+        pulse.now('saving', step)
         finish_saving()
         clock = time.perf_counter()
         try:
@@ -181,6 +216,8 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
       saved = saving
 
     trace = stack.enter_context(rundir.Trace(workdir / 'profile', profile))
+    stack.enter_context(processes.notices())
+    pulse.now('training', start)
     try:
       while step < run.steps and not stop.signal and not processes.stopping(step):
         trace.at(step, lambda: settle(0))
@@ -189,8 +226,10 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
           with recorder.pause(), recorder.spend('compile'):
             phase = run.phases[run.phases.index(phase) + 1]
             step_fn, recorder.flops = compiled(phase, step), phase.flops().total
+        pulse.now('reading')
         with recorder.spend('read'):
           batch = next(batches)
+        pulse.now('training')
         with recorder.spend('transfer'):
           batch = sharding.place(batch, run.mesh)
         state, metrics = step_fn(state, batch)
@@ -199,6 +238,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
         settle(1)  # one step stays queued while the host prepares the next, so the device never waits for this loop
         if run.evaluation and run.evaluation.every_steps and step % run.evaluation.every_steps == 0:
           settle(0)
+          pulse.now('evaluating', step)
           with recorder.pause(), recorder.spend('evaluate'):
             recorder.write(step, online(run, state, workdir))
         if step % run.saving.every_steps == 0:  # after the evaluation: its row is never lost between the two
@@ -227,6 +267,7 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
       say(f'stopped by {reason} after saving step {step} of {run.steps}; the same command goes on from there')
       return STOPPED
     note('stop', step=step, reason='done')
+    pulse.now('evaluating', step)
     try:
       rows = table(run, state, workdir) if run.evaluation and stop.raises() else []
       if main:
@@ -244,6 +285,21 @@ def attempt(config: dict, workdir: Path, quiet: bool, rollbacks: int, profile: t
       say(f'stopped by {stop.signal} while evaluating; the same command goes on from there')
       return STOPPED
     return DONE
+
+
+def facts(run: Run) -> list[str]:
+  """What is trained, in a few lines."""
+  lines = []
+  for name, source in run.data.items():
+    shape = ' x '.join(map(str, source.shape))
+    classes = f', {len(source.classes)} classes' if source.labels is not None and source.classes else ''
+    whose = '' if name == 'source' else f'{name}: '
+    lines.append(f'{whose}{source.origin}: {len(source):,} examples of {shape}{classes}')
+  parameters = sum(x.size for x in jax.tree.leaves(run.training.abstract.params))
+  axes = ', '.join(f'{axis}={size}' for axis, size in run.mesh.shape.items() if size > 1)
+  lines.append(f'{parameters:,} parameters; {run.steps:,} steps of {run.examples:,} examples on {run.mesh.size} x '
+               f'{run.mesh.devices.flat[0].device_kind}{f" ({axes})" if axes else ""}')
+  return lines + processes.unused()
 
 
 def written_down(run: Run) -> None:

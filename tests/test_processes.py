@@ -30,7 +30,8 @@ TRAIN = ('train', '--config=tests/tiny.py', f'--config.steps={STEPS}', '--config
 class Processes:
   """A command with --distributed in some processes of so many devices each; outputs in files beside the run."""
 
-  def __init__(self, workdir: Path, processes: int, devices: int, *flags: str, own_flags=None, command=TRAIN):
+  def __init__(self, workdir: Path, processes: int, devices: int, *flags: str, own_flags=None, command=TRAIN,
+               environments=None):
     port = free_port()
     self.outputs = [workdir.parent / f'{workdir.name}-{processes}-{p}.txt' for p in range(processes)]
     self.running = []
@@ -38,7 +39,7 @@ class Processes:
       env = simulated(os.environ | {
           'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_cpu_collective_call_terminate_timeout_seconds=600',
           'JAX_COORDINATOR_ADDRESS': f'localhost:{port}', 'JAX_NUM_PROCESSES': str(processes),
-          'JAX_PROCESS_ID': str(p)}, devices)
+          'JAX_PROCESS_ID': str(p)} | (environments or {}).get(p, {}), devices)
       argv = [sys.executable, '-m', 'pretrain', *command, f'--workdir={workdir}', *flags,
               *(own_flags or {}).get(p, ())]
       if processes > 1:

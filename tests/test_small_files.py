@@ -98,8 +98,8 @@ def read_all(workdir: Path, config: dict, page: bool) -> None:
 @pytest.mark.parametrize('name', ['config.json', 'result.json', 'metrics.jsonl', 'events.jsonl', 'rollbacks.json',
                                   'evaluation.json', 'format.json'])
 def test_a_damaged_file_is_a_sentence_or_left_out(name, run, monkeypatch):
-  monkeypatch.setattr('pretrain.report.sections.chart', lambda lines: ('', False))
-  monkeypatch.setattr(rundir, 'saved_config', lambda workdir: None)  # the next test's
+  monkeypatch.setattr('pretrain.report.sections.chart', lambda _: ('', False))
+  monkeypatch.setattr(rundir, 'saved_config', lambda _: None)  # the next test's
   shutil.rmtree(run / 'checkpoints')
   if name != 'config.json':
     (run / 'config.json').write_text('{"seed": 0}')

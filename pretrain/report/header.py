@@ -71,7 +71,7 @@ def _status(workdir: Path, rows: list, events: list, result) -> tuple[str, str]:
   last = max((row['step'] for row in rows), default=0)
   ended = result or {}
   steps = ended.get('steps', last)
-  if result is not None and isinstance(steps, int) and steps >= last:  # a result of fewer steps is of an earlier, shorter run
+  if result is not None and isinstance(steps, int) and steps >= last:  # one of fewer steps is of an earlier run
     word = ended.get('status', 'done')
     return (word if isinstance(word, str) else 'done'), ''
   attempt = list(itertools.takewhile(lambda row: row.get('event') != 'start', reversed(events)))

@@ -46,7 +46,7 @@ def evaluation_section(evaluation: dict | None, again: str) -> str:
       cells += f'<td{mark}>{escaped(text)}</td>'
     body += f'<tr><td>{escaped(name)}</td>{cells}</tr>'
   heads = ''.join(f'<th>{escaped(label_of(column))}</th>' for column in columns)
-  other = evaluation | shared
+  other = (evaluation or {}) | shared
   facts = [f'{key.replace("_", " ")} {number(v)}' for key, v in other.items() if isinstance(v, int | float | str)]
   protocols = dict.fromkeys(str(row['protocol']) for row in rows if 'protocol' in row)
   note = 'Accuracy on held-out examples; the best of each column is highlighted.'

@@ -238,6 +238,12 @@ def test_parameters_that_are_not_finite_are_not_saved_as_a_result(tmp_path, caps
   assert not (tmp_path / 'result.json').exists() and not (tmp_path / 'checkpoints/1').exists()
 
 
+def test_a_run_that_may_skip_keeps_no_parameters_that_are_not_finite(tmp_path):
+  tree = tiny('nonfinite.skip=50', 'schedule.warmup_steps=0', 'schedule.peak=1e39', 'checkpoint.every_steps=2')
+  assert train.train(tree, tmp_path, quiet=True) == FAILED
+  assert not any(path.name.isdecimal() for path in (tmp_path / 'checkpoints').iterdir())
+
+
 @pytest.mark.parametrize('wrong', ['skip=-1', 'factor=0.', 'factor=2.', 'policy="stop"'])
 def test_a_policy_that_makes_no_sense_is_refused(wrong):
   with pytest.raises(ConfigError, match='config.nonfinite'):
