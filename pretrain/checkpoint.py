@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 from orbax.checkpoint._src.futures import future, signaling_client
 
+from pretrain import processes
 from pretrain.config import ConfigError
 from pretrain.processes import on_host
 
@@ -139,10 +141,10 @@ class Checkpoints:
       ConfigError: the checkpoint's arrays are not those of `abstract`; names those that differ.
       Damaged: something of it cannot be read, or the arrays read are not those that were saved.
     """
-    meta = self.meta(step)
+    meta = self._by_all(lambda: self.meta(step))
     wanted = manifest(abstract)
     compare({path: found for path, found in meta['arrays'].items() if not part or path in wanted}, wanted)
-    state = self._load(step, {'state': abstract})['state']
+    state = self._by_all(lambda: self._load(step, {'state': abstract}))['state']
     saved = dict(zip(meta['arrays'], meta['fingerprint'], strict=True))
     if on_host(self._fingerprint(state)).tolist() != [saved[path] for path in wanted]:
       raise Damaged(f'checkpoint {step or self.latest} in {self._directory} is damaged: its arrays are not those that '
@@ -155,7 +157,7 @@ class Checkpoints:
     Returns:
       its step, state, meta, what was found damaged.
     Raises:
-      Damaged: there is no earlier one, or there are several processes, of which perhaps not all see the damage.
+      Damaged: there is no earlier one.
     """
     found = []
     while True:
@@ -163,26 +165,40 @@ class Checkpoints:
       try:
         return step, *self.restore(abstract, step), found
       except Damaged as error:
-        if not earlier or jax.process_count() > 1:
-          raise Damaged(f'{error}; ' + ('to go on from an earlier one, remove its directory' if earlier else
-                                        'there is no earlier one')) from error
+        if not earlier:
+          raise Damaged(f'{error}; there is no earlier one') from error
         found.append(f'{error}; it is kept as {self._rename(step, "damaged")}')
 
   def set_aside(self, step: int) -> str | None:
     """Keeps a checkpoint under another name, so that the one before it is the newest.
 
     Returns:
-      The name; None, and nothing is done, where there is no earlier one, or there are several processes.
+      The name; None, and nothing is done, where there is no earlier one.
     """
     earlier = [each.step for each in self._checkpointer.checkpoints if each.step < step]
-    return self._rename(step, 'unused') if earlier and jax.process_count() == 1 else None
+    return self._rename(step, 'unused') if earlier else None
 
   def _rename(self, step: int, kind: str) -> str:
+    """Done by process 0; all know of it when it returns."""
     names = (f'{kind}-{step}' + (f'-{n}' if n > 1 else '') for n in itertools.count(1))
     name = next(name for name in names if not (self._directory / name).exists())
-    (self._directory / str(step)).rename(self._directory / name)
+    name = processes.exchange(['the name of a checkpoint'], name)[0]
+    if processes.me() == 0:
+      (self._directory / str(step)).rename(self._directory / name)
+    processes.exchange(['a checkpoint that was renamed'], '')
     self._checkpointer.reload()
     return name
+
+  def _by_all(self, read: Callable[[], Any]) -> Any:
+    """What `read` returns; raises Damaged in all processes if it does so in one."""
+    found, damage = None, ''
+    try:
+      found = read()
+    except Damaged as error:
+      damage = str(error)
+    if damages := list(filter(None, processes.exchange(['that a checkpoint is read'], damage))):
+      raise Damaged(damages[0])
+    return found
 
   def close(self) -> None:
     """Raises what `wait` does."""

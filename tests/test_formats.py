@@ -46,6 +46,7 @@ def test_a_run_of_this_format_goes_on(number, stopped):
   assert list(before) == [1, 2, 3, 4] and list(after) == list(range(1, 9))
   assert all(after[step] == before[step] for step in before) and np.isfinite(list(after.values())).all()
   assert json.loads((workdir / 'checkpoints/8/meta/data.json').read_text())['format'] == checkpoint.FORMAT
+  assert json.loads((workdir / 'format.json').read_text())['format'] == checkpoint.FORMAT
 
 
 @pytest.mark.parametrize('change', [

@@ -81,12 +81,12 @@ def test_an_accelerator_that_is_not_used_is_told(monkeypatch):
 
 def test_too_little_memory_is_told_by_part_with_what_to_change(tmp_path):
   done = pretrain('train', '--config=tests/tiny.py', '--config.batch=1024', '--config.backbone.patch=1',
-                  '--config.backbone.width=512', '--config.backbone.depth=6', f'--workdir={tmp_path}/run',
-                  limit=8 << 20, JAX_PLATFORMS='cpu')
+                  '--config.backbone.width=1024', '--config.backbone.depth=2', f'--workdir={tmp_path}/run',
+                  limit=5 << 20, JAX_PLATFORMS='cpu')
   assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr
   said = done.stderr.strip().split('\n')[-1]
   assert re.match(r'error: out of memory: a step takes [\d.]+ GB a device \(activations and gradients [\d.]+ GB, the '
-                  r"optimizer's moments [\d.]+ GB, parameters ", said), said
+                  r"optimizer's moments [\d.]+ MB, parameters ", said), said
   for lever in ('--config.batch=', '--config.grad_cache=2: the same batch in 2 parts', '--config.backbone.remat='):
     assert lever in said
   assert 'no checkpoint' not in said and (tmp_path / 'run/events.jsonl').read_text().count('OutOfMemory') == 1
@@ -165,7 +165,7 @@ def test_a_file_system_without_locks_is_told_before_anything_is_compiled(tmp_pat
 
 def test_a_file_system_that_cannot_rename_a_directory_is_told_before_anything_is_compiled(tmp_path, monkeypatch,
                                                                                           compilations):
-  def none(path, target):
+  def none(*_):
     raise OSError(18, 'Invalid cross-device link')
   before = compilations()
   with monkeypatch.context() as patch:

@@ -8,6 +8,7 @@ import pytest
 
 from pretrain import processes
 from pretrain.metrics import read_events, read_metrics
+from tests.chaos.test_damage import flip, largest
 from tests.test_processes import Processes, wait_for
 
 LONG = ('train', '--config=tests/tiny.py', '--config.steps=100000', '--config.checkpoint.every_steps=100000',
@@ -39,6 +40,20 @@ def asked_for_stacks(two: Processes):
   while not all('most recent call first' in output.read_text() for output in two.outputs):
     assert time.time() < deadline and all(process.poll() is None for process in two.running), two.text()
     time.sleep(.2)
+
+
+def test_processes_go_on_from_the_checkpoint_before_a_damaged_one(tmp_path):
+  workdir = tmp_path / 'run'
+  one = Processes(workdir, 1, 1, '--config.steps=12', command=SHORT)
+  assert one.wait() == [0], one.text()
+  for name in ('result.json', 'report.html'):
+    (workdir / name).unlink()
+  flip(largest(workdir, 12))
+  two = Processes(workdir, 2, 1, '--config.steps=12', command=SHORT)
+  assert two.wait() == [0, 0], two.text()
+  assert (workdir / 'checkpoints/damaged-12').is_dir() and (workdir / 'checkpoints/12').is_dir()
+  assert [row['step'] for row in read_events(workdir) if row['event'] == 'start'] == [0, 10]
+  assert 'checkpoint 12 in ' in two.text() and 'kept as damaged-12' in two.text()
 
 
 def test_one_that_errs_alone_ends_the_others_with_its_words(tmp_path):
