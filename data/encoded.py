@@ -2,12 +2,13 @@
 import dataclasses
 import functools
 import hashlib
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from data.decode import decode
 from data.source import Source
+from pretrain.config import Count, Range
 
 
 class Decoding(NamedTuple):
@@ -17,8 +18,8 @@ class Decoding(NamedTuple):
               values say so.
   megapixels: of the largest image; larger ones are broken, as a small file can claim any size.
   """
-  bits: int | None = None
-  megapixels: int = 179
+  bits: Annotated[int, Range(8, 16)] | None = None
+  megapixels: Count = 179
 
 
 def check_decoding(how: Decoding) -> Decoding:

@@ -58,7 +58,8 @@ def over_one_backbone(method: str, parts: dict[str, Objective]) -> dict[str, Any
   image, text = map(of_first, first.towers or (None, None))
   return dict(batch={key: shape for key, (_, shape) in batch.items()}, init=init, encode=of_first(first.encode),
               predict=of_first(first.predict), towers=(image, text) if image and text else None,
-              couples_batch=any(part.couples_batch for part in parts.values()))
+              couples_batch=any(part.couples_batch for part in parts.values()),
+              compares=any(part.compares for part in parts.values()))
 
 
 def seen_by(params: dict, name: str) -> dict:

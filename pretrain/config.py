@@ -8,6 +8,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import itertools
 import json
 import math
 import os
@@ -54,14 +55,27 @@ class Range(NamedTuple):
     return 'that is finite'
 
 
+class Ordered(NamedTuple):
+  """That a tuple is not descending: `Annotated[tuple[Share, Share], Ordered()]` is (lowest, highest)."""
+  words: str = 'ascending'
+
+  def holds(self, values) -> bool:
+    return all(a <= b for a, b in itertools.pairwise(values))
+
+
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
 Integer = Annotated[int, Range()]
 Share = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, 1, below=True)]  # of a moving average: at 1 it would stand still
+Part = Annotated[float, Range(0, 1, above=True)]
+ProperPart = Annotated[float, Range(0, 1, above=True, below=True)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 Number = Annotated[float, Range()]
+Parts = Annotated[tuple[Part, Part], Ordered()]  # (lowest, highest)
+Shares = Annotated[tuple[Share, Share], Ordered()]
+Positives = Annotated[tuple[Positive, Positive], Ordered()]
 
 
 def nearest(word: str, words) -> str:
@@ -228,7 +242,7 @@ def fits(value, kind) -> bool:
   if origin in (typing.Union, types.UnionType):
     return any(fits(value, k) for k in inner)
   if origin is typing.Literal:
-    return value in inner
+    return any(type(value) is type(each) and value == each for each in inner)
   if kind in (None, types.NoneType):
     return value is None
   if kind is float:
@@ -249,7 +263,8 @@ def wanted(kind) -> str:
   """What `fits` an annotated type, in words."""
   origin, inner = typing.get_origin(kind), typing.get_args(kind)
   if origin is Annotated:
-    return f'{"a whole number" if inner[0] is int else "a number"} {" and ".join(each.words for each in inner[1:])}'
+    what = {int: 'a whole number', float: 'a number'}.get(inner[0]) or wanted(inner[0])
+    return f'{what} {" and ".join(each.words for each in inner[1:])}'
   if origin in (typing.Union, types.UnionType):
     return ' or '.join(map(wanted, inner))
   if origin is typing.Literal:

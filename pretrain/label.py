@@ -18,7 +18,7 @@ from data.source import Source
 from pretrain import config as configs
 from pretrain import processes, rundir
 from pretrain.checkpoint import Checkpoints
-from pretrain.config import ConfigError
+from pretrain.config import ConfigError, Count, Natural
 from pretrain.evaluate.predictions import predictions, side
 from pretrain.evaluate.run import check_encoding
 from pretrain.initialize import check_classes
@@ -74,8 +74,8 @@ def open_model(workdir: str | os.PathLike, mesh: dict | None = None) -> Model:
   return Model(config, run, f'{fingerprint(config)}-{hashlib.sha256(arrays.encode()).hexdigest()[:12]}', state)
 
 
-def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | None = None, size: int | None = None,
-          probabilities: bool = True, generation: int = 0, examples_per_part: int = 65536, batch: int = 256,
+def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | None = None, size: Count | None = None,
+          probabilities: bool = True, generation: Natural = 0, examples_per_part: Count = 65536, batch: Count = 256,
           mesh: dict | None = None, quiet: bool = False) -> int:
   """Labels a source with the newest checkpoint of a run directory, or goes on with it; unaugmented, in order.
 
@@ -96,8 +96,6 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   Raises:
     ConfigError, ValueError, OSError: no checkpoint, no classes, a store of another model or source.
   """
-  if examples_per_part < 1 or batch < 1:
-    raise ConfigError(f'config: wanted examples_per_part and batch of at least 1, got {examples_per_part} and {batch}')
   model, out = open_model(workdir, mesh), Path(out)
   run, main = model.run, jax.process_index() == 0
   spec = source or (model.config.get('unlabeled') or {}).get('source') or model.config['source']

@@ -26,6 +26,7 @@ class Objective(NamedTuple):
   project: (params, memory, images) -> what a projector makes of the features, f32[b, d], where the method has one:
            evaluation tells how it is spread out.
   couples_batch: True if one example's loss depends on the others, so that accumulating gradients would change them.
+  compares: True if the examples of a batch are told from each other, so that one that is there twice is taken for two.
   towers:  (image, text) where the method matches the two: (params, memory, images, or tokens i32[b, l]) ->
            embeddings f32[b, d] of length 1, for classification by names.
   parts:   (embed, couple) where the loss is made of two, see `in_parts`, and examples meet only in the second: then the
@@ -38,13 +39,14 @@ class Objective(NamedTuple):
   encode: Callable
   predict: Callable | None = None
   couples_batch: bool = False
+  compares: bool = False
   parts: tuple[Callable, Callable] | None = None
   towers: tuple[Callable, Callable] | None = None
   project: Callable | None = None
 
 
 def in_parts(net: Net, embed: Callable, couple: Callable) -> dict[str, Any]:
-  """`loss` and `parts` of a method that embeds examples, each alone, and then compares them; arguments of `Objective`.
+  """`loss`, `parts` and `compares` of a method that embeds examples, each alone, and compares them, for `Objective`.
 
   Args:
     net: if its `backbone` has batch statistics, examples meet in `embed` already, and there are no `parts`.
@@ -55,7 +57,7 @@ def in_parts(net: Net, embed: Callable, couple: Callable) -> dict[str, Any]:
     h, carry = embed(params, memory, batch, key, step)
     return couple(params, h, carry, memory, batch, step)
 
-  return dict(loss=loss, parts=None if 'backbone' in net.coupled else (embed, couple))
+  return dict(loss=loss, compares=True, parts=None if 'backbone' in net.coupled else (embed, couple))
 
 
 def embed_together(net: Net) -> Callable:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from pretrain import config as configs
+from pretrain.config import Count, Decay, Natural, NonNegative, Part, Positive
 
 TOKENS = {'cls', 'register', 'registers', 'mask', 'position', 'positions', 'pos'}  # words of a parameter's name
 EMBED = TOKENS | {'project', 'stem', 'patches', 'embed', 'embedding'}  # what lies before the first block
@@ -20,7 +21,7 @@ EMBED = TOKENS | {'project', 'stem', 'patches', 'embed', 'embedding'}  # what li
 
 # Schedules ------------------------------------------------------------------------------------------------------------
 
-def constant(*, peak: float, steps: int, warmup_steps: int = 0) -> optax.Schedule:
+def constant(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0) -> optax.Schedule:
   """Linear warm-up from 0, then `peak` for ever.
 
   Args:
@@ -30,13 +31,13 @@ def constant(*, peak: float, steps: int, warmup_steps: int = 0) -> optax.Schedul
   Returns:
     step i32[] -> rate f32[].
   Raises:
-    ValueError: a length is negative, or the warm-up is longer than the run.
+    ValueError: the warm-up is longer than the run.
   """
   _check_phases(steps, warmup_steps=warmup_steps)
   return _join(_warmup(peak, warmup_steps), (None, optax.constant_schedule(peak)))
 
 
-def cosine(*, peak: float, steps: int, warmup_steps: int = 0, end: float = 0.) -> optax.Schedule:
+def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: NonNegative = 0.) -> optax.Schedule:
   """Linear warm-up from 0, then half a cosine from `peak` to `end` at `steps`, constant afterwards.
 
   1608.03983v5 equation 5 without restarts.
@@ -48,7 +49,7 @@ def cosine(*, peak: float, steps: int, warmup_steps: int = 0, end: float = 0.) -
   Returns:
     step i32[] -> rate f32[].
   Raises:
-    ValueError: a length is negative, the warm-up leaves no step to the cosine, or end > peak.
+    ValueError: the warm-up leaves no step to the cosine, or end > peak.
   """
   _check_phases(steps - 1, warmup_steps=warmup_steps, what=f'cosine wants a step after the warm-up: of {steps} steps, ')
   _check_rates(end=end, peak=peak)
@@ -56,8 +57,8 @@ def cosine(*, peak: float, steps: int, warmup_steps: int = 0, end: float = 0.) -
   return _join(_warmup(peak, warmup_steps), (None, optax.cosine_decay_schedule(peak, steps - warmup_steps, alpha)))
 
 
-def warmup_stable_decay(*, peak: float, steps: int, warmup_steps: int, decay_steps: int, end: float = 0.,
-                        shape: Literal['linear', 'sqrt']) -> optax.Schedule:
+def warmup_stable_decay(*, peak: NonNegative, steps: Count, warmup_steps: Natural, decay_steps: Natural,
+                        end: NonNegative = 0., shape: Literal['linear', 'sqrt']) -> optax.Schedule:
   """Linear warm-up, `peak`, then a decay to `end` over the last `decay_steps`, constant afterwards (WSD).
 
   The three phases are 2404.06395v3's; with x the share of the decay that is done, shape 'linear' goes from peak to end
@@ -71,7 +72,7 @@ def warmup_stable_decay(*, peak: float, steps: int, warmup_steps: int, decay_ste
   Returns:
     step i32[] -> rate f32[].
   Raises:
-    ValueError: a length is negative, the phases are longer than the run, or end > peak.
+    ValueError: the phases are longer than the run, or end > peak.
   """
   _check_phases(steps, warmup_steps=warmup_steps, decay_steps=decay_steps)
   _check_rates(end=end, peak=peak)
@@ -85,8 +86,8 @@ def warmup_stable_decay(*, peak: float, steps: int, warmup_steps: int, decay_ste
   return _join(_warmup(peak, warmup_steps), stable, (None, decay if decay_steps else optax.constant_schedule(peak)))
 
 
-def infinite(*, peak: float, steps: int, warmup_steps: int, cooldown_steps: int, constant: float, annealing_steps: int,
-             end: float) -> optax.Schedule:
+def infinite(*, peak: Positive, steps: Count, warmup_steps: Natural, cooldown_steps: Natural, constant: Positive,
+             annealing_steps: Natural, end: Positive) -> optax.Schedule:
   """Warm-up, cosine cool-down to `constant`, `constant` for as long as it takes, exponential annealing to `end`.
 
   2403.08763v4 section 7 and 2503.02844v2 ("Inf Cos"). With n counted from the start of a phase and N its length:
@@ -107,12 +108,10 @@ def infinite(*, peak: float, steps: int, warmup_steps: int, cooldown_steps: int,
   Returns:
     step i32[] -> rate f32[].
   Raises:
-    ValueError: a length is negative, the phases are longer than the run, or the rates are not in that order.
+    ValueError: the phases are longer than the run, or the rates are not in that order.
   """
   _check_phases(steps, warmup_steps=warmup_steps, cooldown_steps=cooldown_steps, annealing_steps=annealing_steps)
   _check_rates(end=end, constant=constant, peak=peak)
-  if end <= 0:
-    raise ValueError(f'the exponential annealing wants end > 0, got end={end}; nearest: {constant / 100}')
   cooldown, stable, annealing = [], (None, optax.constant_schedule(constant)), []
   if cooldown_steps:
     cooldown = [(warmup_steps + cooldown_steps, optax.cosine_decay_schedule(peak, cooldown_steps, constant / peak))]
@@ -122,19 +121,19 @@ def infinite(*, peak: float, steps: int, warmup_steps: int, cooldown_steps: int,
   return _join(_warmup(peak, warmup_steps), *cooldown, stable, *annealing)
 
 
-def lowered(*, schedule: dict, factor: float, steps: int) -> optax.Schedule:
+def lowered(*, schedule: dict, factor: Positive, steps: Count) -> optax.Schedule:
   """Another schedule times `factor`, from where it stands: what a run goes on with after it has been rolled back.
 
   Args:
     schedule: of this file, as in a config.
-    factor: > 0.
+    factor: of the rates.
     steps: of the run.
   """
   planned = configs.build(sys.modules[__name__], schedule, 'config.schedule', steps=steps)
   return lambda step: factor * planned(step)
 
 
-def restarted(*, schedule: dict, at: tuple[int, ...], steps: int) -> optax.Schedule:
+def restarted(*, schedule: dict, at: tuple[Count, ...], steps: Count) -> optax.Schedule:
   """Another schedule, anew from each of some steps, every time over the steps up to the next: such as repeated cosine.
 
   What continual pretraining does without an infinite schedule (2503.02844v2, from memory).
@@ -171,17 +170,15 @@ def _join(*phases) -> optax.Schedule:
 
 def _check_phases(steps: int, *, what: str | None = None, **phases: int) -> None:
   sizes = ' + '.join(f'{name}={size}' for name, size in phases.items())
-  if any(size < 0 for size in phases.values()):
-    raise ValueError(f'a phase of a schedule wants 0 or more steps, got {sizes}')
   if sum(phases.values()) > steps:
     what = what or f'the phases of a schedule must fit into its steps={steps}, '
     raise ValueError(f'{what}got {sizes}; wanted at most {steps} in all')
 
 
 def _check_rates(**rates: float) -> None:
-  if list(rates.values()) != sorted(rates.values()) or min(rates.values()) < 0:
+  if list(rates.values()) != sorted(rates.values()):
     wanted, got = ' <= '.join(rates), ', '.join(f'{name}={rate}' for name, rate in rates.items())
-    raise ValueError(f'the learning rates of a schedule want 0 <= {wanted}, got {got}')
+    raise ValueError(f'the learning rates of a schedule want {wanted}, got {got}')
 
 
 # Which parameters -----------------------------------------------------------------------------------------------------
@@ -252,9 +249,9 @@ def _mask(decay_1d: bool = False) -> Callable:
 
 # Optimizers -----------------------------------------------------------------------------------------------------------
 
-def adamw(schedule: optax.Schedule, *, weight_decay: float, weight_decay_end: float | None = None, b1: float = 0.9,
-          b2: float = 0.999, eps: float = 1e-8, clip_norm: float | None = None, layer_decay: float | None = None,
-          decay_1d: bool = False, steps: int = 0) -> optax.GradientTransformation:
+def adamw(schedule: optax.Schedule, *, weight_decay: NonNegative, weight_decay_end: NonNegative | None = None,
+          b1: Decay = 0.9, b2: Decay = 0.999, eps: Positive = 1e-8, clip_norm: Positive | None = None,
+          layer_decay: Part | None = None, decay_1d: bool = False, steps: Natural = 0) -> optax.GradientTransformation:
   """AdamW (1711.05101v3 algorithm 2), the decay multiplied by the learning rate as in PyTorch.
 
   Args:
@@ -267,7 +264,7 @@ def adamw(schedule: optax.Schedule, *, weight_decay: float, weight_decay_end: fl
     decay_1d: also decay biases, norms and layer scales.
     steps: of the run.
   Raises:
-    ValueError: clip_norm <= 0; weight_decay_end with a weight_decay or steps of 0; at `init`, what `layer_multipliers`
+    ValueError: weight_decay_end with a weight_decay or steps of 0; at `init`, what `layer_multipliers`
       raises.
   """
   decay = _decay(weight_decay, weight_decay_end, steps)
@@ -275,9 +272,9 @@ def adamw(schedule: optax.Schedule, *, weight_decay: float, weight_decay_end: fl
   return optax.chain(*made, *([] if layer_decay is None else [_scale_layers(layer_decay)]))
 
 
-def lamb(schedule: optax.Schedule, *, weight_decay: float, weight_decay_end: float | None = None, b1: float = 0.9,
-         b2: float = 0.999, eps: float = 1e-6, clip_norm: float | None = None,
-         steps: int = 0) -> optax.GradientTransformation:
+def lamb(schedule: optax.Schedule, *, weight_decay: NonNegative, weight_decay_end: NonNegative | None = None,
+         b1: Decay = 0.9, b2: Decay = 0.999, eps: Positive = 1e-6, clip_norm: Positive | None = None,
+         steps: Natural = 0) -> optax.GradientTransformation:
   """LAMB (1904.00962v5 algorithm 2): the step of AdamW, scaled to the norm of each array that it changes.
 
   Parameters that `decays` does not name (biases, norms, tokens) are neither decayed nor scaled, as in timm's code;
@@ -288,15 +285,15 @@ def lamb(schedule: optax.Schedule, *, weight_decay: float, weight_decay_end: flo
     weight_decay, weight_decay_end, b1, b2, clip_norm, steps: as for `adamw`.
     eps: of the moments, outside of the root.
   Raises:
-    ValueError: clip_norm <= 0; weight_decay_end with a weight_decay or steps of 0.
+    ValueError: weight_decay_end with a weight_decay or steps of 0.
   """
   decay = optax.add_decayed_weights(_decay(weight_decay, weight_decay_end, steps), _mask())
   return optax.chain(_clip(clip_norm), optax.scale_by_adam(b1, b2, eps), decay,
                      optax.masked(optax.scale_by_trust_ratio(), _mask()), optax.scale_by_learning_rate(schedule))
 
 
-def sgd(schedule: optax.Schedule, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.,
-        clip_norm: float | None = None) -> optax.GradientTransformation:
+def sgd(schedule: optax.Schedule, *, momentum: Decay = 0.9, nesterov: bool = False, weight_decay: NonNegative = 0.,
+        clip_norm: Positive | None = None) -> optax.GradientTransformation:
   """SGD with momentum (1706.02677v2 equation 9): the decay is added to the gradient, the rate is outside the velocity.
 
   Args:
@@ -305,15 +302,13 @@ def sgd(schedule: optax.Schedule, *, momentum: float = 0.9, nesterov: bool = Fal
     nesterov: step along gradient + momentum * velocity.
     weight_decay: of the parameters that `decays` names.
     clip_norm: largest global norm of the gradient before the decay, None for no clipping.
-  Raises:
-    ValueError: clip_norm <= 0.
   """
   decay = optax.add_decayed_weights(weight_decay, _mask())
   return optax.chain(_clip(clip_norm), decay, optax.sgd(schedule, momentum, nesterov))
 
 
-def lars(schedule: optax.Schedule, *, weight_decay: float, momentum: float = 0.9, trust_coefficient: float = 0.001,
-         clip_norm: float | None = None) -> optax.GradientTransformation:
+def lars(schedule: optax.Schedule, *, weight_decay: NonNegative, momentum: Decay = 0.9,
+         trust_coefficient: Positive = 0.001, clip_norm: Positive | None = None) -> optax.GradientTransformation:
   """LARS (1708.03888v3 algorithm 1): each array's gradient is scaled to trust_coefficient * its norm.
 
   Parameters that `decays` does not name (biases, norms, tokens) are neither decayed nor scaled: plain momentum SGD, as
@@ -325,8 +320,6 @@ def lars(schedule: optax.Schedule, *, weight_decay: float, momentum: float = 0.9
     weight_decay, momentum: of the parameters that `decays` names, of all.
     trust_coefficient: the paper's eta.
     clip_norm: largest global norm of the gradient, None for no clipping.
-  Raises:
-    ValueError: clip_norm <= 0.
   """
   return optax.chain(_clip(clip_norm), optax.lars(
     schedule, weight_decay, _mask(), trust_coefficient, trust_ratio_mask=_mask(), momentum=momentum))
@@ -335,16 +328,14 @@ def lars(schedule: optax.Schedule, *, weight_decay: float, momentum: float = 0.9
 def _decay(start: float, end: float | None, steps: int) -> optax.ScalarOrSchedule:
   if end is None:
     return start
-  if start <= 0 or end < 0 or steps < 1:
-    raise ValueError(f'weight_decay_end wants weight_decay > 0, itself >= 0, steps >= 1; got {start}, {end}, {steps}')
+  if start <= 0 or steps < 1:
+    raise ValueError(f'weight_decay_end wants weight_decay > 0 and steps >= 1, got {start} and {steps}')
   return optax.cosine_decay_schedule(start, steps, end / start)
 
 
 def _clip(clip_norm: float | None) -> optax.GradientTransformation:
   if clip_norm is None:
     return optax.identity()
-  if clip_norm <= 0:
-    raise ValueError(f'wanted clip_norm > 0, or None for no clipping; got {clip_norm}')
   return optax.clip_by_global_norm(clip_norm)
 
 

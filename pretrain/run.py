@@ -18,7 +18,7 @@ from pretrain import config as configs
 from pretrain import initialize as beginning
 from pretrain import optim, sharding
 from pretrain.combine import turns
-from pretrain.config import ConfigError
+from pretrain.config import ConfigError, Count, Natural, NonNegative, Part, Positive, Share
 from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
 from pretrain.objective import Objective
 from pretrain.plan import flops as operations
@@ -29,7 +29,7 @@ MODELS = ('text', 'teacher')  # arguments of objectives that are models: of the 
 
 class Unlabeled(NamedTuple):
   """config.unlabeled: the second stream; its `source` is config.source, without the labels, when None."""
-  batch: int
+  batch: Count
   source: dict | None = None
 
 
@@ -43,20 +43,20 @@ class Subset(NamedTuple):
   fraction:    r in (0, 1]; an epoch, the paper's round, is round(r n) examples.
   replacement: whether each round is drawn from all n examples, or from those that had no turn yet.
   """
-  fraction: float
+  fraction: Part
   replacement: bool
 
 
 class Saving(NamedTuple):
   """config.checkpoint: when to save, and how many of the newest to keep."""
-  every_steps: int
-  keep: int = 2
+  every_steps: Count
+  keep: Count = 2
 
 
 class Reading(NamedTuple):
   """config.reading: threads that read batches (None: the cores, where images are decoded), or processes instead."""
-  threads: int | None = None
-  workers: int = 0
+  threads: Count | None = None
+  workers: Natural = 0
 
 
 class NonFinite(NamedTuple):
@@ -65,9 +65,9 @@ class NonFinite(NamedTuple):
   skip:      leave out so many steps in all; their batches are not seen again in that epoch.
   rollbacks: go back so many times to the last checkpoint, with `factor` times the learning rate from there on.
   """
-  skip: int = 0
-  rollbacks: int = 0
-  factor: float = 0.5
+  skip: Natural = 0
+  rollbacks: Natural = 0
+  factor: Part = 0.5
 
 
 class Phase(NamedTuple):
@@ -112,13 +112,13 @@ class Run(NamedTuple):
     return self.data['source'].classes
 
 
-def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: int,
-            checkpoint: dict, views: dict | None = None, phases: tuple = (), steps: int | None = None,
-            epochs: float | None = None, seed: int = 0, log_every_steps: int = 50, accumulate: int = 1,
-            grad_cache: int = 1, labels: dict | None = None, subset: dict | None = None, unlabeled: dict | None = None,
-            mesh: dict | None = None, gather_once: bool = False, rules: tuple = (),
+def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: Count,
+            checkpoint: dict, views: dict | None = None, phases: tuple = (), steps: Count | None = None,
+            epochs: Positive | None = None, seed: Natural = 0, log_every_steps: Count = 50, accumulate: Count = 1,
+            grad_cache: Count = 1, labels: dict | None = None, subset: dict | None = None,
+            unlabeled: dict | None = None, mesh: dict | None = None, gather_once: bool = False, rules: tuple = (),
             compiler_options: dict | None = None, evaluate: dict | None = None, reading: dict | None = None,
-            initialize: dict | None = None, continues: str | None = None, max_bad_share: float = 0.01,
+            initialize: dict | None = None, continues: str | None = None, max_bad_share: Share = 0.01,
             nonfinite: dict | None = None, accept_data: str | None = None) -> Run:
   """The keys of every config are the arguments of this function.
 
@@ -152,16 +152,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     ConfigError, ValueError, OSError: what is wrong with the config or the data, before anything is compiled.
   """
   saving = configs.call(Saving, checkpoint, 'config.checkpoint')
-  if saving.every_steps < 1 or saving.keep < 1 or log_every_steps < 1:
-    raise ConfigError('config: wanted checkpoint.every_steps, checkpoint.keep and log_every_steps of at least 1, got '
-                      f'{saving.every_steps}, {saving.keep} and {log_every_steps}')
   bad = configs.call(NonFinite, nonfinite or {}, 'config.nonfinite')
-  if min(bad.skip, bad.rollbacks) < 0 or not 0 < bad.factor <= 1:
-    raise ConfigError(f'config.nonfinite: wanted skip and rollbacks of at least 0 and a factor in (0, 1], got {bad}')
-  if seed < 0:
-    raise ConfigError(f'config.seed: wanted at least 0, got {seed}')
-  if not 0 <= max_bad_share <= 1:
-    raise ConfigError(f'config.max_bad_share: wanted a share in [0, 1], got {max_bad_share}')
   devices = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
   sharding.check_divisible(batch, devices, 'config.batch')
 
@@ -169,8 +160,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
   labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
   if labeled.labels is not None and unlabeled is None and len(labeled) and labeled.labels.max() < 0:
     labeled = labeled.unlabeled()  # such as a test set whose labels are kept secret
-  how = dict(seed=seed, max_bad_share=max_bad_share,
-             **configs.call(Reading, reading or {}, 'config.reading')._asdict())
+  how: dict[str, Any] = dict(seed=seed, max_bad_share=max_bad_share,
+                             **configs.call(Reading, reading or {}, 'config.reading')._asdict())
   rows = functools.partial(sharding.local_rows, devices)
   if unlabeled is None:
     count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
@@ -178,6 +169,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     if subset is not None:
       count, epoch = round_of(configs.call(Subset, subset, 'config.subset'), count)
       how['epoch'] = epoch
+    drawn = 'config.batch', batch, how.get('epoch', len(labeled))
     batches = functools.partial(loader, labeled, batch=batch, rows=rows(batch), **how)
   else:
     if subset is not None:
@@ -189,6 +181,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     trained_on = {'source': labeled, 'unlabeled': others}
     check_encoding(others, labeled, 'config.unlabeled.source')
     count, examples, indexed = len(others) * batch // second.batch, batch + second.batch, len(others)
+    drawn = 'config.unlabeled.batch', second.batch, len(others)
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
                                 labeled_rows=rows(batch), unlabeled_rows=rows(second.batch), **how)
@@ -211,6 +204,8 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
       examples=indexed, seed=seed, accumulate=accumulate, grad_cache=grad_cache, gather_once=gather_once, rules=rules,
       compiler_options=compiler_options, skip=bad.skip)
   method, augment, training = assemble(raw, devices, **parts)
+  if method.compares:
+    check_repeats(*drawn)
   if evaluation:
     check_encodes(method, training.abstract, evaluation)
   models = plainly(backbone, objective, remat='none', attention='xla')
@@ -244,6 +239,13 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
              saving, bad, max_bad_share, evaluation, begin, continues, trained_on, accept_data)
 
 
+def check_repeats(where: str, batch: int, examples: int) -> None:
+  """Raises ConfigError for a batch of more examples than there are, for objectives that tell them from each other."""
+  if batch > examples:
+    raise ConfigError(f'{where}: the objective tells the examples of a batch from each other, and of {examples} '
+                      f'examples some would be twice in a batch of {batch}; wanted at most {examples}')
+
+
 def check_phases(phases: tuple, views: dict | None, steps: int) -> None:
   """Raises ConfigError unless phases are pairs of an ascending step inside the run and changes of its views."""
   before = 0
@@ -266,10 +268,13 @@ def round_of(spec: Subset, examples: int) -> tuple[int, int]:
   """(examples of a round, examples of an epoch of the loader) for a source of so many examples.
 
   Without replacement rounds are consecutive pieces of the ordinary order, so that the loader's epochs stay whole.
+
+  Raises ConfigError for a round of no example.
   """
-  if not 0 < spec.fraction <= 1:
-    raise ConfigError(f'config.subset.fraction: wanted a share in (0, 1], got {spec.fraction}')
-  size = max(1, round(spec.fraction * examples))
+  size = round(spec.fraction * examples)
+  if not size:
+    raise ConfigError(f'config.subset.fraction: {spec.fraction} of {examples} examples is none; wanted at least '
+                      f'{1 / examples:.3g}')
   return size, size if spec.replacement else examples
 
 
@@ -320,19 +325,7 @@ def objective_of(spec: dict, where: str, *, steps: int, **given) -> Objective:
     spec = {**spec, 'parts': tuple((name, objective_of(part, f'{where}.parts.{name}', steps=known, **given), number)
                                    for (name, part, number), known in zip(parts, own, strict=True))}
   models = {name: configs.build(pretrain.models, spec[name], f'{where}.{name}') for name in MODELS if name in spec}
-  check_ranges(spec, where)
   return configs.build(pretrain.objectives, spec | models, where, steps=steps, **given)
-
-
-def check_ranges(spec: dict, where: str) -> None:
-  """Raises ConfigError for numbers of an objective that no objective can use, by their names."""
-  for name, value in spec.items():
-    if not configs.fits(value, float):
-      continue
-    if name.endswith(('temperature', 'temperature_start')) and not 0 < value < math.inf:
-      raise ConfigError(f'{where}.{name}: wanted a number above 0, got {value}')
-    if name.endswith(('momentum', 'momentum_start')) and not 0 <= value <= 1:
-      raise ConfigError(f'{where}.{name}: wanted a share in [0, 1], which the average keeps of itself, got {value}')
 
 
 def parts_of(spec: dict, where: str = 'config.objective') -> list[tuple[str, dict, Any]]:
@@ -340,7 +333,7 @@ def parts_of(spec: dict, where: str = 'config.objective') -> list[tuple[str, dic
   """
   parts = spec.get('parts', ())
   for part in parts if isinstance(parts, tuple | list) else [parts]:
-    if not configs.fits(part, tuple[str, dict, float]):
+    if not configs.fits(part, tuple[str, dict, NonNegative]):
       raise ConfigError(f"{where}.parts: wanted ((name, dict(name='...', ...), weight or steps), ...), got {part!r}")
   return [tuple(part) for part in parts]
 

@@ -73,13 +73,6 @@ def averaged(net: Net, momentum: Callable, *, own: Callable = dict, couples_batc
               **seen(net, lambda _, memory: (memory['ema'], memory['ema_statistics'])))
 
 
-def check_threshold(method: str, **thresholds: float) -> None:
-  """Raises ValueError for the first of the named thresholds, each a probability, that is not in [0, 1]."""
-  for name, value in thresholds.items():
-    if not 0 <= value <= 1:
-      raise ValueError(f'{method} wants {name} in [0, 1], got {value}; nearest: {int(value > 1)}')
-
-
 def sigmoid_ramp(value: float, steps: int) -> Callable:
   """value exp(-5 (1 - step / steps)^2), `value` from `steps` on: a function of the step (arXiv:1610.02242v3, 2.1)."""
   return lambda step: value * jnp.exp(-5 * jnp.square(1 - jnp.clip(step / max(1, steps), 0., 1.)))

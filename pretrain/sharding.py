@@ -9,16 +9,17 @@ import functools
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from pretrain.config import ConfigError, nearest
+from pretrain.config import ConfigError, Count, nearest
 
 Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
+Size = Literal[-1] | Count  # of an axis of the mesh; -1: what is left of the devices
 BATCH = ('replica', 'data', 'fsdp')  # a batch is split over these axes, in this order
 # which dimension of an array is split over tensor: the features between two layers, so that the first needs no
 # communication and the second sums its outputs (1909.08053v4, section 3)
@@ -34,7 +35,7 @@ TENSOR = (
 _mesh: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar('mesh', default=None)
 
 
-def make_mesh(*, replica: int | None = None, data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
+def make_mesh(*, replica: Size | None = None, data: Size = -1, fsdp: Size = 1, tensor: Size = 1, devices=None) -> Mesh:
   """A mesh with the axes replica, data, fsdp and tensor; one size may be -1: what is left of the devices.
 
   Replica is the outermost: several slices of TPUs, which a slow network joins, are so many parts of it.
@@ -57,8 +58,8 @@ def make_mesh(*, replica: int | None = None, data: int = -1, fsdp: int = 1, tens
   return Mesh(grid, tuple(sizes), axis_types=kinds)
 
 
-def mesh_sizes(devices: int, slices: int = 1, *, replica: int | None = None, data: int = -1, fsdp: int = 1,
-               tensor: int = 1) -> dict[str, int]:
+def mesh_sizes(devices: Count, slices: Count = 1, *, replica: Size | None = None, data: Size = -1, fsdp: Size = 1,
+               tensor: Size = 1) -> dict[str, int]:
   """The sizes of `make_mesh` for so many devices in so many slices; raises as it does."""
   sizes = dict(replica=slices if replica is None else replica, data=data, fsdp=fsdp, tensor=tensor)
   free = [name for name, size in sizes.items() if size == -1]

@@ -50,16 +50,17 @@ def refused(capsys, tmp_path, *flags: str) -> str:
     (['--config.optimizer.name=adam'], ["nearest: 'adamw'"]),
     (['--config.schedule.warmup=3'], ["nearest: 'warmup_steps'"]),
     (['--config.schedule.steps=3'], ['config.schedule.steps', 'set by the program']),
-    (['--config.batch=many'], ['config.batch', 'wanted int', "'many' (str)"]),
-    (['--config.seed=1.5'], ['config.seed', 'wanted int', '1.5']),
-    (['--config.objective.temperature=True'], ['config.objective.temperature', 'wanted float', 'True']),
-    (['--config.views.scale=(1,2,3)'], ['config.views.scale', '(float, float)']),
+    (['--config.batch=many'], ['config.batch', 'wanted a whole number of at least 1', "'many' (str)"]),
+    (['--config.seed=1.5'], ['config.seed', 'wanted a whole number of at least 0', '1.5']),
+    (['--config.objective.temperature=True'], ['config.objective.temperature', 'wanted a number above 0', 'True']),
+    (['--config.views.scale=(1,2,3)'], ['config.views.scale', '(a number in (0, 1], a number in (0, 1]) ascending']),
+    (['--config.views.scale=(0.9,0.1)'], ['config.views.scale', 'ascending', '(0.9, 0.1)']),
     (['--config.batch=12'], ['config.batch', '12', '8 shares', 'nearest: 16']),
     (['--config.batch=0'], ['config.batch', '0']),
     (['--config.mesh.data=3'], ['config.mesh', '8 devices']),
     (['--config.mesh.dataa=8'], ["nearest: 'data'"]),
-    (['--config.steps=0'], ['at least one step', 'steps=0']),
-    (['--config.steps=-5'], ['at least one step', 'steps=-5']),
+    (['--config.steps=0'], ['config.steps', 'at least 1', 'got 0']),
+    (['--config.steps=-5'], ['config.steps', 'at least 1', 'got -5']),
     (['--config.steps=None'], ['one of steps and epochs']),
     (['--config.epochs=2'], ['one of steps and epochs']),
     (['--config.accumulate=2'], ['config.accumulate', 'depends on the others']),
@@ -223,12 +224,27 @@ def test_fewer_classes_than_labels_are_refused(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(('objective', 'words'), [
-    ("dict(name='byol', hidden=32, dim=16, predictor_hidden=32, momentum=1.5)", 'momentum: wanted a share in [0, 1]'),
-    ("dict(name='mean_teacher', momentum_start=-0.1, momentum=0.9)", 'momentum_start: wanted a share in [0, 1]'),
+    ("dict(name='byol', hidden=32, dim=16, predictor_hidden=32, momentum=1.5)", 'momentum: wanted a number in [0, 1]'),
+    ("dict(name='mean_teacher', momentum_start=-0.1, momentum=0.9)", 'momentum_start: wanted a number in [0, 1)'),
     ("dict(name='simclr', hidden=(32,), dim=16, temperature=0.0)", 'temperature: wanted a number above 0'),
     ("dict(name='swav', prototypes=1438)", 'prototypes: wanted at most as many as examples of the source, 1437')])
 def test_numbers_that_no_objective_can_use_are_refused(objective, words, capsys, tmp_path):
   assert f'config.objective.{words}' in refused(capsys, tmp_path, f'--config.objective={objective}')
+
+
+@pytest.mark.parametrize(('objective', 'labels', 'words'), [
+    ({'name': 'simclr', 'hidden': (32,), 'dim': 16, 'temperature': 0.5}, {'per_class': 1, 'seed': 0}, 'at most 10'),
+    ({'name': 'weighted', 'parts': (('a', {'name': 'simclr', 'hidden': (32,), 'dim': 16, 'temperature': 0.5}, 1.),)},
+     {'per_class': 1, 'seed': 0}, 'at most 10'),
+    ({'name': 'simclr', 'hidden': (32,), 'dim': 16, 'temperature': 0.5}, {'per_class': 2, 'seed': 0}, None),
+    ({'name': 'simsiam', 'hidden': (32,), 'dim': 16, 'predictor_hidden': 8}, {'per_class': 1, 'seed': 0}, None)])
+def test_a_batch_of_more_examples_than_there_are_is_refused_where_they_are_compared(objective, labels, words):
+  tree = config.load(TINY, ['batch=16', 'evaluate=None']) | {'objective': objective, 'labels': labels}
+  if words is None:
+    assert config.call(prepare, tree, 'config').examples == 16
+    return
+  with pytest.raises(ConfigError, match=f'config.batch: .*of 10 examples some would be twice.*of 16.*{words}'):
+    config.call(prepare, tree, 'config')
 
 
 @pytest.mark.parametrize(('source', 'words'), [

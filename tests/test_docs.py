@@ -85,9 +85,9 @@ def test_readme_config_of_a_folder_can_be_prepared_with_and_without_labels(tmp_p
   flags = re.findall(r'--config\.(\w+)=(?:"([^"]*)"|(\S+))', command)
   assert len(flags) == 2
   for overrides in ([], [f'{key}={quoted or plain}' for key, quoted, plain in flags]):
-    tree = config.load('photos.py', ['epochs=10000', *overrides])  # of a few images each
+    tree = config.load('photos.py', ['epochs=10000', 'batch=8', *overrides])  # of a few images each
     run = config.call(prepare, tree, 'config')
-    assert run.abstract_batch['image'].shape == (256, 72, 72, 3) and ('label' in run.abstract_batch) != bool(overrides)
+    assert run.abstract_batch['image'].shape == (8, 72, 72, 3) and ('label' in run.abstract_batch) != bool(overrides)
     _, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
     assert metrics['loss'].shape == ()
 

@@ -150,14 +150,6 @@ def test_the_source_has_nothing_but_indices():
   with loader(made, batch=8, seed=0) as batches:
     batch = next(batches)
   assert batch.keys() == {'index', 'label', 'epoch'} and len(set(batch['index'])) == 8
-  for bad in (dict(codes=1, per_code=4), dict(codes=5, per_code=0)):
-    with pytest.raises(ValueError, match='at least two codes'):
-      source(**bad)
-  for bad in (dict(channels=2), dict(size=2), dict(points=0)):
-    with pytest.raises(ValueError, match='wanted 1 or 3 channels'):
-      fractals(**dict(size=8, channels=1, points=10, seed=0) | bad)
-  with pytest.raises(ValueError, match='instances'):
-    fractal_scenes(size=8, channels=1, points=10, codes=3, seed=0, instances=(0, 2))
 
 
 def test_multi_instance_is_its_twin():

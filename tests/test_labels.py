@@ -345,8 +345,7 @@ def test_mixed_has_a_share_of_foreign_images_without_a_class():
   tree = tiny(*SUPERVISED[:2], f'source={dict(name="mixed", source=DIGITS, others=DIGITS, share=0.1, seed=0)}')
   with pytest.raises(ConfigError, match='of no class'):
     config.call(prepare, tree, 'config')
-  for share, others, words in [(1., DIGITS, 'share'), (0.9, DIGITS, 'needs'),
-                               (0.1, dict(name='fashion_mnist', split='test'), 'one shape')]:
+  for share, others, words in [(0.9, DIGITS, 'needs'), (0.1, dict(name='fashion_mnist', split='test'), 'one shape')]:
     with pytest.raises(ValueError, match=words):
       mixed(source=dict(name='digits', split='test'), others=others, share=share, seed=0)
 
@@ -362,6 +361,3 @@ def test_noisy_labels_are_wrong_at_the_rate_and_symmetric():
   batch = next(loader(some, batch=8, seed=0))
   np.testing.assert_array_equal(batch['label'], some.labels[batch['index']])
   np.testing.assert_array_equal(noisy_labels(source=DIGITS, rate=0., seed=0).labels, truth)
-  for rate in (-0.1, 1.1):
-    with pytest.raises(ValueError, match='rate'):
-      noisy_labels(source=DIGITS, rate=rate, seed=0)

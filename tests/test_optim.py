@@ -78,17 +78,13 @@ def test_a_trunk_does_not_depend_on_its_length():
 @pytest.mark.parametrize(('call', 'words'), [
   (lambda: optim.cosine(peak=1., steps=100, warmup_steps=100), ['warmup_steps=100', 'of 100 steps', 'at most 99']),
   (lambda: optim.constant(peak=1., steps=100, warmup_steps=101), ['warmup_steps=101', 'steps=100']),
-  (lambda: optim.constant(peak=1., steps=100, warmup_steps=-1), ['warmup_steps=-1', '0 or more']),
   (lambda: optim.warmup_stable_decay(peak=1., steps=100, warmup_steps=50, decay_steps=60, shape='sqrt'),
    ['warmup_steps=50 + decay_steps=60', 'steps=100']),
   (lambda: optim.warmup_stable_decay(peak=1., steps=100, warmup_steps=5, decay_steps=6, shape='cosine'),
    ["'linear' or 'sqrt'", "'cosine'"]),
   (lambda: optim.cosine(peak=1., steps=100, end=2.), ['end <= peak', 'end=2.0, peak=1.0']),
-  (lambda: optim.infinite(peak=1., steps=100, warmup_steps=1, cooldown_steps=1, constant=.1, annealing_steps=9, end=0.),
-   ['end > 0', 'end=0.0']),
   (lambda: optim.infinite(peak=1., steps=9, warmup_steps=1, cooldown_steps=1, constant=.1, annealing_steps=9, end=.01),
    ['warmup_steps=1 + cooldown_steps=1 + annealing_steps=9', 'steps=9']),
-  (lambda: optim.adamw(optax.constant_schedule(1.), weight_decay=0., clip_norm=0.), ['clip_norm > 0', 'got 0.0']),
   (lambda: optim.layer_multipliers({'mlp': jnp.zeros(3)}, .5), ["backbone/.../blocks/<i>", "['mlp']"]),
   (lambda: optim.layer_multipliers({}, 1.5), ['(0, 1]', '1.5']),
 ])
@@ -224,7 +220,7 @@ def test_weight_decay_follows_half_a_cosine(name, more):
     given = dict(step=n + 1, learning_rate=schedule(n), b1=.9, b2=.95, epsilon=1e-6, weight_decay=now * decay)
     return getattr(twin, name)(p, g, *b, **given, **dict.fromkeys(more, not decay))
   close(got, reference(one, params, grads))
-  for start, end, steps in ((0., .1, 8), (.1, -.1, 8), (.1, .2, 0)):
+  for start, end, steps in ((0., .1, 8), (.1, .2, 0)):
     with pytest.raises(ValueError, match='weight_decay_end wants'):
       make(schedule, weight_decay=start, weight_decay_end=end, steps=steps)
 

@@ -298,7 +298,7 @@ def test_a_stopped_program_goes_on_inside_its_stage(at, within, whole, tmp_path,
 @pytest.mark.parametrize(('change', 'words'), [
     (dict(program=None), 'config.program'), (dict(program=dict(name='curriculum')), "nearest: 'curriculum_labeling'"),
     (dict(program=dict(name='curriculum_labeling', step=1)), "nearest: 'stepping'"),
-    (dict(program=dict(name='curriculum_labeling', stepping=0.)), 'above 0 and at most 100'),
+    (dict(program=dict(name='curriculum_labeling', stepping=0.)), r'in \(0, 100\]'),
     (dict(trai={}), "config.program.trai"), (dict(train=3), 'config.train'),
     (dict(train=tiny(*HARD, 'stepz=3')), "config.train.stepz.*nearest: 'steps'"),
     (dict(train=tiny(*HARD, 'objective.clases=3')), "config.train.objective.clases.*nearest: 'classes'"),

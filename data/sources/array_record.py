@@ -1,6 +1,7 @@
 """ArrayRecord sets written by `python -m data prepare`."""
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -10,12 +11,13 @@ from data.files import regular
 from data.names import known
 from data.source import Source
 from data.sources.folder import options
+from pretrain.config import Count
 
 FORMAT = 'images in array_record 1'
 
 
-def array_record(*, path: str, split: str, size: int | None = None, channels: int = 3, decoding: dict | None = None
-                 ) -> Source:
+def array_record(*, path: str, split: str, size: Count | None = None, channels: Literal[1, 3] = 3,
+                 decoding: dict | None = None) -> Source:
   """Images of a set that `python -m data prepare` wrote: a record is an encoded image, labels lie beside.
 
   The folder holds metadata.json ({'format', 'classes', 'size', 'splits': {split: {'count', 'shards', 'marks'}}}), the

@@ -6,9 +6,10 @@ import numpy as np
 from data import text
 from data.opened import opened
 from data.source import Source
+from pretrain.config import Count
 
 
-def captions(*, source: dict, templates: tuple[str, ...], tokenizer: str, length: int) -> Source:
+def captions(*, source: dict, templates: tuple[str, ...], tokenizer: str, length: Count) -> Source:
   """A labeled source whose images have a text each: their class's name, lower-cased, in a template.
 
   Args:

@@ -1,6 +1,7 @@
 """Clips of consecutive frames, from folders of images."""
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from data.encoded import Encoded, digest, encoded
 from data.files import natural
 from data.source import Source
 from data.sources.folder import files_of
+from pretrain.config import Count
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ def by_video(name: str) -> tuple[list, list]:
   return natural(folder), natural(file)
 
 
-def clips(*, path: str, split: str | None = None, size: int, channels: int = 3, frames: int, every: int,
+def clips(*, path: str, split: str | None = None, size: Count, channels: Literal[1, 3] = 3, frames: Count, every: Count,
           decoding: dict | None = None) -> Source:
   """Clips of videos that lie as folders of frames: a folder in which images lie is a video, in the order of its files.
 
@@ -76,11 +78,9 @@ def clips(*, path: str, split: str | None = None, size: int, channels: int = 3, 
     path, split, size, channels, decoding: as for `folder`.
     frames, every: of a clip; 16 and 4 in arXiv:2203.12602v3 for Kinetics: every fourth of 64 frames.
   Raises:
-    FileNotFoundError, ValueError: as `folder`; frames or every below 1; videos that are too short (counted).
+    FileNotFoundError, ValueError: as `folder`; videos that are too short (counted).
   """
   images = files_of(Path(path), split, size, channels, decoding, by_video)
-  if frames < 1 or every < 1:
-    raise ValueError(f'clips: wanted at least 1 frame, every 1; got frames={frames}, every={every}')
   videos = [str(Path(images.examples.file(i)).parent) for i in range(len(images))]
   _, first, count = np.unique(videos, return_index=True, return_counts=True)
   if (short := np.flatnonzero(count < frames * every)).size:

@@ -3,6 +3,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -11,13 +12,14 @@ from data.encoded import Decoding, Encoded, check_decoding
 from data.files import contents, ends, folders, walk
 from data.names import known
 from data.source import Source
+from pretrain.config import Count
 
 SPLITS = ('train', 'training', 'val', 'valid', 'validation', 'dev', 'eval', 'evaluation', 'test', 'testing')
 DRESSED = re.compile(rf'({"|".join(SPLITS)})[-_. ]?(set|split|data|images|imgs)?[-_. ]?\d*', re.IGNORECASE)
 
 
-def folder(*, path: str, split: str | None = None, size: int, channels: int = 3, decoding: dict | None = None
-           ) -> Source:
+def folder(*, path: str, split: str | None = None, size: Count, channels: Literal[1, 3] = 3,
+           decoding: dict | None = None) -> Source:
   """Images of a folder, with one folder per class (at any depth below) or, without class folders, unlabeled.
 
   Classes are the folders' names in sorted order, over all splits beside this one, so that a label means the same in

@@ -1,9 +1,11 @@
 """Numbers of fractals, which views of the same name draw on the device."""
 import dataclasses
+from typing import Annotated
 
 import numpy as np
 
 from data.source import Source
+from pretrain.config import Count, Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,16 +35,11 @@ class Numbers:
     return b''
 
 
-def fractals(*, codes: int, per_code: int) -> Source:
+def fractals(*, codes: Annotated[int, Range(2)], per_code: Count) -> Source:
   """codes * per_code examples, of which nothing is stored or read: the views `fractals` and `fractal_scenes` draw them.
 
   Example i is of code i % codes, which is its label. arXiv:2110.03091: 1,000 codes, 1,000 images each.
-
-  Raises:
-    ValueError: fewer than two codes, or no image of each.
   """
-  if codes < 2 or per_code < 1:
-    raise ValueError(f'fractals: wanted at least two codes and one image of each, got {codes=}, {per_code=}')
   count = codes * per_code
   return Source(Numbers(count), f'{count} fractals of {codes} codes',
                 {'label': np.arange(count, dtype=np.int32) % np.int32(codes)}, tuple(map(str, range(codes))))

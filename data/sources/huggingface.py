@@ -5,7 +5,7 @@ import json
 import re
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +18,16 @@ from data.files import check_once, check_whole, contents, ends, inside
 from data.names import known
 from data.source import Source
 from data.sources.folder import options
+from pretrain.config import Count
 
 CACHE = 4 << 30   # bytes of row groups kept in memory by each process
 LOOKED = 64 << 20  # bytes of a set whose rows are looked at for its identity; the footers of a larger one have to do
 STREAM_END = b'\xff\xff\xff\xff\0\0\0\0'  # of an Arrow stream
 
 
-def huggingface(*, path: str, split: str, size: int | None, channels: int = 3, image_column: str | None = None,
-                label_column: str | None = None, classes: tuple[str, ...] | None = None, decoding: dict | None = None
-                ) -> Source:
+def huggingface(*, path: str, split: str, size: Count | None, channels: Literal[1, 3] = 3,
+                image_column: str | None = None, label_column: str | None = None,
+                classes: tuple[str, ...] | None = None, decoding: dict | None = None) -> Source:
   """Images of a data set in the layout of Hugging Face: a struct column {'bytes', 'path'} and a label column.
 
   Parquet has no access to a row, only to a row group: groups are read when first needed and up to 4 GiB of them kept. A

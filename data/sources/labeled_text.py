@@ -4,11 +4,12 @@ from data.lines import json_lines
 from data.source import Arrays, Source
 from data.text import captions
 from data.text import tokenizer as load_tokenizer
+from pretrain.config import Count
 
 WANTED = '{"text": …, "label": …}'
 
 
-def labeled_text(*, path: str, tokenizer: str, length: int, classes: tuple[str, ...] | None = None) -> Source:
+def labeled_text(*, path: str, tokenizer: str, length: Count, classes: tuple[str, ...] | None = None) -> Source:
   """Lines such as {"text": "a fine film", "label": "good"}; 'tokens' are i32[b, length], begun, ended and padded.
 
   Args:

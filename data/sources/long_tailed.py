@@ -1,9 +1,12 @@
 """A source in which classes are rarer and rarer."""
+from typing import Annotated
+
 from data import wrap
 from data.opened import opened
+from pretrain.config import Count, Natural, Range
 
 
-def long_tailed(*, source: dict, ratio: float, largest: int | None = None, seed: int):
+def long_tailed(*, source: dict, ratio: Annotated[float, Range(1)], largest: Count | None = None, seed: Natural):
   """A long-tailed subset of a labeled source, see `data.wrap.long_tailed`.
 
   Args:

@@ -1,5 +1,6 @@
 """A source with images that belong to none of its classes."""
 import dataclasses
+from typing import Annotated
 
 import numpy as np
 
@@ -7,6 +8,7 @@ from data.encoded import digest
 from data.opened import opened
 from data.shuffle import permutation
 from data.source import Source
+from pretrain.config import Natural, Range
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ class Several:
     return digest(b''.join(map(digest, parts)))
 
 
-def mixed(*, source: dict, others: dict, share: float, seed: int) -> Source:
+def mixed(*, source: dict, others: dict, share: Annotated[float, Range(0, 1, below=True)], seed: Natural) -> Source:
   """All images of a source, and behind them images of another, out of its distribution, that make `share` of the whole.
 
   Their label is -1, of no class: few_labels never chooses them, and training on them with labels is refused.
@@ -70,11 +72,9 @@ def mixed(*, source: dict, others: dict, share: float, seed: int) -> Source:
     share: in [0, 1), of the foreign images in the whole, rounded.
     seed: of the draw of others, without replacement.
   Raises:
-    ValueError: a share out of range, too few others, images of another shape.
+    ValueError: too few others, images of another shape.
   """
   mine, foreign = opened(source, 'source.source'), opened(others, 'source.others')
-  if not 0 <= share < 1:
-    raise ValueError(f'share: wanted at least 0 and less than 1, got {share}')
   count = round(share / (1 - share) * len(mine))
   if count > len(foreign):
     raise ValueError(f'share: {share} of {len(mine)} images and others needs {count} others, {foreign.origin} has '

@@ -4,9 +4,10 @@ import numpy as np
 from data.opened import opened
 from data.shuffle import permutation
 from data.source import Source
+from pretrain.config import Natural, Share
 
 
-def noisy_labels(*, source: dict, rate: float, seed: int) -> Source:
+def noisy_labels(*, source: dict, rate: Share, seed: Natural) -> Source:
   """A labeled source in which round(rate n) labels are wrong, each any of the other classes (symmetric noise).
 
   Args:
@@ -14,13 +15,13 @@ def noisy_labels(*, source: dict, rate: float, seed: int) -> Source:
     rate: in [0, 1], of the labels that are changed; a label is never replaced by itself.
     seed: of the draw; the wrong ones of a lower rate are wrong in the same way at a higher one.
   Raises:
-    ValueError: no labels, or none of some example, a rate out of range, fewer than two classes.
+    ValueError: no labels, or none of some example, fewer than two classes.
   """
   images = opened(source, 'source.source')
   labels, classes = images.truth(every='a wrong one replaces it')
   labels, count = labels.copy(), len(classes)
-  if not 0 <= rate <= 1 or count < 2:
-    raise ValueError(f'noisy_labels: wanted a rate in [0, 1] and two classes, got rate={rate} and {count} classes')
+  if count < 2:
+    raise ValueError(f'noisy_labels: wanted at least two classes, got {count}')
   wrong = permutation(len(labels), seed)[:round(rate * len(labels))]
   shift = np.random.Philox(np.random.SeedSequence((seed, 1))).random_raw(len(labels)) % (count - 1) + 1
   labels[wrong] = (labels[wrong] + shift[wrong].astype(np.int32)) % count

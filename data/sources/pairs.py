@@ -2,6 +2,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Literal
 
 from data.encoded import Encoded, encoded
 from data.files import inside
@@ -13,10 +14,12 @@ from data.sources.huggingface import huggingface
 from data.sources.webdataset import webdataset
 from data.text import captions
 from data.text import tokenizer as load_tokenizer
+from pretrain.config import Count
 
 
-def pairs(*, path: str, split: str | None = None, size: int, channels: int = 3, tokenizer: str, length: int,
-          text_column: str = 'text', image_column: str | None = None, decoding: dict | None = None) -> Source:
+def pairs(*, path: str, split: str | None = None, size: Count, channels: Literal[1, 3] = 3, tokenizer: str,
+          length: Count, text_column: str = 'text', image_column: str | None = None,
+          decoding: dict | None = None) -> Source:
   """Pairs of an image and a text, from JSON lines, Parquet or tar files; 'tokens' are i32[b, length].
 
   All texts are turned into ids when the source is opened: 2 * length bytes a pair (4 with more than 65,536 ids).

@@ -1,4 +1,6 @@
 """A source with the labels of a label store."""
+from typing import Annotated
+
 import numpy as np
 
 from data import identity
@@ -7,12 +9,14 @@ from data.classes import numbered_as
 from data.opened import opened
 from data.source import Source
 from data.wrap import few_labels, places
+from pretrain import config as configs
+from pretrain.config import Count, Range, Share
 
 
-def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, threshold: float | None = None,
-                   percentile: float | None = None, margin: float | None = None, per_class: int | None = None,
-                   repeat: bool = False, balanced: bool = False, incomplete: bool = False, soft: bool = False,
-                   weighted: bool = False) -> Source:
+def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, threshold: Share | None = None,
+                   percentile: Annotated[float, Range(0, 100, below=True)] | None = None, margin: Share | None = None,
+                   per_class: Count | None = None, repeat: bool = False, balanced: bool = False,
+                   incomplete: bool = False, soft: bool = False, weighted: bool = False) -> Source:
   """The examples of `source` whose label in the store is admitted, with these labels.
 
   `source` may be labeled: but for those that `labels` chooses, no label of it is looked at.
@@ -44,7 +48,8 @@ def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, thre
   if labels is not None:
     if about.names is None:
       raise ValueError(f'{store} holds clusters, which have no names: labels of the source cannot stand among them')
-    chosen = numbered_as(few_labels(images, **labels), about.names, here=images.origin, there=store)
+    labeled = configs.call(few_labels, labels, 'config.source.labels', source=images)
+    chosen = numbered_as(labeled, about.names, here=images.origin, there=store)
     own = np.isin(images.index, chosen.index)
     label[own], confidence[own] = chosen.column('label')[images.index[own]], 1
   position = np.full(len(stored.index), -1)

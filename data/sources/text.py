@@ -5,11 +5,12 @@ from data.files import walk
 from data.source import Arrays, Source
 from data.text import documents, packed
 from data.text import tokenizer as load_tokenizer
+from pretrain.config import Count
 
 SUFFIXES = ('.txt', '.md')
 
 
-def text(*, path: str, tokenizer: str, length: int) -> Source:
+def text(*, path: str, tokenizer: str, length: Count) -> Source:
   """The text of files as packed sequences: documents one after the other, cut every `length` ids, nothing padded.
 
   Args:

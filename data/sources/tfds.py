@@ -9,9 +9,10 @@ from data.encoded import Encoded, digest
 from data.names import known
 from data.source import Source
 from data.sources.folder import options
+from pretrain.config import Count
 
 
-def tfds(*, dataset: str, split: str, data_dir: str, size: int | None, decoding: dict | None = None) -> Source:
+def tfds(*, dataset: str, split: str, data_dir: str, size: Count | None, decoding: dict | None = None) -> Source:
   """Images and labels of a data set that TFDS has prepared in the array_record format.
 
   TFDS gives the encoded bytes and Pillow decodes; neither TensorFlow nor the builder's code is needed.

@@ -3,6 +3,7 @@ import re
 import tarfile
 from glob import glob
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -12,11 +13,12 @@ from data.encoded import Encoded, digest
 from data.files import check_once, check_whole, ends
 from data.source import Source
 from data.sources.folder import options
+from pretrain.config import Count
 
 END = 1024  # bytes of zeros with which a tar file ends, at least
 
 
-def webdataset(*, path: str, size: int, channels: int = 3, classes: tuple[str, ...] | None = None,
+def webdataset(*, path: str, size: Count, channels: Literal[1, 3] = 3, classes: tuple[str, ...] | None = None,
                image: str | None = None, decoding: dict | None = None) -> Source:
   """Images of tar files as WebDataset and img2dataset write them: `a/1.jpg` beside `a/1.cls`, its class as a number.
 

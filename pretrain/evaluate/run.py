@@ -16,6 +16,7 @@ from data.source import Source
 from data.text import prompts as class_prompts
 from pretrain import config as configs
 from pretrain import processes
+from pretrain.config import Count, Natural
 from pretrain.evaluate import geometry, measure, print_table
 from pretrain.evaluate.features import counts, kind, pixels
 from pretrain.evaluate.health import health
@@ -43,8 +44,8 @@ class Evaluation(NamedTuple):
   """
   train: dict
   test: dict
-  every_steps: int = 0
-  size: int | None = None
+  every_steps: Natural = 0
+  size: Count | None = None
   templates: tuple[str, ...] | None = None
   baselines: bool = True
   pictures: bool = True

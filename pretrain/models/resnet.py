@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pretrain.config import Count, Number, Positive
 from pretrain.models.convolutions import Conv, convolve, max_pool
 from pretrain.models.layers import batch_norm, check_remat
 from pretrain.models.patches import check_statistics, normalize
@@ -152,9 +153,9 @@ def spread(visible, x):
   return jnp.repeat(jnp.repeat(visible, h // rows, 1), w // columns, 2)[..., None]
 
 
-def resnet(*, depth: int, stem: str, channels: int, width: int = 64, norm: str = 'batch',
-           blocks: tuple[int, ...] | None = None, zero_init: bool = True, mean: tuple[float, ...] = (0.5,),
-           std: tuple[float, ...] = (0.5,), remat: str = 'none',
+def resnet(*, depth: Count, stem: str, channels: Count, width: Count = 64, norm: str = 'batch',
+           blocks: tuple[Count, ...] | None = None, zero_init: bool = True, mean: tuple[Number, ...] = (0.5,),
+           std: tuple[Positive, ...] = (0.5,), remat: str = 'none',
            dtype: str = 'float32') -> Callable[[nnx.Rngs], ResNet]:
   """ResNet (1512.03385v1, torchvision's v1.5) without a head: images in [0, 1] to features f32[b, width].
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from pretrain.config import Count, Natural
 from pretrain.models.vit import Transformer
 
 
@@ -59,8 +60,8 @@ class Table(nnx.Module):
     return self.trunk(tokens, train=train, key=key)[:, self.registers:]
 
 
-def table(*, numeric: int, categories: tuple[int, ...] = (), width: int, depth: int, heads: int, mlp: int,
-          registers: int, attention: str = 'xla', remat: str = 'none', scan: bool = False,
+def table(*, numeric: Natural, categories: tuple[Count, ...] = (), width: Count, depth: Count, heads: Count, mlp: Count,
+          registers: Natural, attention: str = 'xla', remat: str = 'none', scan: bool = False,
           dtype: str = 'float32') -> Callable[[nnx.Rngs], Table]:
   """A Transformer of rows f32[b, columns] without a head, after 2410.05016 (T-JEPA), to features f32[b, width].
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data.text import PAD
+from pretrain.config import Count
 from pretrain.models.vit import Transformer
 
 POOLS = ('cls', 'last', 'mean')
@@ -55,9 +56,9 @@ class Text(nnx.Module):
     return jnp.take_along_axis(x, last[:, None, None], 1)[:, 0]
 
 
-def text(*, vocabulary: int, length: int, width: int, depth: int, heads: int, mlp: int, causal: bool = False,
-         pool: str = 'cls', attention: str = 'xla', remat: str = 'none', scan: bool = False, dtype: str = 'float32',
-         quantize: str | None = None) -> Callable[[nnx.Rngs], Text]:
+def text(*, vocabulary: Count, length: Count, width: Count, depth: Count, heads: Count, mlp: Count,
+         causal: bool = False, pool: str = 'cls', attention: str = 'xla', remat: str = 'none', scan: bool = False,
+         dtype: str = 'float32', quantize: str | None = None) -> Callable[[nnx.Rngs], Text]:
   """A pre-norm Transformer encoder of token ids without a head: int[b, l] to features f32[b, width].
 
   Blocks are those of `vit` (exact GELU, LayerNorm with epsilon 1e-6, Xavier-uniform kernels), positions are learned.

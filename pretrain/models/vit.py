@@ -2,6 +2,7 @@
 import difflib
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from pretrain.config import Count, Natural, NonNegative, Number, Positive, Range
 from pretrain.models.attention import attend, check_attention
 from pretrain.models.layers import Linear, check_remat, gelu, layer_norm, remembering, stored
 from pretrain.models.patches import (
@@ -324,12 +326,13 @@ class ViT(nnx.Module):
     return tokens[:, 1 + self.registers:]
 
 
-def vit(*, variant: str | None = None, image: int, channels: int, frames: int | None = None, tubelet: int = 1,
-        patch: int | None = None, width: int | None = None, depth: int | None = None, heads: int | None = None,
-        mlp: int | None = None, registers: int = 0, layer_scale: float | None = None, drop_path: float = 0.0,
-        drop_group: int = 1, positions: str = 'learned', pool: str = 'cls', mean: tuple[float, ...] = (0.5,),
-        std: tuple[float, ...] = (0.5,), attention: str = 'xla', remat: str = 'none', scan: bool = False,
-        dtype: str = 'float32', quantize: str | None = None) -> Callable[[nnx.Rngs], ViT]:
+def vit(*, variant: str | None = None, image: Count, channels: Count, frames: Count | None = None, tubelet: Count = 1,
+        patch: Count | None = None, width: Count | None = None, depth: Count | None = None, heads: Count | None = None,
+        mlp: Count | None = None, registers: Natural = 0, layer_scale: NonNegative | None = None,
+        drop_path: Annotated[float, Range(0, 1, below=True)] = 0.0, drop_group: Count = 1, positions: str = 'learned',
+        pool: str = 'cls', mean: tuple[Number, ...] = (0.5,), std: tuple[Positive, ...] = (0.5,),
+        attention: str = 'xla', remat: str = 'none', scan: bool = False, dtype: str = 'float32',
+        quantize: str | None = None) -> Callable[[nnx.Rngs], ViT]:
   """Vision Transformer (2010.11929v2) without a head: images in [0, 1] to features f32[b, width].
 
   Kernels are Xavier-uniform (2111.06377v3 appendix A.1; q, k and v apart), biases zero; positions, the class token
@@ -363,7 +366,7 @@ def vit(*, variant: str | None = None, image: int, channels: int, frames: int | 
                      f'got variant={variant!r}')
   grid_of((1, image, image, channels), sizes['patch'])
   check_statistics(channels, mean=mean, std=std)
-  if tubelet < 1 or (frames or 1) % tubelet:
+  if (frames or 1) % tubelet:
     raise ValueError(f'wanted frames that a tubelet divides, or tubelet=1 for images; got frames={frames}, '
                      f'tubelet={tubelet}')
   for name, value, valid in (('positions', positions, ('learned', 'sincos')), ('pool', pool, ('cls', 'mean'))):

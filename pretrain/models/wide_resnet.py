@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pretrain.config import Count, Number, Positive
 from pretrain.models.convolutions import Conv, convolve
 from pretrain.models.layers import batch_norm, check_remat
 from pretrain.models.patches import check_statistics, normalize
@@ -74,8 +75,8 @@ class WideResNet(nnx.Module):
     return x.astype(jnp.float32).mean((1, 2))
 
 
-def wide_resnet(*, depth: int, widen: int, channels: int, mean: tuple[float, ...] = (0.5,),
-                std: tuple[float, ...] = (0.5,), remat: str = 'none',
+def wide_resnet(*, depth: Count, widen: Count, channels: Count, mean: tuple[Number, ...] = (0.5,),
+                std: tuple[Positive, ...] = (0.5,), remat: str = 'none',
                 dtype: str = 'float32') -> Callable[[nnx.Rngs], WideResNet]:
   """WRN-depth-widen (1605.07146v4) without a head: images in [0, 1] to features f32[b, 64 * widen].
 

@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative, Share
 from pretrain.objective import Objective, cosine, ema
 from pretrain.queue import enqueue
-from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
+from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def adamatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_weight: float, labeled_momentum: float,
-             window: int, ema_momentum: float, steps: int) -> Objective:
+def adamatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_weight: NonNegative,
+             labeled_momentum: Decay, window: Count, ema_momentum: Decay, steps: Count) -> Objective:
   """FixMatch with aligned pseudo-labels, a threshold relative to the labeled confidence, and interpolated logits.
 
   arXiv:2106.04732v2, section 3, for the semi-supervised setting, where labeled and unlabeled images come from one
@@ -28,10 +29,7 @@ def adamatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_we
     window: over how many batches the unlabeled predictions are averaged; 128 in the authors' code.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
     steps: of the run.
-  Raises:
-    ValueError: a threshold outside [0, 1].
   """
-  check_threshold('adamatch', threshold=threshold)
   net = classifier(backbone, classes)
   weight = cosine(0., unlabeled_weight, max(1, steps // 2))
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, NonNegative, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_apart, in_parts, plain
 
 
-def barlow_twins(backbone: Callable, *, hidden: tuple[int, ...], dim: int, weight: float,
-                 scale: float = 1.) -> Objective:
+def barlow_twins(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, weight: NonNegative,
+                 scale: Positive = 1.) -> Objective:
   """Each feature of one view correlates with the same feature of the other view and with no other feature.
 
   arXiv:2103.03230v3, eq. 1 and 2, algorithm 1. The views pass the network one after the other, so each is normalised

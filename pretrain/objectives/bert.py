@@ -5,13 +5,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import ProperPart
 from pretrain.masks import token_mask
 from pretrain.models.functional import functional
 from pretrain.models.heads import MaskedWords
 from pretrain.objective import Objective, plain
 
 
-def bert(backbone: Callable, *, mask_ratio: float) -> Objective:
+def bert(backbone: Callable, *, mask_ratio: ProperPart) -> Objective:
   """Hidden tokens are predicted from all others; there is no second task.
 
   arXiv:1810.04805v2, section 3.1, task 1, with what arXiv:2104.07705v2, section 2, keeps of it: packed sequences, no

@@ -6,14 +6,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Share
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, cosine
 from pretrain.teacher import with_teacher
 
 
-def byol(backbone: Callable, *, hidden: int, dim: int, predictor_hidden: int, momentum: float,
-         steps: int) -> Objective:
+def byol(backbone: Callable, *, hidden: Count, dim: Count, predictor_hidden: Count, momentum: Share,
+         steps: Count) -> Objective:
   """From one view the student predicts what its own moving average says of the other; nothing repels.
 
   arXiv:2006.07733v3, section 3.1, eq. 1 to 4 and algorithm 1; the paper's online and target networks are student and

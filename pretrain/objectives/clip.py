@@ -5,13 +5,15 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Positive
 from pretrain.objective import Objective
 from pretrain.two_towers import matching, two_towers
 
 HIGHEST = math.log(100)  # of the logarithm of the scale
 
 
-def clip(backbone: Callable, *, text: Callable, dim: int, temperature: float, chunk: int | None = None) -> Objective:
+def clip(backbone: Callable, *, text: Callable, dim: Count, temperature: Positive,
+         chunk: Count | None = None) -> Objective:
   """Each image is told from the batch's texts by its own, and each text from the images.
 
   arXiv:2103.00020v1, section 2.3 and figure 3; after each step the scale of the cosines is clipped at 100 (section

@@ -6,16 +6,17 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive, Share
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
 from pretrain.objective import Objective
 from pretrain.queue import enqueue
-from pretrain.semi_supervised import aligned, averaged, check_threshold, divided
+from pretrain.semi_supervised import aligned, averaged, divided
 
 
-def comatch(backbone: Callable, *, classes: int, hidden: tuple[int, ...], dim: int, threshold: float,
-            edge_threshold: float, temperature: float, smoothing: float, queue: int, window: int,
-            unlabeled_weight: float, contrast_weight: float, ema_momentum: float) -> Objective:
+def comatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], dim: Count, threshold: Share,
+            edge_threshold: Share, temperature: Positive, smoothing: Share, queue: Count, window: Natural,
+            unlabeled_weight: NonNegative, contrast_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """Pseudo-labels smoothed by their neighbours in a memory of embeddings; embeddings that follow their graph.
 
   arXiv:2011.11183v2, section 3.2, algorithm 1. `views` of FixMatch with strongs=2. The memory takes the embeddings and
@@ -35,10 +36,8 @@ def comatch(backbone: Callable, *, classes: int, hidden: tuple[int, ...], dim: i
     unlabeled_weight, contrast_weight: lambda_cls, lambda_ctr; 1 and 1 for CIFAR-10.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
   Raises:
-    ValueError: a threshold outside [0, 1]; when traced, a length of the queue that the batch does not divide.
+    ValueError: when traced, a length of the queue that the batch does not divide.
   """
-  check_threshold('comatch', threshold=threshold, edge_threshold=edge_threshold, smoothing=smoothing)
-
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs),
@@ -73,4 +72,4 @@ def comatch(backbone: Callable, *, classes: int, hidden: tuple[int, ...], dim: i
     return shared['update'](params, memory, kept | queues, step)
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strongs': 'u 2 h w c'}, loss=loss,
-                   **shared | {'update': update})
+                   compares=True, **shared | {'update': update})

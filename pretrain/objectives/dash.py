@@ -1,16 +1,18 @@
 """Dash: Semi-Supervised Learning with Dynamic Thresholding (pseudo-label)."""
 from collections.abc import Callable
+from typing import Annotated
 
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive, Range
 from pretrain.objective import Objective
 from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def dash(backbone: Callable, *, classes: int, constant: float, base: float, lowest: float, every_steps: int,
-         warmup_steps: int, estimate_steps: int, temperature: float, unlabeled_weight: float,
-         ema_momentum: float) -> Objective:
+def dash(backbone: Callable, *, classes: Count, constant: Annotated[float, Range(1)], base: Annotated[float, Range(1)],
+         lowest: NonNegative, every_steps: Count, warmup_steps: Natural, estimate_steps: Count, temperature: Positive,
+         unlabeled_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """FixMatch that uses the examples whose loss is below a threshold, which falls from the labeled loss after a warm-up.
 
   arXiv:2109.00650v1, algorithm 1. Until `warmup_steps` the unlabeled examples are not used. Deviation: the loss there
@@ -29,12 +31,10 @@ def dash(backbone: Callable, *, classes: int, constant: float, base: float, lowe
     unlabeled_weight: 1 in the authors' code.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
   Raises:
-    ValueError: a constant or base below 1, or a warm-up shorter than what is averaged.
+    ValueError: a warm-up shorter than what is averaged.
   """
-  if constant < 1 or base < 1:
-    raise ValueError(f'dash wants constant and base >= 1, so that the threshold falls, got {constant} and {base}')
-  if not 1 <= estimate_steps <= warmup_steps:
-    raise ValueError(f'dash wants 1 <= estimate_steps <= warmup_steps, got {estimate_steps} and {warmup_steps}')
+  if estimate_steps > warmup_steps:
+    raise ValueError(f'dash wants estimate_steps <= warmup_steps, got {estimate_steps} and {warmup_steps}')
   net = classifier(backbone, classes)
 
   def loss(params, memory, batch, key, step):

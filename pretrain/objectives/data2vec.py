@@ -4,6 +4,7 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, Positive, ProperPart
 from pretrain.masks import blockwise_mask
 from pretrain.models.functional import functional
 from pretrain.models.layers import Linear, MaskToken, standardize
@@ -12,8 +13,8 @@ from pretrain.objective import Objective
 from pretrain.teacher import linear, with_teacher
 
 
-def data2vec(backbone: Callable, *, mask_ratio: float, smallest_block: int, layers: int, beta: float,
-             momentum_start: float, momentum: float, momentum_steps: int) -> Objective:
+def data2vec(backbone: Callable, *, mask_ratio: ProperPart, smallest_block: Count, layers: Count, beta: Positive,
+             momentum_start: Decay, momentum: Decay, momentum_steps: Natural) -> Objective:
   """Predicts, where patches are hidden, what the last blocks of the student's moving average make of the whole image.
 
   arXiv:2202.03555v3, section 3, for images. Of the authors' code: a target is the mean of the blocks' outputs, each

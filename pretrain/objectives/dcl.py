@@ -4,13 +4,14 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
-def dcl(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
-        sigma: float | None = None, chunk: int | None = None) -> Objective:
+def dcl(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
+        sigma: Positive | None = None, chunk: Count | None = None) -> Objective:
   """SimCLR without the positive pair in the denominator, so that easy pairs do not damp the gradient of negatives.
 
   arXiv:2110.06848v3, section 3. The projector is SimCLR's, normalised after every layer.

@@ -1,18 +1,21 @@
 """DeeperCluster: Unsupervised Pre-Training of Image Features on Non-Curated Data (clustering, pretext task)."""
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
 from pretrain.objective import Objective, plain
 from pretrain.semi_supervised import rotations as rotated
 
 
-def deepercluster(backbone: Callable, *, classes: int, super_clusters: int, rotations: int = 4) -> Objective:
+def deepercluster(backbone: Callable, *, classes: Count, super_clusters: Count,
+                  rotations: Literal[1, 4] = 4) -> Objective:
   """An image, turned at random, predicts its super-cluster and rotation, and its cluster within them.
 
   arXiv:1905.01278, section 4.2 (the number from memory), and the authors' code. The clusters are the batch's labels:
@@ -27,11 +30,11 @@ def deepercluster(backbone: Callable, *, classes: int, super_clusters: int, rota
     super_clusters: m, which divides `classes`; the super-classes are these times the rotations.
     rotations: 4, by quarters of a turn, or 1, none.
   Raises:
-    ValueError: other rotations, super-clusters that do not divide the classes; when traced, images that are not square.
+    ValueError: super-clusters that do not divide the classes; when traced, images that are not square.
   """
-  if rotations not in (1, 4) or super_clusters < 1 or classes % super_clusters:
-    raise ValueError(f'deepercluster wants 1 or 4 rotations and super_clusters that divide classes, got rotations='
-                     f'{rotations}, classes={classes} and super_clusters={super_clusters}')
+  if classes % super_clusters:
+    raise ValueError(f'deepercluster wants super_clusters that divide classes, got classes={classes} and '
+                     f'super_clusters={super_clusters}')
   clusters, super_classes = classes // super_clusters, super_clusters * rotations
 
   def parts(rngs):

@@ -6,15 +6,17 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.objective import Objective, cosine, ema, flat
 from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 
-def dino(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, student_temperature: float,
-         teacher_temperature: float, teacher_temperature_start: float, teacher_warmup_steps: int, momentum: float,
-         center_momentum: float, freeze_prototypes_steps: int, steps: int, packed: bool = False) -> Objective:
+def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, student_temperature: Positive,
+         teacher_temperature: Positive, teacher_temperature_start: Positive, teacher_warmup_steps: Natural,
+         momentum: Decay, center_momentum: Decay, freeze_prototypes_steps: Natural, steps: Count,
+         packed: bool = False) -> Objective:
   """The student matches, from every view, the centred and sharpened output of its own moving average on global views.
 
   arXiv:2104.14294v2, section 3.1, eq. 2 to 4 and algorithm 1; section 3.2 for the schedules.

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Parts, Positive
 from pretrain.masks import blockwise_mask
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
@@ -16,10 +17,10 @@ from pretrain.objectives.dino import encode_crops, views_first
 from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 
-def dinov2(backbone: Callable, *, prototypes: int, patch_prototypes: int, hidden: int, bottleneck: int,
-           patch_bottleneck: int, mask_ratio: tuple[float, float], koleo_weight: float, student_temperature: float,
-           teacher_temperature: float, teacher_temperature_start: float, teacher_warmup_steps: int, momentum: float,
-           freeze_prototypes_steps: int, steps: int, packed: bool = False) -> Objective:
+def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hidden: Count, bottleneck: Count,
+           patch_bottleneck: Count, mask_ratio: Parts, koleo_weight: NonNegative, student_temperature: Positive,
+           teacher_temperature: Positive, teacher_temperature_start: Positive, teacher_warmup_steps: Natural,
+           momentum: Decay, freeze_prototypes_steps: Natural, steps: Count, packed: bool = False) -> Objective:
   """DINO on class tokens, iBOT on hidden patches by another head, both targets of Sinkhorn-Knopp, and KoLeo.
 
   arXiv:2304.07193v2, section 4, weights and order of the authors' code: the teacher's assignment (3 iterations, epsilon
@@ -93,7 +94,7 @@ def dinov2(backbone: Callable, *, prototypes: int, patch_prototypes: int, hidden
     return views + patches + koleo_weight * koleo, (carry, metrics)
 
   return Objective(
-      {'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, loss=loss,
+      {'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, loss=loss, compares=True,
       **with_teacher(net, cosine(momentum, 1., steps), encoder='teacher', couples_batch=True))
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.objective import Objective, cosine, flat
@@ -14,10 +15,10 @@ from pretrain.semi_supervised import averaged
 from pretrain.teacher import collapse, freeze_prototypes, linear
 
 
-def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: int, patch_prototypes: int, hidden: int,
-                   bottleneck: int, patch_bottleneck: int, koleo_weight: float, student_temperature: float,
-                   teacher_temperature: float, teacher_temperature_start: float, teacher_warmup_steps: int,
-                   momentum: float, freeze_prototypes_steps: int, steps: int) -> Objective:
+def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, patch_prototypes: Count, hidden: Count,
+                   bottleneck: Count, patch_bottleneck: Count, koleo_weight: NonNegative, student_temperature: Positive,
+                   teacher_temperature: Positive, teacher_temperature_start: Positive, teacher_warmup_steps: Natural,
+                   momentum: Decay, freeze_prototypes_steps: Natural, steps: Count) -> Objective:
   """`dinov2` with a larger, frozen teacher; nothing is hidden, and the patches of both global views count.
 
   arXiv:2304.07193v2, section 5, "Model distillation" (from memory): the training loop of `dinov2`, except that the
@@ -75,4 +76,4 @@ def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: int, pa
         {'statistics': statistics}, {'views': views, 'patches': patches, 'koleo': koleo, **collapse(t)})
 
   return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, init=init, loss=loss, update=shared['update'],
-                   encode=shared['encode'], couples_batch=True)
+                   encode=shared['encode'], couples_batch=True, compares=True)

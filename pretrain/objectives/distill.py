@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Positive
 from pretrain.objective import Objective, plain
 from pretrain.semi_supervised import classifier
 
 
-def distill(backbone: Callable, *, classes: int, temperature: float, weighted: bool = False,
+def distill(backbone: Callable, *, classes: Count, temperature: Positive, weighted: bool = False,
             divergence: Literal['cross_entropy', 'js'] = 'cross_entropy') -> Objective:
   """A classifier learns the probabilities that a teacher gave; no label is used.
 

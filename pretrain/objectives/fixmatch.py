@@ -2,12 +2,13 @@
 from collections.abc import Callable
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative, Share
 from pretrain.objective import Objective
-from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
+from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def fixmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_weight: float,
-             ema_momentum: float) -> Objective:
+def fixmatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_weight: NonNegative,
+             ema_momentum: Decay) -> Objective:
   """Confident predictions on weakly augmented images are labels for their strongly augmented versions.
 
   arXiv:2001.07685v2, section 2.2, eq. 3 and 4, algorithm 1. Evaluation is by the moving average of the parameters.
@@ -18,10 +19,7 @@ def fixmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_we
     threshold: tau in [0, 1]; 0.95 in the paper.
     unlabeled_weight: lambda_u; 1 in the paper.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
-  Raises:
-    ValueError: a threshold outside [0, 1].
   """
-  check_threshold('fixmatch', threshold=threshold)
   net = classifier(backbone, classes)
 
   def loss(params, memory, batch, key, step):

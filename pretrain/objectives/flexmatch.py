@@ -4,13 +4,14 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative, Share
 from pretrain.objective import Objective
 from pretrain.per_example import remember
-from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
+from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def flexmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_weight: float, ema_momentum: float,
-              examples: int) -> Objective:
+def flexmatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_weight: NonNegative,
+              ema_momentum: Decay, examples: Count) -> Objective:
   """FixMatch with a threshold for each class, lower while few examples are confidently labeled with it.
 
   arXiv:2110.08263v3, algorithm 1. Memory holds a class for each example of the unlabeled source, -1 at first.
@@ -24,10 +25,7 @@ def flexmatch(backbone: Callable, *, classes: int, threshold: float, unlabeled_w
     unlabeled_weight: lambda; 1 in the paper.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the paper.
     examples: in the unlabeled source.
-  Raises:
-    ValueError: a threshold outside [0, 1].
   """
-  check_threshold('flexmatch', threshold=threshold)
   net = classifier(backbone, classes)
   shared = averaged(net, lambda _: ema_momentum, couples_batch=True,
                     own=lambda: {'selected': jnp.full(examples, -1, jnp.int32)})

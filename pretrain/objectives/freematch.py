@@ -4,12 +4,13 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative
 from pretrain.objective import Objective
 from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def freematch(backbone: Callable, *, classes: int, momentum: float, unlabeled_weight: float, fairness_weight: float,
-              ema_momentum: float) -> Objective:
+def freematch(backbone: Callable, *, classes: Count, momentum: Decay, unlabeled_weight: NonNegative,
+              fairness_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """FixMatch with thresholds that follow the mean confidence, of all and of each class, and a term for fairness.
 
   arXiv:2205.07246v3, section 4. The running means start at 1 / k, as in the paper (the authors' code in USB: at 1).

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative, Share
 from pretrain.objective import Objective, ema
-from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
+from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def fst(backbone: Callable, *, classes: int, variant: Literal['deep', 'wide'], virtual: int, rate: float,
-        threshold: float, unlabeled_weight: float, momentum: float) -> Objective:
+def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'], virtual: Count, rate: NonNegative,
+        threshold: Share, unlabeled_weight: NonNegative, momentum: Decay) -> Objective:
   """The student takes virtual steps, the teacher follows them, and only then labels the images of the real step.
 
   arXiv:2209.06993v2, section 3: FST-D looks several steps ahead, FST-W averages students that take one step on
@@ -30,12 +31,8 @@ def fst(backbone: Callable, *, classes: int, variant: Literal['deep', 'wide'], v
     unlabeled_weight: 1 in the authors' code.
     momentum: mu of the teacher, which encode and predict use; 0.999 in the authors' configs.
   Raises:
-    ValueError: a threshold outside [0, 1], less than one virtual step; when traced, students that do not divide the
-      batch.
+    ValueError: when traced, students that do not divide the batch.
   """
-  check_threshold('fst', threshold=threshold)
-  if virtual < 1:
-    raise ValueError(f'fst wants virtual >= 1, got {virtual}')
   net = classifier(backbone, classes)
   shared = averaged(net, lambda _: momentum, couples_batch=True)
 

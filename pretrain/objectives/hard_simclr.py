@@ -4,13 +4,14 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Part, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
-def hard_simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
-                share: float) -> Objective:
+def hard_simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
+                share: Part) -> Objective:
   """`simclr`, where a view repels only those views of the batch that are most similar to it.
 
   arXiv:2012.09740v2, section 3.2, the hard contrastive loss: a low temperature leaves little but the hardest negatives;

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Parts, Positives
 from pretrain.masks import multi_block
 from pretrain.models.decoder import BlockPredictor
 from pretrain.models.functional import functional
@@ -15,9 +16,9 @@ from pretrain.objective import Objective
 from pretrain.teacher import linear, with_teacher
 
 
-def i_jepa(backbone: Callable, *, targets: int, target_scale: tuple[float, float], target_aspect: tuple[float, float],
-           context_scale: tuple[float, float], context_patches: int, predictor_width: int, predictor_depth: int,
-           predictor_heads: int, momentum: float, steps: int) -> Objective:
+def i_jepa(backbone: Callable, *, targets: Count, target_scale: Parts, target_aspect: Positives, context_scale: Parts,
+           context_patches: Count, predictor_width: Count, predictor_depth: Count, predictor_heads: Count,
+           momentum: Decay, steps: Count) -> Objective:
   """From the tokens of a context block a predictor says what the student's moving average makes of other blocks.
 
   arXiv:2301.08243v3, section 3. Of the authors' code: targets are normalised token by token, the loss is smooth L1 with

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, Positive, Share, Shares
 from pretrain.masks import blockwise_mask
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
@@ -16,11 +17,11 @@ from pretrain.objectives.dino import encode_crops, views_first
 from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 
-def ibot(backbone: Callable, *, prototypes: int, hidden: int, bottleneck: int, normalize_last: bool,
-         mask_probability: float, mask_ratio: tuple[float, float], student_temperature: float,
-         teacher_temperature: float, teacher_patch_temperature: float, teacher_temperature_start: float,
-         teacher_warmup_steps: int, momentum: float, center_momentum: float, freeze_prototypes_steps: int,
-         steps: int, packed: bool = False) -> Objective:
+def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, normalize_last: bool,
+         mask_probability: Share, mask_ratio: Shares, student_temperature: Positive, teacher_temperature: Positive,
+         teacher_patch_temperature: Positive, teacher_temperature_start: Positive, teacher_warmup_steps: Natural,
+         momentum: Decay, center_momentum: Decay, freeze_prototypes_steps: Natural, steps: Count,
+         packed: bool = False) -> Objective:
   """DINO on the class tokens, and on hidden patches what the teacher says of them, who sees the whole view.
 
   arXiv:2111.07832v3, section 3 and algorithm 1 (appendix A), with the head shared by class token and patches. Of the

@@ -1,19 +1,24 @@
 """iSogCLR: Not All Semantics are Created Equal (contrastive, with a temperature for each example)."""
 from collections.abc import Callable
+from typing import Annotated
 
 import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, NonNegative, Ordered, Part, Positive, Range
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, in_parts, plain
 from pretrain.per_example import remember
 
+Warm = Annotated[float, Range(0.03)]
 
-def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
-            temperature_range: tuple[float, float], temperature_rate: float, gradient_rate: float, rho: float,
-            average_rate: float, examples: int, chunk: int | None = None) -> Objective:
+
+def isogclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
+            temperature_range: Annotated[tuple[Warm, Warm], Ordered()], temperature_rate: NonNegative,
+            gradient_rate: Part, rho: NonNegative, average_rate: Part, examples: Count,
+            chunk: Count | None = None) -> Objective:
   """Views repel with a temperature that each example learns: high where many others are like it, low where few are.
 
   arXiv:2305.11965v1, algorithm 1, for images alone; projector, clipping of the temperatures' gradient to [-3, 3] and
@@ -31,11 +36,11 @@ def isogclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperatur
     examples: in the source.
     chunk: columns of the 2b x 2b similarities to hold at a time; the same loss with less memory.
   Raises:
-    ValueError: the temperatures are not in order, or below 0.03.
+    ValueError: a temperature outside its range.
   """
   low, high = temperature_range
-  if not 0.03 <= low <= temperature <= high:
-    raise ValueError(f'isogclr wants 0.03 <= temperature_range[0] <= temperature <= temperature_range[1], got '
+  if not low <= temperature <= high:
+    raise ValueError(f'isogclr wants temperature_range[0] <= temperature <= temperature_range[1], got '
                      f'{low}, {temperature}, {high}')
 
   def parts(rngs):

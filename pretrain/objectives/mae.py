@@ -3,13 +3,14 @@ import math
 from collections.abc import Callable
 
 from pretrain import losses
+from pretrain.config import Count, ProperPart
 from pretrain.masked_autoencoder import masked_autoencoder
 from pretrain.masks import random_mask
 from pretrain.models.patches import patchify
 from pretrain.objective import Objective
 
 
-def mae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_depth: int, decoder_heads: int,
+def mae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, decoder_depth: Count, decoder_heads: Count,
         standardize: bool) -> Objective:
   """Reconstructs the pixels of hidden patches from the visible ones, which alone the encoder sees.
 

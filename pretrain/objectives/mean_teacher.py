@@ -4,12 +4,13 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative
 from pretrain.objective import Objective
 from pretrain.semi_supervised import averaged, classifier, classify, sigmoid_ramp
 
 
-def mean_teacher(backbone: Callable, *, classes: int, unlabeled_weight: float, ramp_steps: int, momentum_start: float,
-                 momentum: float) -> Objective:
+def mean_teacher(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_steps: Natural,
+                 momentum_start: Decay, momentum: Decay) -> Objective:
   """The student predicts for one view of an unlabeled image what its moving average predicts for another.
 
   arXiv:1703.01780v6, section 2. The paper's views are two of the same kind: `views` of FixMatch with operations=0 and

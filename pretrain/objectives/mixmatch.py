@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive
 from pretrain.objective import Objective, flat
 from pretrain.semi_supervised import averaged, classifier, classify, divided, mix
 from pretrain.teacher import linear
 
 
-def mixmatch(backbone: Callable, *, classes: int, temperature: float, alpha: float, unlabeled_weight: float,
-             ramp_steps: int, ema_momentum: float) -> Objective:
+def mixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha: Positive,
+             unlabeled_weight: NonNegative, ramp_steps: Natural, ema_momentum: Decay) -> Objective:
   """Labels guessed from several views, sharpened; then labeled and guessed examples are mixed with each other.
 
   arXiv:1905.02249v2, section 3, algorithm 1. The paper's K views are weak ones: `views` of FixMatch with strongs=2,

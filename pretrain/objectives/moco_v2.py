@@ -4,14 +4,15 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, in_parts
 from pretrain.teacher import with_queue, with_teacher
 
 
-def moco_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float, momentum: float,
-            queue: int, chunk: int | None = None) -> Objective:
+def moco_v2(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive, momentum: Decay,
+            queue: Count, chunk: Count | None = None) -> Objective:
   """A view is told from a queue of earlier images by the other view, which a moving average of the network encodes.
 
   arXiv:1911.05722v3, algorithm 1, with the projector of arXiv:2003.04297v1, section 3. Deviation: batch normalisation

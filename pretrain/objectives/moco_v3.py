@@ -6,13 +6,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, cosine, ema, in_parts, seen
 
 
-def moco_v3(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hidden: int, temperature: float,
-            momentum: float, freeze_patches: bool, steps: int, chunk: int | None = None) -> Objective:
+def moco_v3(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count,
+            temperature: Positive, momentum: Decay, freeze_patches: bool, steps: Count,
+            chunk: Count | None = None) -> Objective:
   """Each view is told from all images of the batch by the other view, which a moving average of the network encodes.
 
   arXiv:2104.02057v4, algorithm 1, and section 4.2 for the patches' projection. Heads as in the authors' code, with

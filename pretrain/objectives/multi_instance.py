@@ -4,11 +4,12 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count
 from pretrain.objective import Objective, plain
 from pretrain.semi_supervised import classifier
 
 
-def multi_instance(backbone: Callable, *, classes: int, weighted: bool) -> Objective:
+def multi_instance(backbone: Callable, *, classes: Count, weighted: bool) -> Objective:
   """Which of many codes are seen in an image of several fractals, each yes or no (arXiv:2110.03091, section 4).
 
   The views `fractal_scenes` make such images. The section's number is from memory.

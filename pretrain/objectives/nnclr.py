@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Positive
 from pretrain.losses import chunked
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
@@ -13,8 +14,8 @@ from pretrain.objective import Objective, embed_apart, in_parts, plain
 from pretrain.queue import enqueue
 
 
-def nnclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hidden: int, temperature: float,
-          queue: int, chunk: int | None = None) -> Objective:
+def nnclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count, temperature: Positive,
+          queue: Count, chunk: Count | None = None) -> Objective:
   """The positive of a view is the other view's nearest neighbour among embeddings of earlier images.
 
   arXiv:2104.14548v2, section 3.2, eq. 3 and 4, and the algorithm of its appendix; embeddings of first views enter the

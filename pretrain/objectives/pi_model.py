@@ -4,12 +4,13 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative
 from pretrain.objective import Objective
 from pretrain.semi_supervised import averaged, classifier, classify, sigmoid_ramp
 
 
-def pi_model(backbone: Callable, *, classes: int, unlabeled_weight: float, ramp_steps: int,
-             ema_momentum: float) -> Objective:
+def pi_model(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_steps: Natural,
+             ema_momentum: Decay) -> Objective:
   """Two stochastic passes over an image, labeled or not, predict the same.
 
   arXiv:1610.02242v3, section 2.1 and algorithm 1. The paper's views are two of the same kind: `views` of FixMatch with

@@ -2,13 +2,14 @@
 from collections.abc import Callable
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative
 from pretrain.objective import Objective
 from pretrain.semi_supervised import averaged, classifier, classify
 from pretrain.teacher import linear
 
 
-def pseudo_label(backbone: Callable, *, classes: int, unlabeled_weight: float, ramp_start_step: int,
-                 ramp_end_step: int, ema_momentum: float) -> Objective:
+def pseudo_label(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_start_step: Natural,
+                 ramp_end_step: Natural, ema_momentum: Decay) -> Objective:
   """The most probable class of an unlabeled image is its label, with a weight that grows during training.
 
   Dong-Hyun Lee, Workshop on Challenges in Representation Learning, ICML 2013: the overall loss and alpha(t).
@@ -20,7 +21,11 @@ def pseudo_label(backbone: Callable, *, classes: int, unlabeled_weight: float, r
     unlabeled_weight: alpha_f; 3 in the paper.
     ramp_start_step, ramp_end_step: T_1 and T_2, between which the weight grows from 0; 100 and 600 in the paper.
     ema_momentum: of the parameters and batch statistics that encode and predict use.
+  Raises:
+    ValueError: a ramp that ends before it starts.
   """
+  if ramp_start_step > ramp_end_step:
+    raise ValueError(f'pseudo_label wants ramp_start_step <= ramp_end_step, got {ramp_start_step} and {ramp_end_step}')
   net = classifier(backbone, classes)
   weight = linear(0., unlabeled_weight, ramp_end_step - ramp_start_step)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
 from pretrain.objective import Objective, flat
@@ -14,9 +15,9 @@ from pretrain.semi_supervised import averaged, divided, mix, rotations
 from pretrain.teacher import linear
 
 
-def remixmatch(backbone: Callable, *, classes: int, temperature: float, alpha: float, window: int,
-               unlabeled_weight: float, anchor_weight: float, rotation_weight: float, ramp_steps: int,
-               ema_momentum: float) -> Objective:
+def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha: Positive, window: Count,
+               unlabeled_weight: NonNegative, anchor_weight: NonNegative, rotation_weight: NonNegative,
+               ramp_steps: Natural, ema_momentum: Decay) -> Objective:
   """MixMatch whose guesses are aligned with the labels, come from a weak view and are kept for several strong ones.
 
   arXiv:1911.09785v2, section 3, algorithm 1. `views` of FixMatch with labeled_strong=True and strongs=K. Deviations:

@@ -5,13 +5,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
 from pretrain.objective import Objective, flat
 from pretrain.semi_supervised import averaged, divided, rotations
 
 
-def s4l(backbone: Callable, *, classes: int, rotation_weight: float, ema_momentum: float) -> Objective:
+def s4l(backbone: Callable, *, classes: Count, rotation_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """All images are turned four ways; the labeled ones predict class and rotation, the others the rotation.
 
   arXiv:1905.03670v2, section 3.1, S4L-Rotation, as in the authors' code: the class is learned in all four turns.

@@ -2,13 +2,14 @@
 from collections.abc import Callable
 
 from pretrain import losses
+from pretrain.config import Count, NonNegative, ProperPart
 from pretrain.models.functional import functional
 from pretrain.objective import Objective
 from pretrain.objectives.mae import mae
 
 
-def self_distillation_fpt(backbone: Callable, *, weight: float, mask_ratio: float, decoder_width: int,
-                          decoder_depth: int, decoder_heads: int, standardize: bool) -> Objective:
+def self_distillation_fpt(backbone: Callable, *, weight: NonNegative, mask_ratio: ProperPart, decoder_width: Count,
+                          decoder_depth: Count, decoder_heads: Count, standardize: bool) -> Objective:
   """MAE trained further, while the features of whole images stay close to those of a frozen teacher.
 
   arXiv:2210.02871v3, section 3.2 and algorithm 2 (numbers from memory): L_MAE + weight |f(x) - sg(f_teacher(x))|^2,

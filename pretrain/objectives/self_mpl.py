@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Natural, NonNegative, Share
 from pretrain.objective import Objective, keep, plain
-from pretrain.semi_supervised import check_threshold, classifier, classify
+from pretrain.semi_supervised import classifier, classify
 from pretrain.teacher import linear
 
 
-def self_mpl(backbone: Callable, *, classes: int, rate: float, second_order: bool, threshold: float,
-             unlabeled_weight: float, ramp_steps: int) -> Objective:
+def self_mpl(backbone: Callable, *, classes: Count, rate: NonNegative, second_order: bool, threshold: Share,
+             unlabeled_weight: NonNegative, ramp_steps: Natural) -> Objective:
   """One network labels images, takes a step on these labels, and then learns from how it does on the labeled ones.
 
   arXiv:2212.13420v1, algorithm 1: theta' = theta - rate * gradient of L_1, then the optimizer's step from theta' along
@@ -35,10 +36,7 @@ def self_mpl(backbone: Callable, *, classes: int, rate: float, second_order: boo
     threshold: in [0, 1], of UDA's consistency.
     unlabeled_weight: of UDA's consistency after the ramp.
     ramp_steps: over which it grows linearly from 0.
-  Raises:
-    ValueError: a threshold outside [0, 1].
   """
-  check_threshold('self_mpl', threshold=threshold)
   net = classifier(backbone, classes)
   weight = linear(0., unlabeled_weight, ramp_steps)
 

@@ -6,14 +6,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Share
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
 from pretrain.objective import Objective
-from pretrain.semi_supervised import aligned, averaged, check_threshold, divided
+from pretrain.semi_supervised import aligned, averaged, divided
 
 
-def shrinkmatch(backbone: Callable, *, classes: int, hidden: tuple[int, ...], threshold: float, momentum: float,
-                window: int, unlabeled_weight: float, ema_momentum: float) -> Objective:
+def shrinkmatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], threshold: Share, momentum: Decay,
+                window: Natural, unlabeled_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """FixMatch; an uncertain example learns its first class against those that are left when its rivals are removed.
 
   arXiv:2308.06777v1, section 3; the auxiliary head, its batch normalisation and the alignment as in the authors' code,
@@ -29,11 +30,7 @@ def shrinkmatch(backbone: Callable, *, classes: int, hidden: tuple[int, ...], th
       code.
     unlabeled_weight: of both losses; 1 in the authors' code.
     ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
-  Raises:
-    ValueError: a threshold outside [0, 1].
   """
-  check_threshold('shrinkmatch', threshold=threshold)
-
   def parts(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs),

@@ -2,12 +2,13 @@
 from collections.abc import Callable
 
 from pretrain import losses
+from pretrain.config import Count, Number, Positive
 from pretrain.objective import Objective
 from pretrain.two_towers import matching, two_towers
 
 
-def siglip(backbone: Callable, *, text: Callable, dim: int, temperature: float, bias: float,
-           chunk: int | None = None) -> Objective:
+def siglip(backbone: Callable, *, text: Callable, dim: Count, temperature: Positive, bias: Number,
+           chunk: Count | None = None) -> Objective:
   """Whether an image and a text belong together, for all pairs of the batch, each decided on its own.
 
   arXiv:2303.15343v4, section 3.2 and algorithm 1. Deviation from the authors' code: both towers have a projection

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
-def simclr(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
-           chunk: int | None = None) -> Objective:
+def simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
+           chunk: Count | None = None) -> Objective:
   """Two views of an image attract each other and repel all other views of the batch.
 
   arXiv:2002.05709v3, section 2.1 and algorithm 1; the projector is that of the authors' code, with batch normalisation

@@ -6,14 +6,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, flat, in_parts
 from pretrain.teacher import with_queue, with_teacher
 
 
-def simclr_v2(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float, momentum: float,
-              queue: int, chunk: int | None = None) -> Objective:
+def simclr_v2(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive, momentum: Decay,
+              queue: Count, chunk: Count | None = None) -> Objective:
   """`simclr` with a deeper projector and, as further negatives, what a moving average made of earlier images.
 
   arXiv:2006.10029v2, section 2 and appendix D: the memory of MoCo beside the negatives of the batch. The paper leaves

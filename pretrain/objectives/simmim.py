@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, ProperPart
 from pretrain.masks import random_mask
 from pretrain.models.functional import functional
 from pretrain.models.layers import Linear, MaskToken
@@ -12,7 +13,7 @@ from pretrain.models.patches import grid_of, normalize, patchify
 from pretrain.objective import Objective, plain
 
 
-def simmim(backbone: Callable, *, mask_ratio: float, mask_size: int) -> Objective:
+def simmim(backbone: Callable, *, mask_ratio: ProperPart, mask_size: Count) -> Objective:
   """A linear layer reads the pixels of hidden patches off the backbone's tokens, with mask tokens among its inputs.
 
   arXiv:2111.09886v2, section 3; pixels are normalised as the backbone's mean and std say, as in the authors' code.

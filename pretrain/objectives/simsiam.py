@@ -6,12 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, plain
 
 
-def simsiam(backbone: Callable, *, hidden: tuple[int, ...], dim: int, predictor_hidden: int) -> Objective:
+def simsiam(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count) -> Objective:
   """From each view a predictor says what the projection of the other view is, through which no gradient flows.
 
   arXiv:2011.10566v1, section 3 and algorithm 1. Each view is normalised on its own.

@@ -4,12 +4,13 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative, Positive
 from pretrain.objective import Objective
 from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def softmatch(backbone: Callable, *, classes: int, momentum: float, sigmas: float, unlabeled_weight: float,
-              ema_momentum: float) -> Objective:
+def softmatch(backbone: Callable, *, classes: Count, momentum: Decay, sigmas: Positive, unlabeled_weight: NonNegative,
+              ema_momentum: Decay) -> Objective:
   """FixMatch with weights that fall as a Gaussian below the mean confidence, and not at all above it.
 
   arXiv:2301.10921v2, section 3; the mean starts at 1 / k and the variance at 1, as in the authors' code.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, ProperPart
 from pretrain.masks import random_mask
 from pretrain.models.decoder import MapDecoder
 from pretrain.models.functional import functional
@@ -12,7 +13,7 @@ from pretrain.models.patches import grid_of, patchify
 from pretrain.objective import Objective, plain
 
 
-def spark(backbone: Callable, *, mask_ratio: float, decoder_width: int) -> Objective:
+def spark(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count) -> Objective:
   """Reconstructs the pixels of hidden patches from the maps that a residual network makes of the visible ones alone.
 
   arXiv:2301.03580, section 3 (numbers of sections from memory), and the authors' code: a patch is what a position of

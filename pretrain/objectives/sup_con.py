@@ -4,13 +4,14 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, in_parts, plain
 
 
-def sup_con(backbone: Callable, *, hidden: tuple[int, ...], dim: int, temperature: float,
-            chunk: int | None = None) -> Objective:
+def sup_con(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
+            chunk: Count | None = None) -> Objective:
   """All views of a class attract each other and repel the other classes'.
 
   arXiv:2004.11362v5, section 3, eq. 2.

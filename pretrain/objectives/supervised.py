@@ -1,19 +1,21 @@
 """Supervised classification: the baseline that every method is held against."""
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Range
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
 from pretrain.objective import Objective, plain
 from pretrain.semi_supervised import classifier
 
 
-def supervised(backbone: Callable, *, classes: int, label_smoothing: float = 0., projector: tuple[int, ...] = (),
-               weighted: bool = False, tokens: bool = False) -> Objective:
+def supervised(backbone: Callable, *, classes: Count, label_smoothing: Annotated[float, Range(0, 1, below=True)] = 0.,
+               projector: tuple[Count, ...] = (), weighted: bool = False, tokens: bool = False) -> Objective:
   """Cross-entropy of a linear classifier on the backbone's features.
 
   Args:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Natural, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.models.layers import Linear, product
@@ -15,8 +16,9 @@ from pretrain.queue import enqueue
 from pretrain.teacher import collapse
 
 
-def swav(backbone: Callable, *, hidden: tuple[int, ...], dim: int, prototypes: int, temperature: float, epsilon: float,
-         iterations: int, freeze_prototypes_steps: int, queue: int = 0, queue_start_step: int = 0) -> Objective:
+def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototypes: Count, temperature: Positive,
+         epsilon: Positive, iterations: Count, freeze_prototypes_steps: Natural, queue: Natural = 0,
+         queue_start_step: Natural = 0) -> Objective:
   """Every view predicts to which prototypes the other, global views are assigned, all prototypes being used equally.
 
   arXiv:2006.09882v5, section 3, eq. 2 to 6 and the algorithm of appendix A.1; the multi-crop is that of section 3.2.

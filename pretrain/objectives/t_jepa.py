@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay
 from pretrain.masks import column_subsets
 from pretrain.models.decoder import BlockPredictor
 from pretrain.models.functional import functional
@@ -13,8 +14,8 @@ from pretrain.objective import Objective
 from pretrain.teacher import linear, with_teacher
 
 
-def t_jepa(backbone: Callable, *, context_columns: int, targets: int, target_columns: int, predictor_width: int,
-           predictor_depth: int, predictor_heads: int, momentum: float, steps: int) -> Objective:
+def t_jepa(backbone: Callable, *, context_columns: Count, targets: Count, target_columns: Count, predictor_width: Count,
+           predictor_depth: Count, predictor_heads: Count, momentum: Decay, steps: Count) -> Objective:
   """From the tokens of some columns a predictor says what the student's moving average makes of others.
 
   arXiv:2410.05016, section 3. The teacher sees whole rows. Deviations from the authors' code: the numbers of columns

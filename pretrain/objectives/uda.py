@@ -2,12 +2,13 @@
 from collections.abc import Callable
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative, Positive, Share
 from pretrain.objective import Objective
-from pretrain.semi_supervised import averaged, check_threshold, classifier, classify
+from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def uda(backbone: Callable, *, classes: int, threshold: float, temperature: float, unlabeled_weight: float,
-        ema_momentum: float) -> Objective:
+def uda(backbone: Callable, *, classes: Count, threshold: Share, temperature: Positive, unlabeled_weight: NonNegative,
+        ema_momentum: Decay) -> Objective:
   """Confident predictions on unlabeled images, sharpened, are targets for their augmented versions.
 
   arXiv:1904.12848v6, section 2, eq. 1 and section 2.4; unlabeled images are weakly augmented for their targets, as
@@ -21,10 +22,7 @@ def uda(backbone: Callable, *, classes: int, threshold: float, temperature: floa
     temperature: tau > 0 of the targets; 0.4 for CIFAR-10.
     unlabeled_weight: lambda; 1 in the authors' code.
     ema_momentum: of the parameters and batch statistics that encode and predict use.
-  Raises:
-    ValueError: a threshold outside [0, 1].
   """
-  check_threshold('uda', threshold=threshold)
   net = classifier(backbone, classes)
 
   def loss(params, memory, batch, key, step):

@@ -4,12 +4,13 @@ from collections.abc import Callable
 import jax
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative, Positive
 from pretrain.objective import Objective
 from pretrain.semi_supervised import averaged, classifier, classify
 
 
-def vat(backbone: Callable, *, classes: int, epsilon: float, iterations: int, unlabeled_weight: float,
-        entropy_weight: float, ema_momentum: float) -> Objective:
+def vat(backbone: Callable, *, classes: Count, epsilon: Positive, iterations: Count, unlabeled_weight: NonNegative,
+        entropy_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """An unlabeled image and the worst image nearby predict the same.
 
   arXiv:1704.03976v2, section 3, eq. 5 to 8, algorithm 1; see `losses.virtual_adversarial`. As in the authors' code the

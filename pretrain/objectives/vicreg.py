@@ -4,13 +4,14 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, NonNegative
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_apart, in_parts, plain
 
 
-def vicreg(backbone: Callable, *, hidden: tuple[int, ...], dim: int, invariance: float, variance: float,
-           covariance: float) -> Objective:
+def vicreg(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, invariance: NonNegative, variance: NonNegative,
+           covariance: NonNegative) -> Objective:
   """Two views agree, while every feature varies over the batch and no two features correlate.
 
   arXiv:2105.04906v3, section 4, eq. 6 and algorithm 1 of its appendix A. The views pass the network one after the

@@ -2,14 +2,15 @@
 from collections.abc import Callable
 
 from pretrain import losses
+from pretrain.config import Count, ProperPart
 from pretrain.masked_autoencoder import masked_autoencoder
 from pretrain.masks import tube_mask
 from pretrain.models.patches import tubelets
 from pretrain.objective import Objective
 
 
-def videomae(backbone: Callable, *, mask_ratio: float, decoder_width: int, decoder_depth: int, decoder_heads: int,
-             standardize: bool) -> Objective:
+def videomae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, decoder_depth: Count,
+             decoder_heads: Count, standardize: bool) -> Objective:
   """Reconstructs the pixels of hidden cubes of a clip; a place is hidden at all times, or at none.
 
   arXiv:2203.12602v3, section 3. The mask of a clip depends on the step and its index. Deviations from the authors'

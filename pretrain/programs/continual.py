@@ -7,7 +7,7 @@ import jax
 
 from pretrain import config as configs
 from pretrain import label as labeling
-from pretrain.config import ConfigError
+from pretrain.config import ConfigError, Count
 from pretrain.evaluate.linear import linear_probe
 from pretrain.evaluate.run import Evaluation, Measured, encoder, features, judge, open_sets
 from pretrain.metrics import write_json
@@ -19,10 +19,10 @@ class Set(NamedTuple):
   name: str
   source: dict
   test: dict
-  steps: int
+  steps: Count
 
 
-def continual(*, workdir: Path, train: dict, sets: tuple[dict, ...], size: int) -> list[dict]:
+def continual(*, workdir: Path, train: dict, sets: tuple[dict, ...], size: Count) -> list[dict]:
   """Trains on one set after the other, each time from the last state, optimizer included.
 
   arXiv:2503.02844v2 ("Beyond Cosine Decay"; from memory). With the schedule `infinite` the stages are a trunk at the
@@ -44,8 +44,8 @@ def continual(*, workdir: Path, train: dict, sets: tuple[dict, ...], size: int) 
   check('train', train, given=('source', 'steps', 'epochs', 'continues', 'initialize'))
   stages = [configs.call(Set, spec, f'config.program.sets[{place}]') for place, spec in enumerate(sets)]
   names = [each.name for each in stages]
-  if not stages or min(each.steps for each in stages) < 1 or len(set(names)) < len(names):
-    raise ConfigError(f'config.program.sets: wanted sets of names of their own, each of at least one step, got {sets}')
+  if not stages or len(set(names)) < len(names):
+    raise ConfigError(f'config.program.sets: wanted sets of names of their own, got {sets}')
   schedule, infinite = train['schedule'], train['schedule']['name'] == 'infinite'
   starts, total, trunk, rows = [], 0, None, []
   for number, each in enumerate(stages):

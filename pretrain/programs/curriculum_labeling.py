@@ -1,12 +1,13 @@
 """Curriculum Labeling: Revisiting Pseudo-Labeling for Semi-Supervised Learning (pseudo-label)."""
 from pathlib import Path
+from typing import Annotated
 
-from pretrain.config import ConfigError
+from pretrain.config import Range
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
 
-def curriculum_labeling(*, workdir: Path, train: dict, stepping: float = 20., balanced: bool = True,
-                        parts: tuple[str, ...] = (), test: dict | None = None) -> list[dict]:
+def curriculum_labeling(*, workdir: Path, train: dict, stepping: Annotated[float, Range(0, 100, above=True)] = 20.,
+                        balanced: bool = True, parts: tuple[str, ...] = (), test: dict | None = None) -> list[dict]:
   """Pseudo labels are admitted by percentiles of their confidence, more of them each cycle, which starts from scratch.
 
   arXiv:2001.06001v2, algorithm 1. The threshold of a cycle is the percentile T_r of the highest probabilities of all
@@ -26,12 +27,8 @@ def curriculum_labeling(*, workdir: Path, train: dict, stepping: float = 20., ba
     test: of data/sources, for the accuracies of the result.
   Returns:
     A row for each cycle, see `stages.row`.
-  Raises:
-    ConfigError: a stepping out of range.
   """
   check('train', train)
-  if not 0 < stepping <= 100:
-    raise ConfigError(f'config.program.stepping: wanted above 0 and at most 100, got {stepping}')
   source, labels = train['source'], train.get('labels')
   model, run = fit(train, workdir / 'cycle0'), train
   rows, cycle, percentile = [row(model, run, test)], 0, 100.

@@ -8,12 +8,12 @@ import data.sources
 from data import labels as stores
 from data.wrap import places
 from pretrain import config as configs
-from pretrain.config import ConfigError
+from pretrain.config import ConfigError, Count
 from pretrain.programs.stages import check, cluster, fit, probes, relabeled
 
 
-def deepercluster(*, workdir: Path, train: dict, super_clusters: int, clusters: int, cycles: int,
-                  dim: int | None = None) -> list[dict]:
+def deepercluster(*, workdir: Path, train: dict, super_clusters: Count, clusters: Count, cycles: Count,
+                  dim: Count | None = None) -> list[dict]:
   """The features of all images are clustered, the network learns clusters and rotations, and again.
 
   arXiv:1905.01278, section 4 (the number from memory), and the authors' code: whitened features of images that are not
@@ -33,15 +33,12 @@ def deepercluster(*, workdir: Path, train: dict, super_clusters: int, clusters: 
     A row for each run: stage, examples, the number of clusters that have any, where the source has labels the
     normalised mutual information of clusters and labels, and where `train` has `evaluate` see `stages.probes`.
   Raises:
-    ConfigError: another objective, or numbers below 1.
+    ConfigError: another objective.
   """
   objective = train.get('objective') or {}
   if objective.get('name') != 'deepercluster' or {'classes', 'super_clusters'} & objective.keys():
     raise ConfigError("config.train.objective: wanted dict(name='deepercluster'), of which the program sets classes "
                       f'and super_clusters, got {objective}')
-  if min(super_clusters, clusters, cycles, 1 if dim is None else dim) < 1:
-    raise ConfigError('config.program: wanted super_clusters, clusters, cycles and dim of at least 1, got '
-                      f'{super_clusters}, {clusters}, {cycles} and {dim}')
   check('train', with_clusters(train, 1, 1), given=('labels', 'unlabeled', 'initialize'))
   source, seed = train['source'], train.get('seed', 0)
   truth = configs.build(data.sources, source, 'config.train.source')

@@ -1,11 +1,12 @@
 """Self-training with Noisy Student improves ImageNet classification (pseudo-label)."""
 from pathlib import Path
 
+from pretrain.config import Count, Share
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
 
-def noisy_student(*, workdir: Path, teacher: dict, student: dict, threshold: float, per_class: int | None = None,
-                  generations: int = 1, test: dict | None = None) -> list[dict]:
+def noisy_student(*, workdir: Path, teacher: dict, student: dict, threshold: Share, per_class: Count | None = None,
+                  generations: Count = 1, test: dict | None = None) -> list[dict]:
   """An equal or larger student, noised, learns from a teacher that is not, and becomes the teacher.
 
   arXiv:1911.04252v4, algorithm 1 and section 2. The noise of the student is its config's: RandAugment in the views,

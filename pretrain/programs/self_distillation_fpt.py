@@ -1,10 +1,11 @@
 """Self-Distillation for Further Pre-training of Transformers (masked modelling, self-distillation)."""
 from pathlib import Path
 
+from pretrain.config import NonNegative
 from pretrain.programs.stages import check, fit, row
 
 
-def self_distillation_fpt(*, workdir: Path, pretrain: dict, further: dict, finetune: dict, weight: float,
+def self_distillation_fpt(*, workdir: Path, pretrain: dict, further: dict, finetune: dict, weight: NonNegative,
                           test: dict | None = None) -> list[dict]:
   """Pretrains further on the target's images, twice from the same start: the second time near the first one's result.
 

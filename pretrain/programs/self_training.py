@@ -3,10 +3,11 @@ from pathlib import Path
 
 from data.sources.pseudo_labeled import pseudo_labeled
 from pretrain import config as configs
+from pretrain.config import Count
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
 
-def self_training(*, workdir: Path, teacher: dict, student: dict, admission: dict, generations: int = 1,
+def self_training(*, workdir: Path, teacher: dict, student: dict, admission: dict, generations: Count = 1,
                   test: dict | None = None) -> list[dict]:
   """A teacher trained on the labels labels everything; a student learns what is admitted, and is the next teacher.
 

@@ -1,11 +1,12 @@
 """BYOL's two views, distorted unlike each other."""
-from pretrain.views.ops.crops import CROP_DRAWS, distorted_crops
+from pretrain.config import Count, Parts, Positives, Share
+from pretrain.views.ops.crops import CROP_DRAWS, Jitter, distorted_crops
 from pretrain.views.ops.keys import example_keys, replace_image, to_planes, uniforms
 
 
-def byol(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5,
-         jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1), jitter_probability: float = 0.8,
-         grayscale: float = 0.2, blur: tuple[float, float] = (1.0, 0.1), solarize: tuple[float, float] = (0.0, 0.2)):
+def byol(*, size: Count, scale: Parts, ratio: Positives = (3 / 4, 4 / 3), flip: Share = 0.5,
+         jitter: Jitter = (0.4, 0.4, 0.2, 0.1), jitter_probability: Share = 0.8, grayscale: Share = 0.2,
+         blur: tuple[Share, Share] = (1.0, 0.1), solarize: tuple[Share, Share] = (0.0, 0.2)):
   """Random resized crop, flip, colour jitter, grey, blur, solarize (arXiv:2006.07733v3 appendix B, table 6).
 
   Args:

@@ -1,12 +1,13 @@
 """DINO's multi-crop."""
-from pretrain.views.ops.crops import CROP_DRAWS, distorted_crops
+from pretrain.config import Count, Natural, Parts, Positives, Share
+from pretrain.views.ops.crops import CROP_DRAWS, Jitter, distorted_crops
 from pretrain.views.ops.keys import example_keys, replace_image, to_planes, uniforms
 
 
-def dino(*, size: int, local_size: int, local_crops: int, global_scale: tuple[float, float],
-         local_scale: tuple[float, float], ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5,
-         jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.2, 0.1), jitter_probability: float = 0.8,
-         grayscale: float = 0.2, blur: tuple[float, float, float] = (1.0, 0.1, 0.5), solarize: float = 0.2):
+def dino(*, size: Count, local_size: Count, local_crops: Natural, global_scale: Parts, local_scale: Parts,
+         ratio: Positives = (3 / 4, 4 / 3), flip: Share = 0.5, jitter: Jitter = (0.4, 0.4, 0.2, 0.1),
+         jitter_probability: Share = 0.8, grayscale: Share = 0.2, blur: tuple[Share, Share, Share] = (1.0, 0.1, 0.5),
+         solarize: Share = 0.2):
   """Two global crops, distorted unlike each other, and v local ones (arXiv:2104.14294v2 section 3.1, appendix).
 
   Colour as in BYOL (arXiv:2006.07733v3 appendix B).  The authors' ImageNet: sizes 224 and 96, scales (0.4, 1) and

@@ -2,11 +2,12 @@
 import jax.numpy as jnp
 from jax import lax
 
+from pretrain.config import Count
 from pretrain.views.ops.geometry import resize_weights
 from pretrain.views.ops.keys import to_float
 
 
-def evaluation(*, size: int):
+def evaluation(*, size: Count):
   """Resizes the shorter side to `size` and crops the centre; nothing random, nothing at all where the sizes match.
 
   Returns `view(images)`: u8[b, h, w, c] -> f32[b, size, size, c] in [0, 1].  Bilinear with anti-aliasing (Pillow's

@@ -2,13 +2,14 @@
 import jax
 import jax.numpy as jnp
 
+from pretrain.config import Natural, NonNegative, Share
 from pretrain.views.ops.geometry import random_shift
-from pretrain.views.ops.keys import channels_last, check_unit, example_keys, to_planes, uniforms
+from pretrain.views.ops.keys import channels_last, example_keys, to_planes, uniforms
 from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout, rand_augment
 
 
-def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2, cutout_share: float = 0.5,
-             labeled_strong: bool = False, strongs: int = 0):
+def fixmatch(*, translate: NonNegative = 0.125, flip: Share = 0.5, operations: Natural = 2, cutout_share: Share = 0.5,
+             labeled_strong: bool = False, strongs: Natural = 0):
   """Weak: flip and shift.  Strong: another weak one, RandAugment, Cutout (arXiv:2001.07685v2 section 2.3, table 12).
 
   Args:
@@ -28,7 +29,6 @@ def fixmatch(*, translate: float = 0.125, flip: float = 0.5, operations: int = 2
   Deviations from the authors' code: see `ops.randaugment.rand_augment`; what a warp uncovers and the cutout are
   mid-grey (theirs too, but black where a later operation loses track of it).
   """
-  check_unit(flip=flip, translate=translate, cutout_share=cutout_share)
 
   def weak(images, u):  # f32[n, c, h, w], f32[n, v, 3] -> f32[n, v, c, h, w]
     size = images.shape[-2:]

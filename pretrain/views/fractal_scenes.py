@@ -1,15 +1,17 @@
 """Images of several fractals, for multi-instance prediction."""
+from typing import Annotated, Literal
+
 import jax
 import jax.numpy as jnp
 
-from pretrain.views.fractals import check
+from pretrain.config import Count, Natural, Ordered, Positives, Range
 from pretrain.views.ops import fractals as ops
 from pretrain.views.ops.keys import example_keys, replace_image
 
 
-def fractal_scenes(*, size: int, channels: int, points: int, codes: int, seed: int,
-                   instances: tuple[int, int] = (1, 5), sides: tuple[float, float] = (0.15, 0.6),
-                   background: bool = True):
+def fractal_scenes(*, size: Annotated[int, Range(4)], channels: Literal[1, 3], points: Count, codes: Count,
+                   seed: Natural, instances: Annotated[tuple[Count, Count], Ordered()] = (1, 5),
+                   sides: Positives = (0.15, 0.6), background: bool = True):
   """Images in which several fractals lie over each other on a random background, and which codes those have.
 
   arXiv:2110.03091, section 4 (number from memory) and the authors' code: each fractal has a random code, side, place
@@ -24,11 +26,7 @@ def fractal_scenes(*, size: int, channels: int, points: int, codes: int, seed: i
 
   Returns `views(batch, key) -> batch`: 'index' gets an 'image' f32[b, size, size, channels] in [0, 1] and 'present'
   f32[b, codes], 1 for the codes that are there; 'label', which says nothing, goes.
-  Raises: ValueError for another number of channels, or no instance.
   """
-  check(size, channels, points)
-  if not 1 <= instances[0] <= instances[1]:
-    raise ValueError(f'wanted instances=(least, most) with 1 <= least <= most, got {instances}')
 
   def instance(key, drawn):
     number = (drawn[0] * codes).astype(jnp.int32)

@@ -1,13 +1,17 @@
 """Fractals drawn on the device: the code's number is the label."""
+from typing import Annotated, Literal
+
 import jax
 import jax.numpy as jnp
 
+from pretrain.config import Count, Natural, NonNegative, Positives, Range
 from pretrain.views.ops import fractals as ops
 from pretrain.views.ops.keys import example_keys, replace_image
 
 
-def fractals(*, size: int, channels: int, points: int, seed: int, scale: tuple[float, float] = (0.5, 2.0),
-             translate: float = 0.2, jitter: tuple[float, float] = (0.8, 1.1), background: bool = True):
+def fractals(*, size: Annotated[int, Range(4)], channels: Literal[1, 3], points: Count, seed: Natural,
+             scale: Positives = (0.5, 2.0), translate: NonNegative = 0.2, jitter: Positives = (0.8, 1.1),
+             background: bool = True):
   """An image of the fractal whose code is 'label', another one each time, on a random background.
 
   arXiv:2110.03091, section 3 (number from memory) and the authors' code: the hue goes by how often a pixel is hit; one
@@ -26,10 +30,7 @@ def fractals(*, size: int, channels: int, points: int, seed: int, scale: tuple[f
     background: random, behind the fractal, as in the paper; otherwise black.
 
   Returns `views(batch, key) -> batch`: 'label' and 'index' get an 'image' f32[b, size, size, channels] in [0, 1].
-  Raises: ValueError for another number of channels.
   """
-  check(size, channels, points)
-
   def one(key, number):
     keys = jax.random.split(key, 5)
     code, u = ops.numbered(seed, number), jax.random.uniform(keys[0], (6,))
@@ -51,8 +52,3 @@ def fractals(*, size: int, channels: int, points: int, seed: int, scale: tuple[f
     return replace_image(batch, image=ops.finished(images, channels))
 
   return views
-
-
-def check(size: int, channels: int, points: int) -> None:
-  if channels not in (1, 3) or size < 4 or points < 1:
-    raise ValueError(f'wanted 1 or 3 channels, a size of at least 4 and points, got {channels}, {size} and {points}')

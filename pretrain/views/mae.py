@@ -1,9 +1,9 @@
 """MAE's single view."""
+from pretrain.config import Count, Parts, Positives, Share
 from pretrain.views.ops.frequency import fourier_crop
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop
 from pretrain.views.ops.keys import (
   channels_last,
-  check_unit,
   example_keys,
   replace_image,
   to_planes,
@@ -11,16 +11,14 @@ from pretrain.views.ops.keys import (
 )
 
 
-def mae(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5,
-        bandwidth: int | None = None):
+def mae(*, size: Count, scale: Parts, ratio: Positives = (3 / 4, 4 / 3), flip: Share = 0.5,
+        bandwidth: Count | None = None):
   """Random resized crop and flip (arXiv:2111.06377v3 appendix A.1; the paper's scale is (0.2, 1)).
 
   Returns `views(batch, key) -> batch`: raw 'image' u8[b, h, w, c] becomes f32[b, size, size, c] in [0, 1]; with a
   bandwidth only its low frequencies, as an image of that side (`ops.frequency.fourier_crop`).
   Deviation from the authors' code: bilinear instead of bicubic crops.
   """
-  check_unit(flip=flip)
-
   def views(batch, key):
     keys = example_keys(key, batch['index'], batch['epoch'])
     box, mirror = uniforms(keys, 1, (BOX_DRAWS, 1))

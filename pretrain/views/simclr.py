@@ -1,10 +1,14 @@
 """SimCLR's two views."""
+from typing import Annotated
+
+from pretrain.config import Count, Parts, Positives, Range, Share
 from pretrain.views.ops.crops import CROP_DRAWS, distorted_crops
 from pretrain.views.ops.keys import example_keys, replace_image, to_planes, uniforms
 
 
-def simclr(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5,
-           jitter: float, jitter_probability: float = 0.8, grayscale: float = 0.2, blur: float, solarize: float = 0.0):
+def simclr(*, size: Count, scale: Parts, ratio: Positives = (3 / 4, 4 / 3), flip: Share = 0.5,
+           jitter: Annotated[float, Range(0, 2.5)], jitter_probability: Share = 0.8, grayscale: Share = 0.2,
+           blur: Share, solarize: Share = 0.0):
   """Two views of each image: random resized crop, flip, colour jitter, grey, blur (arXiv:2002.05709v3 appendix A).
 
   The paper: ImageNet scale (0.08, 1), jitter 1.0, blur 0.5; CIFAR-10 jitter 0.5 and blur 0 (appendix B.9).

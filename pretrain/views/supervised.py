@@ -1,11 +1,11 @@
 """Views for training with labels."""
 import jax.numpy as jnp
 
+from pretrain.config import Count, Natural, Parts, Positives, Share
 from pretrain.views.ops.frequency import fourier_crop
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop, random_shift
 from pretrain.views.ops.keys import (
   channels_last,
-  check_unit,
   example_keys,
   replace_image,
   to_planes,
@@ -14,9 +14,9 @@ from pretrain.views.ops.keys import (
 from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout, rand_augment
 
 
-def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int | None = None,
-               ratio: tuple[float, float] = (3 / 4, 4 / 3), flip: float = 0.5, operations: int = 0,
-               magnitude: float = 1.0, cutout_share: float = 0.0, bandwidth: int | None = None):
+def supervised(*, size: Count, scale: Parts | None = None, pad: Natural | None = None,
+               ratio: Positives = (3 / 4, 4 / 3), flip: Share = 0.5, operations: Natural = 0, magnitude: Share = 1.0,
+               cutout_share: Share = 0.0, bandwidth: Count | None = None):
   """One crop of each image, perhaps mirrored, in one of two ways: give `scale` or `pad`, not both.
 
   Args:
@@ -36,7 +36,6 @@ def supervised(*, size: int, scale: tuple[float, float] | None = None, pad: int 
   """
   if (scale is None) == (pad is None):
     raise ValueError(f'give scale=(low, high) for resized crops or pad=pixels for padded ones, got {scale=}, {pad=}')
-  check_unit(flip=flip, magnitude=magnitude, cutout_share=cutout_share)
 
   def views(batch, key):
     keys = example_keys(key, batch['index'], batch['epoch'])

@@ -1,12 +1,12 @@
 """VideoMAE's single view of a clip."""
 import jax.numpy as jnp
 
+from pretrain.config import Count, Parts, Positives
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop
 from pretrain.views.ops.keys import channels_last, example_keys, replace_image, to_planes, uniforms
 
 
-def videomae(*, size: int, scale: tuple[float, float], ratio: tuple[float, float] = (3 / 4, 4 / 3),
-             frames: int | None = None):
+def videomae(*, size: Count, scale: Parts, ratio: Positives = (3 / 4, 4 / 3), frames: Count | None = None):
   """One random resized crop for all frames of a clip, or, of still images, a crop that moves from frame to frame.
 
   Args:

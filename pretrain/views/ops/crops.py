@@ -1,13 +1,17 @@
 """The augmentation that SimCLR, BYOL and DINO share: crop, flip, colour jitter, grey, blur, solarize."""
 import math
+from typing import Annotated
 
 import jax.numpy as jnp
 
+from pretrain.config import NonNegative, Range
 from pretrain.views.ops.blur import gaussian_blur
 from pretrain.views.ops.color import JITTER_DRAWS, grayscale, jitter, solarize
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop
 from pretrain.views.ops.keys import channels_last, check_unit, split
 
+# strengths of brightness, contrast, saturation and hue
+Jitter = tuple[NonNegative, NonNegative, NonNegative, Annotated[float, Range(0, 0.5)]]
 CROP_DRAWS = (BOX_DRAWS, 1, JITTER_DRAWS, 1, 1, 1, 1)  # box, flip, jitter, grey, blur, its sigma, solarize
 
 
