@@ -1,6 +1,8 @@
 """Configs with something wrong in them: a message in words before anything is compiled, no accident inside JAX."""
 import copy
 import functools
+import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -9,7 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from launch.__main__ import main as launch_main
+from launch.table import main as table_main
 from pretrain import config
+from pretrain.__main__ import main as pretrain_main
 from pretrain.config import ConfigError
 from pretrain.programs import stages
 from pretrain.train import prepare, written_down
@@ -99,3 +104,121 @@ def test_mutations_of_a_config_are_refused_in_words_or_run(tree):
 def test_ten_thousand_mutations_of_the_shipped_configs(tree, turn):
   """A twentieth of them as far as the tracing of the first step, which takes most of the time."""
   check(tree, traced=turn == 0)
+
+
+# command lines
+
+COMMANDS = [
+    ['train', '--config=tests/tiny.py', '--workdir=W/run', '--config.seed=1', '--quiet'],
+    ['train', '--config=tests/tiny.py', '--workdir=W/run', '--profile=3:5', '--config.optimizer.weight_decay=0.1'],
+    ['evaluate', '--workdir=W/run', '--config.mesh.data=8'],
+    ['report', '--workdir=W/run'],
+    ['label', '--workdir=W/run', '--out=W/store', '--config.batch=64', '--config.probabilities=False'],
+    ['program', '--config=configs/self_training/fashion_mnist.py', '--workdir=W/program', '--quiet'],
+    ['plan', '--config=tests/tiny.py', '--topology=v5e:2x2', '--free', '--slices=1', '--price=1.5', '--json'],
+]
+LAUNCHES = [
+    ['--config=tests/tiny.py', '--workdir=W/run', '--processes=2', '--devices=2', '--restarts=3', '--env=A=b'],
+    ['--engine=slurm', '--config=tests/tiny.py', '--workdir=W/run', '--nodes=2', '--hours=2', '--partition=p',
+     '--account=a', '--name=n', '--after=3'],
+    ['--engine=k8s', '--config=tests/tiny.py', '--workdir=/runs/a', '--image=r/i:1', '--queue=q', '--volume=c:/runs',
+     '--topology=v5e:2x4'],
+    ['--engine=slurm', '--nodes=2', '--', 'python', '-m', 'pretrain', 'label', '--workdir=W/run', '--out=W/store'],
+]
+TABLES = [
+    ['launch/tables/dcl_batch_size.py', 'status', '--runs=W/runs'],
+    ['launch/tables/dcl_batch_size.py', 'run', '--runs=W/runs', '--workers=2', '--engine=local'],
+    ['launch/tables/dcl_batch_size.py', 'collect', '--runs=W/runs', '--out=W/out'],
+]
+HOSTILE = ('', ' ', '-1', '0', 'nan', 'inf', '1e999', '9' * 400, '\n', '\0', '\x1b[31m', '%s%n', '$(touch x)', '`x`', ';',
+           '"', "'", '..', '/dev/null', 'gs://b/x', '~nobody/x', 'ünïcode', '{', 'dict(', '[' * 500, 'x' * 5000, 'None',
+           'True', '-' * 9, '=', '--', '*', '{"a": 1}', '(1, 2', 'lambda: 1', '__import__("os")')
+
+
+@st.composite
+def command_line(draw, lines):
+  """A command that is right, with one to three of: an argument gone, twice, moved, misspelt, with a hostile value."""
+  line = list(draw(st.sampled_from(lines)))
+  for _ in range(draw(st.integers(1, 3))):
+    if not line:
+      break
+    place = draw(st.integers(0, len(line) - 1))
+    flag, equals, _ = line[place].partition('=')
+    hostile = draw(st.sampled_from(HOSTILE))
+    match draw(st.sampled_from(['drop', 'twice', 'move', 'misspell', 'value', 'value', 'bare', 'add', 'key'])):
+      case 'drop':
+        del line[place]
+      case 'twice':
+        line.insert(draw(st.integers(0, len(line))), line[place])
+      case 'move':
+        line.insert(draw(st.integers(0, len(line) - 1)), line.pop(place))
+      case 'misspell':
+        line[place] = flag[:-1] + draw(st.sampled_from(['', 's', '-'])) + line[place][len(flag):]
+      case 'value':
+        line[place] = f'{flag}={hostile}' if equals else hostile
+      case 'bare':
+        line[place] = flag
+      case 'add':
+        line.insert(place, draw(st.sampled_from([hostile, f'--workdir={hostile}', f'--config={hostile}', '--quiet', '-h',
+                                                 f'--engine={hostile}', f'--{hostile}'])))
+      case 'key':
+        line.insert(place, f'--config.{draw(st.sampled_from(["seed", "batch", "optimizer", "views.size", "x.y", ""]))}'
+                           f'={hostile}')
+  return line
+
+
+def checked(config: dict, *_, **__) -> int:
+  """Stands for `train` and programs: a config that they are given fits the signatures."""
+  stages.check('config', config) if 'program' not in config else None
+  return 0
+
+
+def told(main, line: list[str], capsys) -> int:
+  """The exit code of a command, after a look at what it said."""
+  with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+    for name in ('pretrain.train.train', 'pretrain.programs.stages.program'):
+      patch.setattr(name, checked)
+    patch.setattr('launch.local.Local.run', lambda *_: [0])
+    for name in ('launch.slurm.submit', 'launch.k8s.submit'):
+      patch.setattr(name, lambda *_, **__: '7')
+    patch.setattr('pretrain.processes.check_devices', lambda: None)
+    patch.setattr(os, '_exit', lambda code: pytest.fail(f'left with {code}'))
+    try:
+      code = main([arg.replace('W/', f'{folder}/') for arg in line])
+    except SystemExit as error:  # --help
+      code = error.code
+  said = capsys.readouterr()
+  assert code in (0, 1), (line, code)
+  assert 'Traceback' not in said.err + said.out
+  assert code == 0 or re.search(r'error: .{8}', said.err, re.S), (line, said.err)
+  return code
+
+
+COMMAND_LINES = {'pretrain': COMMANDS, 'launch': LAUNCHES, 'launch.table': TABLES}
+
+
+@pytest.mark.parametrize('program', COMMAND_LINES)
+def test_the_command_lines_themselves_are_right(program, capsys):
+  """But for a run, which is not there."""
+  for line in COMMAND_LINES[program]:
+    code = told(mains()[program], line, capsys)
+    assert code == (1 if {'evaluate', 'report', 'label', 'collect'} & set(line[:2]) else 0), line
+
+
+def mains() -> dict:
+  return {'pretrain': pretrain_main, 'launch': launch_main, 'launch.table': table_main}
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+@given(st.data())
+def test_mutations_of_command_lines_end_in_words(capsys, data):
+  program = data.draw(st.sampled_from(list(COMMAND_LINES)))
+  told(mains()[program], data.draw(command_line(COMMAND_LINES[program])), capsys)
+
+
+@pytest.mark.slow
+@settings(max_examples=3_000, deadline=None, suppress_health_check=list(HealthCheck), database=None, print_blob=True)
+@given(st.data())
+def test_three_thousand_mutations_of_command_lines(capsys, data):
+  program = data.draw(st.sampled_from(list(COMMAND_LINES)))
+  told(mains()[program], data.draw(command_line(COMMAND_LINES[program])), capsys)
