@@ -3,6 +3,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,10 +102,10 @@ MESH = '--config.mesh={"replica": 2, "data": 16, "fsdp": 16}'
     ['--topology=v5e:16x16', '--slices=2', '--queue=team', '--volume=runs:/runs', MESH], ['--topology=v5p:4x4x8'],
     ['--topology=v5e:1x1'], ['--topology=h100:4x8', '--env=NCCL_DEBUG=INFO'], ['--nodes=2'], []])
 def test_manifests_are_jobsets(capsys, jobset_schema, flags):
-  text = rendered(capsys, '--engine=k8s', '--image=r/i:1', VIT_L, '--workdir=/runs/My_Run.1', *flags)
+  text = rendered(capsys, '--engine=k8s', '--image=r/i:1', TINY, '--config.batch=4096', '--workdir=/runs/My_Run.1', *flags)
   manifest, = yaml.safe_load_all(text)
   assert not list(jobset_schema.iter_errors(manifest))
-  assert '&id' not in text and manifest['metadata']['name'] == 'my-run-1'
+  assert '&id' not in text and re.fullmatch('my-run-1-[0-9a-f]{8}', manifest['metadata']['name'])
 
 
 def test_the_schema_can_fail(capsys, jobset_schema):
@@ -124,17 +125,19 @@ def test_a_pod_of_two_slices(capsys):
   assert pod['nodeSelector'] == {'cloud.google.com/gke-tpu-accelerator': 'tpu-v5-lite-podslice',
                                  'cloud.google.com/gke-tpu-topology': '16x16'}
   container, = pod['containers']
-  assert container['resources']['limits'] == {'google.com/tpu': 4} and 'env' not in container
+  assert container['resources']['limits'] == {'google.com/tpu': 4}
+  assert [entry['name'] for entry in container['env']] == ['PRETRAIN_RESTARTS']  # JAX finds the others by itself
   assert container['command'][-1] == '--distributed'
 
 
 def test_the_manifests_command_runs_stops_and_goes_on(capsys, tmp_path):
   """What of Kubernetes can be tried without it: the entry point, with the variables that the pods would have."""
   flags = ['--engine=k8s', '--image=i', TINY, f'--workdir={tmp_path}/run', '--config.steps=60', '--nodes=2']
-  pod = yaml.safe_load(rendered(capsys, *flags))['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']
-  container, = pod['containers']
+  manifest = yaml.safe_load(rendered(capsys, *flags))
+  name = manifest['metadata']['name']
+  container, = manifest['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']['containers']
   env = {entry['name']: entry.get('value') for entry in container['env']}
-  assert env['JAX_COORDINATOR_ADDRESS'] == 'run-slice-0-0.run:8476' and env['JAX_NUM_PROCESSES'] == '2'
+  assert env['JAX_COORDINATOR_ADDRESS'] == f'{name}-slice-0-0.{name}:8476' and env['JAX_NUM_PROCESSES'] == '2'
   command = [sys.executable if part == 'python' else part for part in container['command']]
   job = Job('pods', (tuple(command),), tmp_path / 'logs', processes=2,
             env={'XLA_FLAGS': '--xla_backend_optimization_level=0'})  # not the eight devices of the tests
