@@ -22,7 +22,8 @@ from pretrain.plan.hardware import Target
 AGAIN = 75  # EX_TEMPFAIL, as in pretrain.train.STOPPED
 LOST = 76  # EX_PROTOCOL, here: a machine failed
 FRUITLESS = 2  # attempts in a row without a new checkpoint
-ABORTED = 6  # SIGABRT: how JAX's coordination service ends a process whose peers are gone; a consequence, not a cause
+FOLLOWS = (LOST, -6, 128 + 6)  # from what befell another process: JAX's coordination service ends those by SIGABRT
+SETTLE = 0.3  # seconds
 
 
 class Job(NamedTuple):
@@ -75,17 +76,18 @@ def again(code: int) -> bool:
   return code in (AGAIN, LOST) or code < 0 or 128 < code <= 192
 
 
-def verdict(codes: list[int]) -> int:
-  """The one of several exit codes that says why all ended: a kill, then a mistake, then what follows from either.
+def verdict(ended: list[tuple[float, int]]) -> int | None:
+  """The exit code of a command's processes that says why all of them ended; None while all ended well, or were asked to.
+
+  It is the first one. But a peer whose collective fails can be gone a little before the process that it failed for:
+  what FOLLOWS gives way to a kill or a mistake within `SETTLE` seconds.
 
   Args:
-    codes: of processes of one command that ended at the same time, as far as clocks tell.
+    ended: (time, exit code) of each; in any order where times are equal.
   """
-  aborts = (-ABORTED, 128 + ABORTED)
-  killed = [code for code in codes if again(code) and code not in (AGAIN, LOST, *aborts)]
-  mistakes = [code for code in codes if code and not again(code)]
-  lost = [code for code in codes if code in (LOST, *aborts)]
-  return (killed or mistakes or lost or [max(codes)])[0]
+  bad = sorted((at, not again(code), code) for at, code in ended if code not in (0, AGAIN))  # a kill before a mistake
+  causes = [code for at, _, code in bad if code not in FOLLOWS and at <= bad[0][0] + SETTLE]
+  return causes[0] if causes else bad[0][2] if bad else None
 
 
 def progress(place: Path) -> int:

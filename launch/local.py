@@ -130,20 +130,22 @@ def wait(processes: list[subprocess.Popen]) -> int:
 
   Those that hang once one is gone are killed, and do not count.
   """
-  deadline, found = None, None
+  deadline, ended = None, []
   while any(process.returncode is None for process in processes):
-    ended = [process for process in processes if process.returncode is None and process.poll() is not None]
-    bad = [process.returncode for process in ended if process.returncode not in (0, AGAIN)]
-    if found is None and bad:
-      found = verdict(bad)
-    if deadline is None and any(process.returncode for process in ended):
-      deadline = time.monotonic() + GRACE
-    if deadline is not None and time.monotonic() > deadline:
-      found = LOST if found is None else found
+    now = time.monotonic()
+    gone = [process for process in processes if process.returncode is None and process.poll() is not None]
+    ended += [(now, process.returncode) for process in gone if deadline is None or now < deadline]
+    if deadline is None and any(process.returncode for process in gone):
+      deadline = now + GRACE
+    if deadline is not None and now > deadline:
       for process in processes:
         process.kill()
     time.sleep(0.02)
-  return max(process.returncode for process in processes) if found is None else found
+  if len(ended) < len(processes):
+    ended.append((time.monotonic(), LOST))
+  codes = [code for _, code in ended]
+  found = verdict(ended)
+  return max(codes) if found is None else found
 
 
 def cores(parallel: int) -> list[set[int] | None]:

@@ -43,13 +43,12 @@ step=$!
 while kill -0 $step 2>/dev/null; do wait $step; done
 wait $step
 code=$?
-# what came first is the cause; of what came together a kill, then a mistake, then 76 and 134, which follow from others
-code=$(for n in $(seq 0 {last}); do cat "$notes.$n" 2>/dev/null && rm "$notes.$n"; done | sort -n | awk -v code=$code '
-  $2 == 0 || $2 == 75 {{ next }}
-  !rank {{ first = $1 }}
-  {{ now = $2 == 76 || $2 == 134 ? 1 : $2 > 128 && $2 <= 192 ? 3 : 2 }}
-  $1 <= first + 1 && now > rank {{ rank = now; code = $2 }}
-  END {{ print code }}')
+# what ended first is the cause, a kill before a mistake; but 76 and 134 follow from what befell others
+code=$(for n in $(seq 0 {last}); do cat "$notes.$n" 2>/dev/null && rm "$notes.$n"; done |
+  awk '$2 != 0 && $2 != 75 {{ print $1, $2 <= 128, $2 }}' | sort -n -k 1,1 -k 2,2 | awk -v code=$code '
+    NR == 1 {{ first = $1; code = $3 }}
+    !cause && $1 <= first + 1 && $3 != 76 && $3 != 134 {{ cause = code = $3 }}
+    END {{ print code }}')
 echo "ended with $code after $restarts restarts"
 [ $code -eq 75 ] || [ $code -eq 76 ] || [ $code -gt 128 -a $code -le 192 ] || exit $code
 [ -n "$place" ] && new=$(( $(progress) > before )) || new=$(( code == 75 ))

@@ -16,7 +16,7 @@ from data import identity as identities
 from data import labels as stores
 from data.source import Source
 from pretrain import config as configs
-from pretrain import processes
+from pretrain import processes, rundir
 from pretrain.checkpoint import Checkpoints
 from pretrain.config import ConfigError
 from pretrain.evaluate.predictions import predictions, side
@@ -95,7 +95,8 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   Returns:
     DONE, or STOPPED: a signal asked for it, and the part under way, perhaps the last one, was finished.
   Raises:
-    ConfigError, ValueError, OSError: no checkpoint, no classes, a store of another model or source.
+    ConfigError, ValueError, OSError: no checkpoint, no classes, a store of another model or source, or one that
+      another process is writing.
   """
   if examples_per_part < 1 or batch < 1:
     raise ConfigError(f'config: wanted examples_per_part and batch of at least 1, got {examples_per_part} and {batch}')
@@ -113,7 +114,12 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   if len(there) == parts and (out / 'labels.json').is_file():
     say(f'{out} is complete: it holds labels.json; nothing to do')
     return DONE
-  with stop_signals() as stop:
+  with stop_signals() as stop, contextlib.ExitStack() as held:
+    if main:
+      out.mkdir(parents=True, exist_ok=True)
+      held.enter_context(rundir.alone(out))
+    processes.agree(alone=True)
+    there = stores.parts_there(out, parts, about)  # again: whoever was there before may have written some
     state = model.state()
     for part in sorted(set(range(parts)) - set(there)):
       if stop.signal or processes.stopping(part):
@@ -127,11 +133,12 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
             about, images.index[rows], np.where(good, p.argmax(1), -1).astype(np.int32),
             np.where(good, p.max(1), 0).astype(np.float32), p if probabilities else None))
       say(f'part {part + 1}/{parts}: {len(rows)} examples, {len(rows) / (time.perf_counter() - clock):.0f} a second')
-  processes.agree(written=parts)  # all are there
-  if main:
-    summary = stores.finish(out, parts, about)
-    say(f'done: {out}: {n} examples, of each class {summary["labels"]}'
-        + (f', {summary["broken"]} broken' if summary['broken'] else ''))
+    processes.agree(written=parts)  # all are there
+    if main:
+      summary = stores.finish(out, parts, about)
+      say(f'done: {out}: {n} examples, of each class {summary["labels"]}'
+          + (f', {summary["broken"]} broken' if summary['broken'] else ''))
+      (out / 'lock').unlink(missing_ok=True)  # whoever waits for it finds a store that is complete
   processes.agree(finished=parts)
   return STOPPED if stop.signal else DONE
 
