@@ -77,7 +77,7 @@ def again(code: int) -> bool:
 
 
 def verdict(ended: list[tuple[float, int]]) -> int | None:
-  """The exit code of a command's processes that says why all of them ended; None while all ended well, or were asked to.
+  """The exit code of a command's processes that says why all ended; None where all ended well, or were asked to.
 
   It is the first one. But a peer whose collective fails can be gone a little before the process that it failed for:
   what FOLLOWS gives way to a kill or a mistake within `SETTLE` seconds.

@@ -104,8 +104,13 @@ def render(job: Job, partition: str | None = None, account: str | None = None) -
 
 
 def escaped(text: str) -> str:
-  """A value of an #SBATCH line, where a backslash makes any character an ordinary one, in quotes or not."""
-  return re.sub(r'[^\w./=:,@%+-]', r'\\\g<0>', text)
+  """A value of an #SBATCH line: spaces need quotes, in which a backslash makes the next character an ordinary one.
+
+  sbatch takes a line with one of two words, wherever in it, for the beginning of another component of the job.
+  """
+  if re.fullmatch(r'[\w./=:,@%+-]*', text, re.ASCII) and not re.search('hetjob|packjob', text, re.IGNORECASE):
+    return text
+  return '"' + re.sub(r'["\\]|(?<=het)j(?=ob)|(?<=pack)j(?=ob)', r'\\\g<0>', text, flags=re.IGNORECASE) + '"'
 
 
 def submit(job: Job, **options) -> str:

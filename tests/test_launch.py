@@ -16,14 +16,15 @@ import pytest
 import yaml
 
 from launch.__main__ import main
-from launch.job import Job
+from launch.job import Job, named
 from launch.local import Local
 from launch.slurm import render as slurm_script
+from launch.slurm import submit
 from launch.spec import read as read_table
 from launch.table import main as run_table
 from pretrain.metrics import read_rows
 from tests.slurm_cluster import Cluster, installed
-from tests.test_launch_input import ran
+from tests.test_launch_input import HOSTILE, ran
 
 ROOT = Path(__file__).parents[1]
 TINY = f'--config={ROOT}/tests/tiny.py'
@@ -370,8 +371,62 @@ def test_gpus_are_asked_for_and_impossible_ones_refused(slurm, capsys, tmp_path)
   job = submitted(capsys, '--topology=h100:2x2', '--name=gpus', '--', *probe)
   assert slurm.wait(job)['JobState'] == 'COMPLETED'
   assert sorted((tmp_path / 'seen').read_text().splitlines()) == [f'{p} {p % 2} 0,1' for p in range(4)]
-  assert main(['--engine=slurm', '--topology=h100:2x16', '--', 'true']) == 1
+  assert main(['--engine=slurm', '--topology=h100:2x16', '--', 'true', '--distributed']) == 1
   assert 'sbatch refused' in capsys.readouterr().err
+
+
+def test_directories_commands_and_variables_of_any_characters_reach_the_tasks(slurm, tmp_path, monkeypatch):
+  monkeypatch.setenv('BY_NAME', 'a "secret"')
+  jobs = {}
+  for number, text in enumerate([*HOSTILE, 'my_hetjob', 'PACKJOB']):
+    logs = tmp_path / f'{number} x{text}'
+    command = ('bash', '-c', 'printf "%s|" "$0" "$VALUE" "$BY_NAME" >&2', text)
+    job = Job(named(text, logs), (command,), logs, env={'VALUE': text}, inherited=('BY_NAME',))
+    jobs[submit(job)] = logs, text
+  for identity, (logs, text) in jobs.items():
+    ended = slurm.wait(identity)
+    assert ended['JobState'] == 'COMPLETED', (text, ended)
+    log, = logs.glob('*.log')
+    assert log.name.endswith(f'-{identity}.log') and f'{text}|{text}|a "secret"|' in log.read_text(), text
+    assert not list(logs.glob('pwned')) and not Path('pwned').exists()
+
+
+def trainers(identity: str) -> dict[int, int]:
+  """{process of the run: its pid} of the training processes of a SLURM job."""
+  found = {}
+  for path in Path('/proc').glob('[0-9]*'):
+    with contextlib.suppress(OSError):
+      env = dict(pair.partition('=')[::2] for pair in (path / 'environ').read_text(errors='replace').split('\0'))
+      argv = (path / 'cmdline').read_text().split('\0')
+      if env.get('SLURM_JOB_ID') == identity and 'SLURM_PROCID' in env and argv[1:3] == ['-m', 'pretrain']:
+        found[int(env['SLURM_PROCID'])] = int(path.name)
+  return found
+
+
+def test_a_job_that_loses_one_of_two_processes_goes_on_by_itself_to_the_same_losses(slurm, capsys, tmp_path):
+  flags = lambda name: (TINY, '--config.steps=400', '--config.checkpoint.every_steps=20', '--nodes=2',
+                        f'--workdir={tmp_path}/{name}')
+  job = submitted(capsys, *flags('run'))
+  until(lambda: events(tmp_path / 'run', 'save'), slurm, job)
+  os.kill(trainers(job)[1], signal.SIGKILL)
+  ended = slurm.wait(job)
+  log = next((tmp_path / 'run').glob('*.log')).read_text()
+  assert ended['JobState'] == 'COMPLETED' and ended['Restarts'] == '1', log
+  assert 'ended with 137 after 0 restarts' in log and 'ended with 0 after 1 restarts' in log
+  assert events(tmp_path / 'run', 'start')[1]['step'] >= 20
+  assert slurm.wait(submitted(capsys, *flags('undisturbed')))['JobState'] == 'COMPLETED'
+  losses = lambda name: {row['step']: row['loss'] for row in read_rows(tmp_path / name / 'metrics.jsonl')
+                         if 'loss' in row}
+  assert len(losses('run')) == 400 and losses('run') == losses('undisturbed')
+
+
+def test_a_job_whose_machines_always_fail_gives_up(slurm, capsys, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  job = submitted(capsys, '--nodes=2', '--', 'bash', '-c', 'sleep $SLURM_PROCID; exit 76', '--distributed')
+  ended = slurm.wait(job)
+  log, = Path('runs/launch').glob(f'bash-*-{job}.log')
+  assert ended['ExitCode'] == '76:0' and ended['Restarts'] == '1', log.read_text()
+  assert log.read_text().splitlines()[-1].startswith('gave up: 2 attempts in a row')
 
 
 @pytest.mark.slow
