@@ -404,7 +404,7 @@ def trainers(identity: str) -> dict[int, int]:
 
 
 def test_a_job_that_loses_one_of_two_processes_goes_on_by_itself_to_the_same_losses(slurm, capsys, tmp_path):
-  flags = lambda name: (TINY, '--config.steps=400', '--config.checkpoint.every_steps=20', '--nodes=2',
+  flags = lambda name: (TINY, '--config.steps=200', '--config.checkpoint.every_steps=20', '--nodes=2',
                         f'--workdir={tmp_path}/{name}')
   job = submitted(capsys, *flags('run'))
   until(lambda: events(tmp_path / 'run', 'save'), slurm, job)
@@ -417,7 +417,7 @@ def test_a_job_that_loses_one_of_two_processes_goes_on_by_itself_to_the_same_los
   assert slurm.wait(submitted(capsys, *flags('undisturbed')))['JobState'] == 'COMPLETED'
   losses = lambda name: {row['step']: row['loss'] for row in read_rows(tmp_path / name / 'metrics.jsonl')
                          if 'loss' in row}
-  assert len(losses('run')) == 400 and losses('run') == losses('undisturbed')
+  assert len(losses('run')) == 200 and losses('run') == losses('undisturbed')
 
 
 def test_a_job_whose_machines_always_fail_gives_up(slurm, capsys, tmp_path, monkeypatch):
