@@ -90,8 +90,8 @@ def render(job: Job, partition: str | None = None, account: str | None = None) -
   directives = '\n'.join(f'#SBATCH --{key}' + ('' if value is True else f'={escaped(str(value))}')
                          for key, value in options.items() if value is not None)
   variables = [f'{key}={value}' for key, value in simulated(job.env, job.devices).items()]
-  lines = [f'place={shlex.quote(os.path.abspath(job.progress[number])) if job.progress else ""} '
-           f'command=({shlex.join((*(["env", *variables] if variables else []), *command))})'
+  lines = [f'command=({shlex.join((*(["env", *variables] if variables else []), *command))}) '
+           f'place={shlex.quote(os.path.abspath(job.progress[number])) if job.progress else ""}'
            for number, command in enumerate(job.commands)]
   if several:
     cases = '\n'.join(f'  {number}) {line} ;;' for number, line in enumerate(lines))
