@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
       raise ConfigError(f'no flag {unknown[0]!r}{nearest(unknown[0], FLAGS)}')
     check_flags(args, overrides)
+    check_engine(args)
     return launch(make_job(args, overrides, command), args)
   except (ConfigError, argparse.ArgumentError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
@@ -90,13 +91,17 @@ def given(args: argparse.Namespace) -> dict:
 
 
 def check_flags(args: argparse.Namespace, overrides: list[str]) -> None:
-  """Raises ConfigError for text that is not one line, an unknown engine, and flags that the engine does not use."""
+  """Raises ConfigError for text that is not one line, or could be taken for a flag."""
   for name, value in given(args).items():
     for text in value if isinstance(value, list) else [value]:
       if isinstance(text, str | Path):
         check_text(f'--{name}', str(text), secret=name in ('env', 'secret'))
   for text in overrides:
     check_line('--config.KEY=VALUE', text, f', got {text!r}')
+
+
+def check_engine(args: argparse.Namespace) -> None:
+  """Raises ConfigError for an unknown engine, and for flags that the engine does not use."""
   args.engine = args.engine or 'local'
   if args.engine not in ('local', *ENGINES):
     raise ConfigError(f'--engine: no {args.engine!r}{nearest(args.engine, ("local", *ENGINES))}')

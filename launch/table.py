@@ -17,6 +17,7 @@ from rich.table import Table as Grid
 from launch.__main__ import FLAGS as ENGINE_FLAGS
 from launch.__main__ import (
   check_config,
+  check_engine,
   check_flags,
   distributed,
   engine_flags,
@@ -145,6 +146,8 @@ def main(argv: list[str] | None = None) -> int:
                         f'wanted a table and a command\n{USAGE}')
     check_command(args)
     check_flags(args, flags)
+    if args.command == 'run':
+      check_engine(args)
     if args.workers is not None and args.workers < 1:
       raise ConfigError(f'--workers: wanted at least 1, got {args.workers}')
     runs = args.runs or Path('runs/tables') / Path(args.spec).stem
