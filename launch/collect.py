@@ -2,6 +2,7 @@
 import csv
 import io
 import math
+import shlex
 import statistics
 import textwrap
 from collections import Counter
@@ -79,7 +80,7 @@ def markdown(spec: Spec, path: str, cells: list[Cell], rows: list[Entry], flags:
         within = '' if spec.tolerance is None or not entry.values else 'yes' if abs(off) <= spec.tolerance else 'no'
         text.append(line([f'{entry.row} {entry.column} {entry.metric}', f'{entry.paper:g}', entry.ours,
                           f'{off:+.1f}' if entry.values else '', within]))
-  text += ['', '## How it was made', '', '```sh', f'python -m launch.table {path} run {" ".join(flags)}'.strip(),
+  text += ['', '## How it was made', '', '```sh', shlex.join(['python', '-m', 'launch.table', path, 'run', *flags]),
            '```', '']
   made = Counter(tuple(made_with(cell).items()) for cell in cells if state(cell)[0] == DONE)
   text += [f'{count} runs: {", ".join(f"{key} {word}" for key, word in about)}.' for about, count in made.most_common()]

@@ -1,17 +1,20 @@
 """Jobs of Kubernetes: a JobSet, with a Kueue queue, on TPU slices or GPU nodes of GKE.
 
-Restarts: 75 and every kill restart the whole JobSet, up to `restarts` times; evictions and maintenance do so without
-being counted; 1 and 2, a mistake in the config or the code, fail it at once.
+Restarts: 75, 76 and every kill restart the whole JobSet, up to `restarts` times; evictions and maintenance do so
+without being counted; 1 and 2, a mistake in the config or the code, fail it at once. A JobSet sees no checkpoints: each
+process finds the number of restarts in PRETRAIN_RESTARTS, and has to give up by itself where they lead to nothing.
 """
+import io
 import math
 import re
+import shlex
 import shutil
 import subprocess
 from typing import Any
 
 import yaml
 
-from launch.job import Job
+from launch.job import Job, digest, simulated
 from pretrain.config import ConfigError
 
 # cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus and .../how-to/gpus
@@ -20,6 +23,8 @@ TPUS = {'v4': 'tpu-v4-podslice', 'v5e': 'tpu-v5-lite-podslice', 'v5p': 'tpu-v5p-
 GPUS = {'a100': 'nvidia-a100-80gb', 'h100': 'nvidia-h100-80gb', 'h200': 'nvidia-h200-141gb', 'b200': 'nvidia-b200'}
 PORT = 8476
 GRACE = 300  # seconds between SIGTERM and SIGKILL
+RESTARTS = "metadata.annotations['jobset.sigs.k8s.io/restart-attempt']"
+PLAIN = re.compile(r'(?!(y|n|yes|no|on|off|true|false|null|nan|inf|infinity)$)[a-z/][a-z0-9/._-]*', re.IGNORECASE)
 
 
 def render(job: Job, image: str | None = None, queue: str | None = None, volume: str | None = None) -> str:
@@ -30,24 +35,36 @@ def render(job: Job, image: str | None = None, queue: str | None = None, volume:
     queue: Kueue's local queue.
     volume: 'CLAIM:/path': a PersistentVolumeClaim that all nodes can write, where the run directories are.
   Raises:
-    ConfigError: no image, no known accelerator, a volume that is not of this form.
+    ConfigError: no image, no known accelerator.
   """
   if not image:
     raise ConfigError('--engine=k8s needs --image=REGISTRY/NAME:TAG, a container image with this project installed')
-  if job.processes > 1:
-    raise ConfigError(f'--processes: {job.processes}; wanted 1 on Kubernetes: a pod is a node, its process has all '
-                      'devices of it')
-  if job.after:
-    raise ConfigError('--after: Kubernetes knows no order of JobSets; wait for result.json, or submit the next then')
-  if volume and not re.fullmatch(r'[a-z0-9.-]+:/.+', volume):
-    raise ConfigError(f'--volume: wanted CLAIM:/path, got {volume!r}')
   documents = [jobset(job, number, image, queue, volume) for number in range(len(job.commands))]
-  return yaml.safe_dump_all(documents, sort_keys=False, width=120)
+  return written(documents)
+
+
+def written(documents: list[dict[str, Any]]) -> str:
+  """YAML in which a string is quoted wherever some reader could take it for something else: 'yes', '1e3', '0x1f'."""
+  out = io.StringIO()
+  dumper = yaml.SafeDumper(out, sort_keys=False, width=1e6, allow_unicode=True, explicit_start=len(documents) > 1)
+  quoted = lambda dumper, text: dumper.represent_scalar('tag:yaml.org,2002:str', text,
+                                                        style=None if PLAIN.fullmatch(text) else '"')
+  vars(dumper).update(yaml_representers=dumper.yaml_representers | {str: quoted}, ignore_aliases=lambda _: True)
+  dumper.open()
+  for document in documents:
+    dumper.represent(document)
+  dumper.close()
+  return out.getvalue()
 
 
 def jobset(job: Job, number: int, image: str, queue: str | None, volume: str | None) -> dict[str, Any]:
   name = name_of(job, number)
-  env: list[dict[str, Any]] = [{'name': key, 'value': value} for key, value in job.env.items()]
+  variables = simulated(job.env, job.devices)
+  env: list[dict[str, Any]] = [{'name': key, 'value': literally(value)} for key, value in variables.items()]
+  for key, secret in job.secrets.items():
+    owner, _, entry = secret.partition(':')
+    env.append({'name': key, 'valueFrom': {'secretKeyRef': {'name': owner, 'key': entry}}})
+  env.append({'name': 'PRETRAIN_RESTARTS', 'valueFrom': {'fieldRef': {'fieldPath': RESTARTS}}})
   selector, limits, chip = {}, {}, ''
   if job.target:
     chip, _, shape = job.target.name.partition(':')
@@ -64,8 +81,8 @@ def jobset(job: Job, number: int, image: str, queue: str | None, volume: str | N
     env += [{'name': 'JAX_COORDINATOR_ADDRESS', 'value': f'{name}-slice-0-0.{name}:{PORT}'},
             {'name': 'JAX_NUM_PROCESSES', 'value': str(job.nodes)},
             {'name': 'JAX_PROCESS_ID', 'valueFrom': {'fieldRef': {'fieldPath': index}}}]
-  container: dict[str, Any] = {'name': 'train', 'image': image, 'command': list(job.commands[number])}
-  container |= {'env': env} if env else {}
+  command = [literally(word) for word in job.commands[number]]
+  container: dict[str, Any] = {'name': 'train', 'image': image, 'command': command, 'env': env}
   container |= {'resources': {'limits': limits}} if limits else {}
   spec: dict[str, Any] = {'restartPolicy': 'Never', 'terminationGracePeriodSeconds': GRACE}
   spec |= {'nodeSelector': selector} if selector else {}
@@ -93,11 +110,22 @@ def jobset(job: Job, number: int, image: str, queue: str | None, volume: str | N
               'template': {'spec': spec}}}}]}}
 
 
+def literally(text: str) -> str:
+  """A word in which Kubernetes puts no variable's value in place of $(NAME), and leaves every $ as it is."""
+  return text.replace('$', '$$') if re.search(r'\$\$|\$\([A-Z_][A-Z0-9_]*\)', text) else text
+
+
 def name_of(job: Job, number: int) -> str:
-  """A name that Kubernetes takes: at most 40 lower-case letters, digits and dashes (pods append to it)."""
-  name = re.sub(r'[^a-z0-9]+', '-', job.name.lower()).strip('-')
-  suffix = f'-{number}' if len(job.commands) > 1 else ''
-  return name[:40 - len(suffix)].strip('-') + suffix
+  """A name that Kubernetes takes: at most 40 lower-case letters, digits and dashes (pods append to it).
+
+  Of several commands each is named by its own directory, so that one that is submitted again is the same JobSet.
+  """
+  stem, _, own = job.name.rpartition('-')
+  if len(job.commands) > 1:
+    own = digest(job.progress[number]) if job.progress else f'{own}-{number}'
+  stem = re.sub(r'[^a-z0-9]+', '-', stem.lower()).strip('-')
+  stem = stem if stem[:1].isalpha() else f'run-{stem}'
+  return f'{stem[:39 - len(own)].strip("-")}-{own}'
 
 
 def submit(job: Job, **options) -> str:
@@ -120,5 +148,5 @@ def follow(identity: str, job: Job) -> str:
   del job
   first = identity.split()[0]
   return (f'state:  kubectl get jobsets {identity}\n'
-          f'follow: kubectl logs --follow --selector=jobset.sigs.k8s.io/jobset-name={first}\n'
+          f'follow: kubectl logs --follow {shlex.quote(f"--selector=jobset.sigs.k8s.io/jobset-name={first}")}\n'
           f'cancel: kubectl delete jobsets {identity}')

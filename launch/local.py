@@ -1,6 +1,7 @@
-"""Jobs on this machine: some processes that find each other, run again on 75; or many small runs side by side."""
+"""Jobs on this machine: some processes that find each other, run again as `launch.job` says; or many small runs."""
 import concurrent.futures
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launch.job import AGAIN, Job, simulated
+from launch.job import AGAIN, FRUITLESS, LOST, Job, again, progress, simulated, verdict
 
 GRACE = 60.  # seconds that the others have once one process of a run is gone
 
@@ -34,10 +35,7 @@ class Local:
       process.send_signal(number)
 
   def run(self, job: Job) -> list[int]:
-    """Exit codes of the job's commands: 0 done, 75 asked to stop, the command's own otherwise.
-
-    A command that a signal has killed is run again like one that wanted to go on: kills lose nothing.
-    """
+    """Exit codes of the commands, each of its last attempt: 0 done, 75 asked to stop, the command's own otherwise."""
     before = {number: signal.signal(number, self.stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
     shares = cores(job.parallel) if len(job.commands) > 1 else [None]
     free = list(range(len(shares)))
@@ -63,33 +61,38 @@ class Local:
         signal.signal(number, handler)
 
   def _until_done(self, job: Job, number: int, share: set[int] | None) -> int:
-    code = AGAIN
-    for attempt in range(job.restarts + 1):
-      if self._stopped.is_set():
-        return AGAIN
+    place = job.progress[number] if job.progress else None
+    code, attempt, fruitless, before = AGAIN, 0, 0, progress(place) if place else 0
+    while not self._stopped.is_set():
       code = self._once(job, number, share)
-      if code != AGAIN and code >= 0:
+      if not again(code) or self._stopped.is_set():
         break
-      if attempt < job.restarts and not self._stopped.is_set():
-        self._say(f'{job.name}: ended with {code}, runs again ({attempt + 1} of {job.restarts})')
-    if code and not self._stopped.is_set():
-      self._say(f'error: {job.name}: {" ".join(job.commands[number])} ended with {code}; log: {log(job, number, 0)}')
+      after = progress(place) if place else before + (code == AGAIN)
+      fruitless, before = 0 if after > before else fruitless + 1, after
+      if fruitless == FRUITLESS or attempt == job.restarts:
+        why = f'{fruitless} attempts in a row without a new checkpoint' if fruitless == FRUITLESS else \
+            f'it was run again {attempt} times'
+        self._say(f'{job.name}: gave up: {why}')
+        break
+      attempt += 1
+      self._say(f'{job.name}: ended with {code}, runs again ({attempt} of {job.restarts})')
+    if self._stopped.is_set():
+      return AGAIN if again(code) else code
+    if code:
+      self._say(f'error: {job.name}: {shlex.join(job.commands[number])} ended with {code}; log: '
+                f'{shlex.quote(str(log(job, number, 0)))}')
     return code
 
   def _once(self, job: Job, number: int, share: set[int] | None) -> int:
-    count = job.nodes * job.processes
-    env = simulated(os.environ | dict(job.env), job.devices)
-    if count > 1:
-      env |= {'JAX_COORDINATOR_ADDRESS': f'localhost:{free_port()}', 'JAX_NUM_PROCESSES': str(count)}
+    if share:
+      os.sched_setaffinity(0, share)  # of this thread, which what it starts inherits
     job.logs.mkdir(parents=True, exist_ok=True)
     mine = []
-    for process in range(count):
+    for process, env in enumerate(environments(job)):
       seen = process == 0 and len(job.commands) == 1  # its output belongs on the terminal
       with log(job, number, process).open('ab') as file:
-        mine.append(subprocess.Popen(
-            job.commands[number], env=env | ({'JAX_PROCESS_ID': str(process)} if count > 1 else {}),
-            stdout=None if seen else file, stderr=None if seen else file,
-            preexec_fn=(lambda: os.sched_setaffinity(0, share)) if share else None, start_new_session=not seen))
+        mine.append(subprocess.Popen(job.commands[number], env=os.environ | env, stdout=None if seen else file,
+                                     stderr=None if seen else file, start_new_session=not seen))
     self._running.update(mine)
     try:
       return wait(mine)
@@ -97,23 +100,52 @@ class Local:
       self._running.difference_update(mine)
 
 
-def wait(processes: list[subprocess.Popen]) -> int:
-  """Exit code of all: the first in time that is neither 0 nor 75, as the others fail for want of it; 75 if any is.
+def environments(job: Job) -> list[dict[str, str]]:
+  """What is set for each process of a command, beside what is set here."""
+  count = job.nodes * job.processes
+  every = simulated(os.environ | dict(job.env), job.devices)
+  env = {key: value for key, value in every.items() if key in job.env or os.environ.get(key) != value}
+  if count == 1:
+    return [env]
+  env |= {'JAX_COORDINATOR_ADDRESS': f'localhost:{free_port()}', 'JAX_NUM_PROCESSES': str(count)}
+  return [env | {'JAX_PROCESS_ID': str(process)} for process in range(count)]
 
-  Those that hang once one is gone are killed.
+
+def render(job: Job) -> str:
+  """The job as commands of a shell, of one attempt: processes of a run side by side, runs one after the other."""
+  lines = []
+  shares = cores(job.parallel) if len(job.commands) > 1 else [None]
+  for number, command in enumerate(job.commands):
+    share = shares[number % len(shares)]
+    bound = ('taskset', '--cpu-list', ','.join(map(str, sorted(share)))) if share else ()
+    every = [' '.join([*(f'{key}={shlex.quote(value)}' for key, value in env.items()), shlex.join(bound + command)])
+             for env in environments(job)]
+    lines += every if len(every) == 1 else [*(f'{line} &' for line in every), 'wait']
+  return '\n'.join(lines) + '\n'
+
+
+def wait(processes: list[subprocess.Popen]) -> int:
+  """Why a command of several processes ended: the exit code of the first that did not end well, as the others fail for
+  want of it; 75 if some were asked to stop.
+
+  Those that hang once one is gone are killed, and do not count.
   """
-  deadline, ended = None, {}
-  while len(ended) < len(processes):
-    for process in sorted((each for each in processes if each.poll() is not None), key=lambda each: each.returncode):
-      ended.setdefault(process, process.returncode)  # of those that end together, a kill is the cause
-    if deadline is None and any(process.poll() not in (None, 0) for process in processes):
-      deadline = time.monotonic() + GRACE
-    if deadline is not None and time.monotonic() > deadline:
+  deadline, ended = None, []
+  while any(process.returncode is None for process in processes):
+    now = time.monotonic()
+    gone = [process for process in processes if process.returncode is None and process.poll() is not None]
+    ended += [(now, process.returncode) for process in gone if deadline is None or now < deadline]
+    if deadline is None and any(process.returncode for process in gone):
+      deadline = now + GRACE
+    if deadline is not None and now > deadline:
       for process in processes:
         process.kill()
     time.sleep(0.02)
-  codes = list(ended.values())
-  return next((code for code in codes if code not in (0, AGAIN)), max(codes))
+  if len(ended) < len(processes):
+    ended.append((time.monotonic(), LOST))
+  codes = [code for _, code in ended]
+  found = verdict(ended)
+  return max(codes) if found is None else found
 
 
 def cores(parallel: int) -> list[set[int] | None]:

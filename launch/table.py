@@ -15,9 +15,20 @@ from rich.live import Live
 from rich.table import Table as Grid
 
 from launch.__main__ import FLAGS as ENGINE_FLAGS
-from launch.__main__ import engine_flags, launch, machine_fields
+from launch.__main__ import (
+  check_config,
+  check_engine,
+  check_flags,
+  distributed,
+  engine_flags,
+  given,
+  launch,
+  machine_fields,
+  outcome,
+  sliced,
+)
 from launch.collect import entries, markdown, plot, rows_of_csv
-from launch.job import AGAIN, Job
+from launch.job import AGAIN, LOST, Job, again, named
 from launch.local import Local
 from launch.spec import DONE, FAILED, MISSING, OTHER, RUNNING, Cell, counts, read, refuse_others, slug, state
 from pretrain.config import ConfigError, nearest
@@ -30,6 +41,7 @@ USAGE = """\
   launch.table launch/tables/FILE.py plan    --topology=v5e:16x16 [--slices=N] [--examples=N]
          all: [--runs=DIR] [--only=ROW ...] [--config.KEY=VALUE ...], the same for each command of a table"""
 COMMANDS = ('run', 'status', 'collect', 'plan')
+OF = dict(status=('watch',), collect=('out',), plan=('topology', 'slices', 'examples'))  # flags; `run` has the others
 FLAGS = ('--workers', '--watch', '--out', '--runs', '--only', '--config.KEY', '--examples', *ENGINE_FLAGS)
 
 
@@ -41,10 +53,10 @@ def run(path: str, cells: list[Cell], args: argparse.Namespace, logs: Path) -> i
   print(f'{len(cells)} cells: {counts(states)}; to run: {len(todo)}')
   if not todo:
     return 0
-  fields = machine_fields(args)
-  if fields['nodes'] * fields['processes'] * args.slices > 1:
-    todo = [cell._replace(argv=(*cell.argv, '--distributed')) for cell in todo]
-  job = Job(slug(Path(path).stem), tuple(cell.argv for cell in todo), logs, parallel=args.workers, **fields)
+  places = tuple(cell.workdir for cell in todo)
+  job = distributed(Job(named(slug(Path(path).stem), *places), tuple(cell.argv for cell in todo), logs,
+                        parallel=args.workers or 1, progress=places, **machine_fields(args)))
+  check_cells(todo, job, args)
   if args.engine != 'local' or args.dry_run:
     return launch(job, args)
   console = Console(stderr=True)
@@ -54,7 +66,20 @@ def run(path: str, cells: list[Cell], args: argparse.Namespace, logs: Path) -> i
     codes = Local(console.print).run(job)
   states = [state(cell) for cell in cells]
   print(f'{len(cells)} cells: {counts(states)}')
-  return 1 if any(code not in (0, AGAIN) for code in codes) else max(codes)
+  code = outcome(codes)
+  return code if code in (0, AGAIN) else LOST if again(code) else 1
+
+
+def check_cells(cells: list[Cell], job: Job, args: argparse.Namespace) -> None:
+  """Refuses a config that the machines would refuse, by row and column, of each the first: seeds are alike."""
+  seen = set()
+  for cell in cells:
+    if (cell.row, cell.column) not in seen:
+      seen.add((cell.row, cell.column))
+      try:
+        check_config(cell.config, job, args)
+      except ConfigError as error:
+        raise ConfigError(f'row {cell.row!r}{f", column {cell.column!r}" if cell.column else ""}: {error}') from error
 
 
 def grid(cells: list[Cell]) -> Grid:
@@ -81,7 +106,7 @@ def plan(cells: list[Cell], args: argparse.Namespace) -> int:
   for cell in cells:
     if cell.seed == cells[0].seed:
       for stage, config in stages_of(cell.config).items():
-        report = planning.plan(config, args.topology, slices=args.slices, free=True, examples=args.examples)
+        report = planning.plan(config, args.topology, slices=sliced(args).slices, free=True, examples=args.examples)
         state_gb = report['hbm']['state'] / 1e9
         print(f'{" ".join(filter(None, (cell.row, cell.column, stage)))}: {report["parameters"]:,} parameters, '
               f'{state_gb:.2f} GB of state a device, {report["flops_per_step"] / 1e12:,.1f} TFLOP a step; '
@@ -106,12 +131,12 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('spec', nargs='?')
   parser.add_argument('command', nargs='?')
   engine_flags(parser)
-  parser.add_argument('--workers', type=int, default=1)
-  parser.add_argument('--watch', action='store_true')
+  parser.add_argument('--workers', type=int)
+  parser.add_argument('--watch', action='store_true', default=None)
   parser.add_argument('--out', type=Path)
   parser.add_argument('--runs', type=Path)
   parser.add_argument('--examples', type=int)
-  parser.add_argument('--only', action='append', default=[])
+  parser.add_argument('--only', action='append')
   try:
     args, unknown = parser.parse_known_args([arg for arg in argv if arg not in flags])
     if unknown:
@@ -119,11 +144,15 @@ def main(argv: list[str] | None = None) -> int:
     if not args.spec or args.command not in COMMANDS:
       raise ConfigError(f'no command {args.command!r}{nearest(args.command, COMMANDS)}' if args.command else
                         f'wanted a table and a command\n{USAGE}')
-    if args.workers < 1:
+    check_command(args)
+    check_flags(args, flags)
+    if args.command == 'run':
+      check_engine(args)
+    if args.workers is not None and args.workers < 1:
       raise ConfigError(f'--workers: wanted at least 1, got {args.workers}')
     runs = args.runs or Path('runs/tables') / Path(args.spec).stem
     spec, cells = read(args.spec, runs, 'python' if args.engine == 'k8s' else sys.executable,
-                       tuple(flag.removeprefix('--config.') for flag in flags), tuple(args.only))
+                       tuple(flag.removeprefix('--config.') for flag in flags), tuple(args.only or ()))
     if args.command == 'run':
       return run(args.spec, cells, args, runs / 'logs')
     if args.command == 'plan':
@@ -132,7 +161,8 @@ def main(argv: list[str] | None = None) -> int:
       return status(cells, args.watch)
     rows, out = entries(spec, cells), args.out or runs
     name = Path(args.spec).stem
-    text = markdown(spec, args.spec, cells, rows, [*(f'--only={row}' for row in args.only), *flags])
+    mine = [f'--runs={args.runs}'] * bool(args.runs) + [f'--only={row}' for row in args.only or ()]
+    text = markdown(spec, args.spec, cells, rows, [*mine, *flags])
     for suffix, content in (('md', text.encode()), ('csv', rows_of_csv(spec, cells).encode()),
                             ('png', plot(spec, rows))):
       write_bytes(out / f'{name}.{suffix}', content)
@@ -141,6 +171,16 @@ def main(argv: list[str] | None = None) -> int:
   except (ConfigError, argparse.ArgumentError, OSError) as error:
     print(f'error: {error}', file=sys.stderr)
     return 1
+
+
+def check_command(args: argparse.Namespace) -> None:
+  """Raises ConfigError for a flag that the command does not use."""
+  for name in sorted(given(args).keys() - {'spec', 'command', 'runs', 'only'}):
+    users = [command for command, own in OF.items() if name in own]
+    if name not in ('watch', 'out', 'examples'):
+      users.append('run')
+    if args.command not in users:
+      raise ConfigError(f'--{name.replace("_", "-")}: not used by `{args.command}`, but by {" and ".join(users)}')
 
 
 def status(cells: list[Cell], watch: bool) -> int:

@@ -129,7 +129,7 @@ def stacks() -> Iterator[None]:
     yield
     return
   before = signal.signal(signal.SIGQUIT, lambda *_: None)  # for `Pulse`
-  faulthandler.register(signal.SIGQUIT, sys.__stderr__, chain=True)
+  faulthandler.register(signal.SIGQUIT, 2, chain=True)
   try:
     yield
   finally:

@@ -94,7 +94,8 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   Returns:
     DONE, or STOPPED: a signal asked for it, and the part under way, perhaps the last one, was finished.
   Raises:
-    ConfigError, ValueError, OSError: no checkpoint, no classes, a store of another model or source.
+    ConfigError, ValueError, OSError: no checkpoint, no classes, a store of another model or source, or one that
+      another process is writing.
   """
   model, out = open_model(workdir, mesh), Path(out)
   run, main = model.run, jax.process_index() == 0
@@ -110,7 +111,13 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
   if len(there) == parts and stores.finished(out):
     say(f'{out} is complete: it holds labels.json; nothing to do')
     return DONE
-  with stop_signals() as stop, Pulse(main and not quiet, parts) as pulse, processes.notices():
+  with stop_signals() as stop, Pulse(main and not quiet, parts) as pulse, contextlib.ExitStack() as held:
+    if main:
+      out.mkdir(parents=True, exist_ok=True)
+      held.enter_context(rundir.alone(out))
+    processes.check_shared(out / 'lock')
+    there = stores.parts_there(out, parts, about)  # again: whoever was there before may have written some
+    held.enter_context(processes.notices())
     state = model.state()
     for part in sorted(set(range(parts)) - set(there)):
       if stop.signal or processes.stopping(part):
@@ -125,11 +132,12 @@ def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | 
             about, images.index[rows], np.where(good, p.argmax(1), -1).astype(np.int32),
             np.where(good, p.max(1), 0).astype(np.float32), p if probabilities else None))
       say(f'part {part + 1}/{parts}: {len(rows)} examples, {len(rows) / (time.perf_counter() - clock):.0f} a second')
-  processes.agree(written=parts)  # all are there
-  if main:
-    summary = stores.finish(out, parts, about)
-    say(f'done: {out}: {n} examples, of each class {summary["labels"]}'
-        + (f', {summary["broken"]} broken' if summary['broken'] else ''))
+    processes.agree(written=parts)  # all are there
+    if main:
+      summary = stores.finish(out, parts, about)
+      say(f'done: {out}: {n} examples, of each class {summary["labels"]}'
+          + (f', {summary["broken"]} broken' if summary['broken'] else ''))
+      (out / 'lock').unlink(missing_ok=True)  # whoever waits for it finds a store that is complete
   processes.agree(finished=parts)
   return STOPPED if stop.signal else DONE
 

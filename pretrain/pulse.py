@@ -134,9 +134,9 @@ class Pulse:
           continue
         if (asked := sum(host.asked for host in others.values())) > answered:
           answered = asked
-          faulthandler.dump_traceback(sys.__stderr__)
+          faulthandler.dump_traceback(2)
       if now - self._since > processes.WAIT:
-        faulthandler.dump_traceback(sys.__stderr__)
+        faulthandler.dump_traceback(2)
         hosts = {**others, processes.me(): self.host}
         least = min(host.step for host in hosts.values())
         behind = [f'{processes.named(process)}, {host.what}' for process, host in sorted(hosts.items())

@@ -130,8 +130,8 @@ TABLES = [
     ['launch/tables/dcl_batch_size.py', 'run', '--runs=W/runs', '--workers=2', '--engine=local'],
     ['launch/tables/dcl_batch_size.py', 'collect', '--runs=W/runs', '--out=W/out'],
 ]
-HOSTILE = ('', ' ', '-1', '0', 'nan', 'inf', '1e999', '9' * 400, '\n', '\0', '\x1b[31m', '%s%n', '$(touch x)', '`x`', ';',
-           '"', "'", '..', '/dev/null', 'gs://b/x', '~nobody/x', 'ünïcode', '{', 'dict(', '[' * 500, 'x' * 5000, 'None',
+HOSTILE = ('', ' ', '-1', '0', 'nan', 'inf', '1e999', '9' * 400, '\n', '\0', '\x1b[31m', '%s%n', '$(touch x)', '`x`',
+           ';', '"', "'", '..', '/dev/null', 'gs://b/x', '~nobody/x', 'ünïcode', '{', 'dict(', '[' * 500, 'x' * 5000, 'None',
            'True', '-' * 9, '=', '--', '*', '{"a": 1}', '(1, 2', 'lambda: 1', '__import__("os")')
 
 
@@ -159,8 +159,8 @@ def command_line(draw, lines):
       case 'bare':
         line[place] = flag
       case 'add':
-        line.insert(place, draw(st.sampled_from([hostile, f'--workdir={hostile}', f'--config={hostile}', '--quiet', '-h',
-                                                 f'--engine={hostile}', f'--{hostile}'])))
+        line.insert(place, draw(st.sampled_from([hostile, f'--workdir={hostile}', f'--config={hostile}', '--quiet',
+                                                 '-h', f'--engine={hostile}', f'--{hostile}'])))
       case 'key':
         line.insert(place, f'--config.{draw(st.sampled_from(["seed", "batch", "optimizer", "views.size", "x.y", ""]))}'
                            f'={hostile}')

@@ -21,7 +21,7 @@ from data.sources.noisy_labels import noisy_labels
 from data.sources.of_classes import of_classes
 from data.sources.pseudo_labeled import pseudo_labeled
 from data.wrap import few_labels
-from pretrain import config, label, train
+from pretrain import config, label, rundir, train
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.train import DONE, STOPPED, prepare
@@ -361,3 +361,21 @@ def test_noisy_labels_are_wrong_at_the_rate_and_symmetric():
   batch = next(loader(some, batch=8, seed=0))
   np.testing.assert_array_equal(batch['label'], some.labels[batch['index']])
   np.testing.assert_array_equal(noisy_labels(source=DIGITS, rate=0., seed=0).labels, truth)
+
+
+def test_a_store_that_is_being_written_is_nobody_elses(teacher, store, tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(rundir, 'PATIENCE', 0.2)
+  out, options = tmp_path / 'store', dict(examples_per_part=500, quiet=True)
+  refused = []
+
+  def second():
+    refused.append(main(['label', f'--workdir={teacher}', f'--out={out}', '--config.examples_per_part=500', '--quiet']))
+
+  with monkeypatch.context() as patch:
+    Interrupted(patch, 2, second)
+    assert label.label(teacher, out, **options) == DONE
+  assert refused == [1] and f'{out} is in use by process' in capsys.readouterr().err
+  assert {path.name for path in out.iterdir()} == {'parts', 'labels.json'}
+  np.testing.assert_array_equal(stores.read(out).label, stores.read(store).label)
+  with rundir.alone(out):  # who reads a store, or finds it complete, asks for no lock
+    assert label.label(teacher, out, **options) == DONE and len(stores.read(out).index) == N

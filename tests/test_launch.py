@@ -3,6 +3,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,12 +16,15 @@ import pytest
 import yaml
 
 from launch.__main__ import main
-from launch.job import Job
+from launch.job import Job, named
 from launch.local import Local
+from launch.slurm import render as slurm_script
+from launch.slurm import submit
 from launch.spec import read as read_table
 from launch.table import main as run_table
 from pretrain.metrics import read_rows
 from tests.slurm_cluster import Cluster, installed
+from tests.test_launch_input import HOSTILE, ran
 
 ROOT = Path(__file__).parents[1]
 TINY = f'--config={ROOT}/tests/tiny.py'
@@ -101,10 +105,11 @@ MESH = '--config.mesh={"replica": 2, "data": 16, "fsdp": 16}'
     ['--topology=v5e:16x16', '--slices=2', '--queue=team', '--volume=runs:/runs', MESH], ['--topology=v5p:4x4x8'],
     ['--topology=v5e:1x1'], ['--topology=h100:4x8', '--env=NCCL_DEBUG=INFO'], ['--nodes=2'], []])
 def test_manifests_are_jobsets(capsys, jobset_schema, flags):
-  text = rendered(capsys, '--engine=k8s', '--image=r/i:1', VIT_L, '--workdir=/runs/My_Run.1', *flags)
+  own = [TINY, '--config.batch=4096', '--workdir=/runs/My_Run.1']
+  text = rendered(capsys, '--engine=k8s', '--image=r/i:1', *own, *flags)
   manifest, = yaml.safe_load_all(text)
   assert not list(jobset_schema.iter_errors(manifest))
-  assert '&id' not in text and manifest['metadata']['name'] == 'my-run-1'
+  assert '&id' not in text and re.fullmatch('my-run-1-[0-9a-f]{8}', manifest['metadata']['name'])
 
 
 def test_the_schema_can_fail(capsys, jobset_schema):
@@ -124,17 +129,19 @@ def test_a_pod_of_two_slices(capsys):
   assert pod['nodeSelector'] == {'cloud.google.com/gke-tpu-accelerator': 'tpu-v5-lite-podslice',
                                  'cloud.google.com/gke-tpu-topology': '16x16'}
   container, = pod['containers']
-  assert container['resources']['limits'] == {'google.com/tpu': 4} and 'env' not in container
+  assert container['resources']['limits'] == {'google.com/tpu': 4}
+  assert [entry['name'] for entry in container['env']] == ['PRETRAIN_RESTARTS']  # JAX finds the others by itself
   assert container['command'][-1] == '--distributed'
 
 
 def test_the_manifests_command_runs_stops_and_goes_on(capsys, tmp_path):
   """What of Kubernetes can be tried without it: the entry point, with the variables that the pods would have."""
   flags = ['--engine=k8s', '--image=i', TINY, f'--workdir={tmp_path}/run', '--config.steps=60', '--nodes=2']
-  pod = yaml.safe_load(rendered(capsys, *flags))['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']
-  container, = pod['containers']
+  manifest = yaml.safe_load(rendered(capsys, *flags))
+  name = manifest['metadata']['name']
+  container, = manifest['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']['containers']
   env = {entry['name']: entry.get('value') for entry in container['env']}
-  assert env['JAX_COORDINATOR_ADDRESS'] == 'run-slice-0-0.run:8476' and env['JAX_NUM_PROCESSES'] == '2'
+  assert env['JAX_COORDINATOR_ADDRESS'] == f'{name}-slice-0-0.{name}:8476' and env['JAX_NUM_PROCESSES'] == '2'
   command = [sys.executable if part == 'python' else part for part in container['command']]
   job = Job('pods', (tuple(command),), tmp_path / 'logs', processes=2,
             env={'XLA_FLAGS': '--xla_backend_optimization_level=0'})  # not the eight devices of the tests
@@ -182,6 +189,97 @@ def test_75_and_kills_run_again_mistakes_do_not(tmp_path):
   assert any('ended with 3; log: ' in line and 'mistake-0-0.log' in line for line in says)
   assert run('always', 'sys.exit(75)', restarts=2) == [75] and times('always') == 3
   assert 'ended with 75; log:' in says[-1]
+
+
+def test_what_a_machine_lost_runs_again_until_attempts_in_a_row_bring_no_checkpoint(tmp_path):
+  begin = "import os, pathlib, signal, sys\nplace = pathlib.Path(sys.argv[1])\nn = len(list(place.glob('n*')))\n" \
+      "place.mkdir(exist_ok=True)\n(place / f'n{n}').touch()\n"
+  save = lambda where: f"(place / f'{where}').mkdir(parents=True, exist_ok=True)\n"
+  says = []
+
+  def run(name, end, known=True, **more):
+    place = tmp_path / name
+    command = (*script(tmp_path / f'{name}.py', begin + end), str(place))
+    code, = Local(says.append).run(Job(name, (command,), tmp_path / 'logs', progress=(place,) if known else (), **more))
+    return code, len(list(place.glob('n*')))
+
+  assert run('lost', 'sys.exit(76 if n < 1 else 0)') == (0, 2)
+  assert run('shell', 'sys.exit(137 if n < 1 else 0)') == (0, 2)
+  assert run('barren', 'sys.exit(76)') == (76, 2) and 'without a new checkpoint' in says[-2]
+  assert run('killed', 'os.kill(os.getpid(), signal.SIGKILL)') == (-9, 2)
+  assert run('asked', 'sys.exit(75)') == (75, 2)
+  assert run('saves', save('checkpoints/{10 * n + 10}') + 'sys.exit((75, 76, 137, 139, 76, 0)[n])') == (0, 6)
+  assert run('again', save('checkpoints/{10 + n // 2}') + 'sys.exit(76 if n < 5 else 0)') == (0, 6)  # every second
+  stages = save('{("b", "a")[n < 3]}/checkpoints/{(100, 200, 300, 10, 20, 30)[n]}')  # the second counts from 0
+  assert run('stages', stages + 'sys.exit(76 if n < 5 else 0)') == (0, 6)
+  part = "(place / 'parts').mkdir(exist_ok=True)\n(place / f'parts/part-{n}').touch()\n"
+  assert run('labels', part + 'sys.exit(76 if n < 5 else 0)') == (0, 6)
+  unfinished = save('checkpoints/{10 * n}.orbax-checkpoint-tmp') + save('checkpoints/damaged-{n}')
+  assert run('unfinished', unfinished + 'sys.exit(76)') == (76, 2)
+  assert run('bounded', save('checkpoints/{n + 1}') + 'sys.exit(76)', restarts=3) == (76, 4)
+  assert run('unknown', 'sys.exit((75, 76, 75, 76, 75, 0)[n])', known=False) == (0, 6)
+  assert run('unknown2', 'sys.exit(76)', known=False) == (76, 2)
+  assert run('mistake', save('checkpoints/{n + 1}') + 'sys.exit(2)') == (2, 1)
+
+
+@pytest.mark.parametrize(('first', 'second', 'code'), [
+    ('os.kill(os.getpid(), 9)', 'time.sleep(0.5); sys.exit(1)', -9),  # a peer's error is one behind a kill
+    ('os.kill(os.getpid(), 9)', 'time.sleep(0.5); os.abort()', -9), ('os.kill(os.getpid(), 9)', 'sys.exit(1)', -9),
+    ('os.kill(os.getpid(), 11)', 'time.sleep(0.5); sys.exit(76)', -11),
+    ('sys.exit(1)', 'time.sleep(0.5); os.abort()', 1), ('sys.exit(1)', 'time.sleep(0.5); sys.exit(76)', 1),
+    ('sys.exit(1)', 'os.abort()', 1), ('sys.exit(2)', 'time.sleep(100)', 2),
+    ('sys.exit(76)', 'time.sleep(0.5); sys.exit(1)', 76), ('sys.exit(75)', 'time.sleep(0.5); sys.exit(1)', 1),
+    ('sys.exit(75)', 'sys.exit(0)', 75), ('sys.exit(0)', 'sys.exit(0)', 0), ('sys.exit(75)', 'time.sleep(100)', 76)])
+def test_the_cause_is_what_ended_first(tmp_path, monkeypatch, first, second, code):
+  monkeypatch.setattr('launch.local.GRACE', 2.)
+  for order in ((first, second), (second, first)):
+    text = 'import os, sys, time\nmine = os.environ["JAX_PROCESS_ID"]\nopen(sys.argv[1] + mine, "w")\n' \
+        'while not (os.path.exists(sys.argv[1] + "0") and os.path.exists(sys.argv[1] + "1")): time.sleep(0.001)\n' \
+        f'if mine == "0":\n  {order[0]}\nelse:\n  {order[1]}\n'
+    base = script(tmp_path / 'both.py', text)
+    command = (*base, str(tmp_path / f'there{order.index(first)}-'))
+    job = Job('both', (command,), tmp_path / 'logs', processes=2, restarts=0)
+    assert Local(lambda _: None).run(job) == [code]
+
+
+@pytest.mark.parametrize(('codes', 'code'), [
+    ({0: [0, 0]}, 0), ({0: [75, 75]}, 75), ({0: [75, 0]}, 75), ({0: [1, 134]}, 1), ({0: [137, 1]}, 137),
+    ({0: [76, 76]}, 76), ({0: [1], 3: [137]}, 1), ({0: [137], 3: [1]}, 137), ({0: [76], 3: [1]}, 76),
+    ({0: [2, 75]}, 2),
+    ({0: [None, 75]}, 137)])  # that which leaves no word was killed, together with its shell
+def test_slurm_tells_what_was_the_cause(tmp_path, codes, code):
+  """srun gives the highest of its tasks' codes, whichever came first."""
+  seconds = [(at, each) for at, some in codes.items() for each in some]
+  tasks = '\n'.join(f'(sleep {at}; export SLURM_PROCID={n}; ' + ('exit 137)' if each is None else f'"$@" {each})') +
+                    ' & pids+=($!)' for n, (at, each) in enumerate(seconds))
+  srun = f'while [[ $1 == --* ]]; do shift; done\n{tasks}\n' \
+      'worst=0; for pid in ${pids[@]}; do wait $pid; code=$?; (( code > worst )) && worst=$code; done; exit $worst'
+  job = Job('job', (('bash', '-c', 'exit $0'),), tmp_path, processes=2)
+  *_, said = ran(slurm_script(job), tmp_path, srun=srun)
+  assert f'ended with {code} after 0 restarts' in said
+  assert ('scontrol requeue 7' in said) == (code in (75, 76, 137))
+  assert {path.name for path in tmp_path.iterdir()} <= {'stubs', 'script.sh', 'job-7.attempts'}
+
+
+def test_slurm_gives_up_after_attempts_that_bring_no_checkpoint(tmp_path):
+  place = tmp_path / 'a run'
+  job = Job('job', (('bash', '-c', 'eval "$CODE"'),), tmp_path, progress=(place,), restarts=4)
+
+  def attempt(code: str, restart: int) -> str:
+    return ran(slurm_script(job), tmp_path, CODE=code, SLURM_RESTART_COUNT=str(restart))[-1]
+
+  save = lambda path, code: f'mkdir -p "{place}/{path}"; exit {code}'
+  for n, code in enumerate((save('checkpoints/10', 76), 'exit 76', save('checkpoints/20', 137), 'exit 75')):
+    assert 'scontrol requeue 7' in attempt(code, n), n
+  said = attempt(save('checkpoints/20', 76), 1)
+  assert 'scontrol' not in said and said.splitlines()[-1] == \
+      f'gave up: 2 attempts in a row without a new checkpoint in {place}'
+  assert 'scontrol requeue 7' in attempt(save('stage/checkpoints/5', 76), 1)
+  assert 'scontrol requeue 7' in attempt(save('parts/part-1', 76), 1)
+  assert attempt(save('checkpoints/30', 75), 4).splitlines()[-1] == 'gave up: it was run again 4 times'
+  assert attempt(save('checkpoints/40', 1), 1).splitlines()[-1] == 'ended with 1 after 1 restarts'
+  assert 'scontrol requeue 7' in attempt('exit 76', 1)
+  assert 'gave up' in attempt(save('checkpoints/50.orbax-checkpoint-tmp', 76), 1)
 
 
 def test_many_runs_share_the_cores_and_each_has_its_code(tmp_path):
@@ -258,21 +356,77 @@ def test_two_nodes_train_one_run_which_requeues_when_the_limit_is_near(slurm, ca
 
 
 def test_a_mistake_is_not_retried_and_what_depends_on_it_never_starts(slurm, capsys, tmp_path):
-  job = submitted(capsys, TINY, f'--workdir={tmp_path}/run', '--config.objective.temperatur=1')
+  nowhere = '--config.initialize=dict(workdir="nowhere", parts=("backbone",))'  # perhaps there once the job begins
+  job = submitted(capsys, TINY, f'--workdir={tmp_path}/run', nowhere)
   after = submitted(capsys, TINY, f'--workdir={tmp_path}/next', f'--after={job}')
   ended = slurm.wait(job)
   assert ended['JobState'] == 'FAILED' and ended['ExitCode'] == '1:0' and ended['Restarts'] == '0'
-  assert "nearest: 'temperature'" in next((tmp_path / 'run').glob('*.log')).read_text()
+  assert 'nowhere is not the directory of a run' in next((tmp_path / 'run').glob('*.log')).read_text()
   assert slurm.wait(after)['JobState'] == 'CANCELLED' and not (tmp_path / 'next/config.json').exists()
 
 
 def test_gpus_are_asked_for_and_impossible_ones_refused(slurm, capsys, tmp_path):
-  probe = ['bash', '-c', 'echo "$SLURM_PROCID $SLURM_LOCALID $CUDA_VISIBLE_DEVICES" >> $0', f'{tmp_path}/seen']
+  seen = 'echo "$SLURM_PROCID $SLURM_LOCALID $CUDA_VISIBLE_DEVICES" >> $0'
+  probe = ['bash', '-c', seen, f'{tmp_path}/seen', '--distributed']
   job = submitted(capsys, '--topology=h100:2x2', '--name=gpus', '--', *probe)
   assert slurm.wait(job)['JobState'] == 'COMPLETED'
   assert sorted((tmp_path / 'seen').read_text().splitlines()) == [f'{p} {p % 2} 0,1' for p in range(4)]
-  assert main(['--engine=slurm', '--topology=h100:2x16', '--', 'true']) == 1
+  assert main(['--engine=slurm', '--topology=h100:2x16', '--', 'true', '--distributed']) == 1
   assert 'sbatch refused' in capsys.readouterr().err
+
+
+def test_directories_commands_and_variables_of_any_characters_reach_the_tasks(slurm, tmp_path, monkeypatch):
+  monkeypatch.setenv('BY_NAME', 'a "secret"')
+  jobs = {}
+  for number, text in enumerate([*HOSTILE, 'my_hetjob', 'PACKJOB']):
+    logs = tmp_path / f'{number} x{text}'
+    command = ('bash', '-c', 'printf "%s|" "$0" "$VALUE" "$BY_NAME" >&2', text)
+    job = Job(named(text, logs), (command,), logs, env={'VALUE': text}, inherited=('BY_NAME',))
+    jobs[submit(job)] = logs, text
+  for identity, (logs, text) in jobs.items():
+    ended = slurm.wait(identity)
+    assert ended['JobState'] == 'COMPLETED', (text, ended)
+    log, = logs.glob('*.log')
+    assert log.name.endswith(f'-{identity}.log') and f'{text}|{text}|a "secret"|' in log.read_text(), text
+    assert not list(logs.glob('pwned')) and not Path('pwned').exists()
+
+
+def trainers(identity: str) -> dict[int, int]:
+  """{process of the run: its pid} of the training processes of a SLURM job."""
+  found = {}
+  for path in Path('/proc').glob('[0-9]*'):
+    with contextlib.suppress(OSError):
+      env = dict(pair.partition('=')[::2] for pair in (path / 'environ').read_text(errors='replace').split('\0'))
+      argv = (path / 'cmdline').read_text().split('\0')
+      if env.get('SLURM_JOB_ID') == identity and 'SLURM_PROCID' in env and argv[1:3] == ['-m', 'pretrain']:
+        found[int(env['SLURM_PROCID'])] = int(path.name)
+  return found
+
+
+def test_a_job_that_loses_one_of_two_processes_goes_on_by_itself_to_the_same_losses(slurm, capsys, tmp_path):
+  flags = lambda name: (TINY, '--config.steps=200', '--config.checkpoint.every_steps=20', '--nodes=2',
+                        f'--workdir={tmp_path}/{name}')
+  job = submitted(capsys, *flags('run'))
+  until(lambda: events(tmp_path / 'run', 'save'), slurm, job)
+  os.kill(trainers(job)[1], signal.SIGKILL)
+  ended = slurm.wait(job)
+  log = next((tmp_path / 'run').glob('*.log')).read_text()
+  assert ended['JobState'] == 'COMPLETED' and ended['Restarts'] == '1', log
+  assert 'ended with 137 after 0 restarts' in log and 'ended with 0 after 1 restarts' in log
+  assert events(tmp_path / 'run', 'start')[1]['step'] >= 20
+  assert slurm.wait(submitted(capsys, *flags('undisturbed')))['JobState'] == 'COMPLETED'
+  losses = lambda name: {row['step']: row['loss'] for row in read_rows(tmp_path / name / 'metrics.jsonl')
+                         if 'loss' in row}
+  assert len(losses('run')) == 200 and losses('run') == losses('undisturbed')
+
+
+def test_a_job_whose_machines_always_fail_gives_up(slurm, capsys, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  job = submitted(capsys, '--nodes=2', '--', 'bash', '-c', 'sleep $SLURM_PROCID; exit 76', '--distributed')
+  ended = slurm.wait(job)
+  log, = Path('runs/launch').glob(f'bash-*-{job}.log')
+  assert ended['ExitCode'] == '76:0' and ended['Restarts'] == '1', log.read_text()
+  assert log.read_text().splitlines()[-1].startswith('gave up: 2 attempts in a row')
 
 
 @pytest.mark.slow

@@ -68,14 +68,7 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
       another process that runs there.
     RuntimeError: a run whose loss is not finite.
   """
-  workdir, said = Path(workdir), config.get('program')
-  if not isinstance(said, dict):
-    raise ConfigError(f"config.program: wanted dict(name='...', ...), got {said!r}; all: "
-                      f'{configs.names(pretrain.programs)}')
-  runs = {name: value for name, value in config.items() if name != 'program'}
-  for name, value in runs.items():
-    if not isinstance(value, dict) or name in said:
-      raise ConfigError(f'config.{name}: wanted the config of a run of the program, once, got {value!r}')
+  workdir, (said, runs) = Path(workdir), program_and_runs(config)
   lasts = lasting(config)
   processes.agree(config=config)
   if complete(workdir, lasts):
@@ -104,6 +97,34 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
                                          'made': rundir.made()})
     show(said['name'], rows)
   return DONE
+
+
+def program_and_runs(config: dict) -> tuple[dict, dict]:
+  """config.program, and the configs of its runs by their names; raises ConfigError unless they are dicts."""
+  said = config.get('program')
+  if not isinstance(said, dict):
+    raise ConfigError(f"config.program: wanted dict(name='...', ...), got {said!r}; all: "
+                      f'{configs.names(pretrain.programs)}')
+  runs = {name: value for name, value in config.items() if name != 'program'}
+  for name, value in runs.items():
+    if not isinstance(value, dict) or name in said:
+      raise ConfigError(f'config.{name}: wanted the config of a run of the program, once, got {value!r}')
+  return said, runs
+
+
+def check_program(config: dict) -> None:
+  """Raises ConfigError where `program` would before its first stage; makes nothing, and data may be elsewhere."""
+  def begins():
+    raise Stopped
+
+  said, runs = program_and_runs(config)
+  token = _running.set(Running(True, begins))
+  try:
+    configs.build(pretrain.programs, said | runs, 'config.program', workdir=Path())
+  except (Stopped, OSError):
+    pass
+  finally:
+    _running.reset(token)
 
 
 def lasting(config: dict) -> dict:
