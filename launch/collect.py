@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import matplotlib
 
-from launch.spec import DONE, Cell, Spec, counts, made_with, refuse_others, state, value
+from launch.spec import DAMAGED, DONE, Cell, Spec, counts, made_with, refuse_others, state, value, values
 from pretrain.config import ConfigError
 from pretrain.train import fingerprint
 
@@ -52,11 +52,17 @@ def entries(spec: Spec, cells: list[Cell]) -> list[Entry]:
   groups: dict[tuple[str, str], list[int]] = {}
   for n, cell in enumerate(cells):
     groups.setdefault((cell.row, cell.column), []).append(n)
-  return [Entry(row, column, metric,
-                [value(cells[n], metric) for n in members if states[n][0] == DONE],
-                [states[n][0] for n in members if states[n][0] != DONE],
-                spec.paper.get(row, {}).get(column, {}).get(metric))
-          for (row, column), members in groups.items() for metric in spec.metrics]
+  done = [n for n, (word, _) in enumerate(states) if word == DONE]
+  found = {metric: dict(zip(done, values([cells[n] for n in done], metric), strict=True)) for metric in spec.metrics}
+
+  def entry(row: str, column: str, members: list[int], metric: str) -> Entry:
+    numbers = [found[metric].get(n) for n in members]
+    lacking = [DAMAGED if n in found[metric] else states[n][0] for n, number in zip(members, numbers, strict=True)
+               if number is None]
+    return Entry(row, column, metric, [number for number in numbers if number is not None], lacking,
+                 spec.paper.get(row, {}).get(column, {}).get(metric))
+
+  return [entry(row, column, members, metric) for (row, column), members in groups.items() for metric in spec.metrics]
 
 
 def markdown(spec: Spec, path: str, cells: list[Cell], rows: list[Entry], flags: list[str]) -> str:
@@ -93,12 +99,17 @@ def rows_of_csv(spec: Spec, cells: list[Cell]) -> str:
   out = csv.writer(file, lineterminator='\n')
   out.writerow(['row', 'column', 'seed', 'metric', 'value', 'state', 'paper', 'config', 'commit', 'workdir'])
   for cell in cells:
-    word, _ = state(cell)
+    done, _ = state(cell)
     for metric in spec.metrics:
-      out.writerow([cell.row, cell.column, cell.seed, metric,
-                    f'{value(cell, metric):.4f}' if word == DONE else '', word,
+      number, word = '', done
+      if done == DONE:
+        try:
+          number = f'{value(cell, metric):.4f}'
+        except ConfigError:  # `entries` raises it where no cell has the metric
+          word = DAMAGED
+      out.writerow([cell.row, cell.column, cell.seed, metric, number, word,
                     spec.paper.get(cell.row, {}).get(cell.column, {}).get(metric, ''), fingerprint(cell.config),
-                    made_with(cell).get('commit', '') if word == DONE else '', cell.workdir])
+                    made_with(cell).get('commit', '') if done == DONE else '', cell.workdir])
   return file.getvalue()
 
 

@@ -1,5 +1,4 @@
 """A table's spec, its cells, and what their run directories say: nothing else is kept of a table."""
-import json
 import re
 import sys
 from collections import Counter
@@ -7,13 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pretrain import config as configs
-from pretrain.config import ConfigError, nearest
-from pretrain.metrics import read_rows
+from pretrain.config import ConfigError, fits, nearest
+from pretrain.metrics import Broken, read_events, read_json, read_metrics
 from pretrain.programs.stages import lasting
-from pretrain.rundir import running
+from pretrain.rundir import begun, finished, running
 from pretrain.train import fingerprint
 
-DONE, FAILED, RUNNING, STOPPED, MISSING, OTHER = 'done', 'failed', 'running', 'stopped', 'missing', 'another config'
+DONE, FAILED, RUNNING, STOPPED = 'done', 'failed', 'running', 'stopped'
+DAMAGED, MISSING, OTHER = 'damaged', 'missing', 'another config'
 
 
 class Spec(NamedTuple):
@@ -122,31 +122,34 @@ def slug(name: str) -> str:
 
 def state(cell: Cell) -> tuple[str, str]:
   """DONE, FAILED, ... of a cell, and a word about it: its step, or why it failed."""
-  path = cell.workdir / 'config.json'
-  if not path.exists():
+  if not cell.workdir.is_dir():
     return MISSING, ''
-  mine, theirs = fingerprint(cell.config), fingerprint(json.loads(path.read_text()))
+  try:
+    config, about = begun(cell.workdir)
+  except ConfigError as error:  # of a later version
+    return OTHER, str(error)
+  if config is None:
+    return (DAMAGED, about) if about else (MISSING, '')
+  mine, theirs = fingerprint(cell.config), fingerprint(config)
   if mine != theirs:
     return OTHER, f'{theirs}, wanted {mine}'
-  if (cell.workdir / 'result.json').exists():
-    return DONE, ''
-  rows = read_rows(cell.workdir / 'metrics.jsonl')
+  over, about = finished(cell.workdir)
+  if over or about:
+    return (DAMAGED, about) if about else (DONE, '')
+  rows = read_metrics(cell.workdir)
   step = f'step {rows[-1]["step"]}' if rows else 'starting'
   if running(cell.workdir):
     return RUNNING, step
-  last = (read_rows(cell.workdir / 'events.jsonl') or [{}])[-1]
+  last = (read_events(cell.workdir) or [{}])[-1]
   if last.get('event') == 'error' or 'not finite' in str(last.get('reason')):
-    return FAILED, str(last['reason'])
+    return FAILED, str(last.get('reason'))
   return STOPPED, step
-
-
-def result(cell: Cell, stage: str = '') -> dict:
-  return json.loads((cell.workdir / stage / 'result.json').read_text())
 
 
 def made_with(cell: Cell) -> dict[str, str]:
   """What a cell that is done was made with; see `pretrain.rundir.made`."""
-  return result(cell).get('made', {})
+  made = read_json(cell.workdir / 'result.json').get('made')
+  return {key: str(word) for key, word in made.items()} if isinstance(made, dict) else {}
 
 
 def value(cell: Cell, name: str) -> float:
@@ -156,18 +159,41 @@ def value(cell: Cell, name: str) -> float:
     ConfigError: its result has no such number; names those that it has.
   """
   stage, _, path = cell.metrics[name].rpartition(':')
-  node = result(cell, stage)
+  try:
+    node: Any = read_json(cell.workdir / stage / 'result.json')
+  except Broken as error:
+    raise ConfigError(f'metric {name!r}: {error}') from error
   for part in path.split('/'):
     if isinstance(node, list):
-      node = {str(row.get('features', row.get('stage', n))): row for n, row in enumerate(node)}
+      rows = [(n, row) for n, row in enumerate(node) if isinstance(row, dict)]
+      node = {str(row.get('features', row.get('stage', n))): row for n, row in rows}
     if not isinstance(node, dict) or part not in node:
       known = sorted(node) if isinstance(node, dict) else []
       raise ConfigError(f'metric {name!r}: no {part!r} of {path!r} in {cell.workdir / stage}/result.json'
                         f'{nearest(part, known)}')
     node = node[part]
-  if not isinstance(node, int | float):
+  if not fits(node, float):
     raise ConfigError(f'metric {name!r}: {path!r} is no number in {cell.workdir / stage}/result.json')
   return 100. * node if path.startswith(('evaluation/', 'stages/')) else float(node)
+
+
+def values(cells: list[Cell], metric: str) -> list[float | None]:
+  """A metric of cells that are done; None where a cell has no such number.
+
+  Raises:
+    ConfigError: none of them has; says what the first one has.
+  """
+  found: list[float | None] = []
+  errors = []
+  for cell in cells:
+    try:
+      found.append(value(cell, metric))
+    except ConfigError as error:
+      found.append(None)
+      errors.append(error)
+  if errors and len(errors) == len(cells):
+    raise errors[0]
+  return found
 
 
 def refuse_others(cells: list[Cell], states: list[tuple[str, str]]) -> None:
@@ -179,4 +205,5 @@ def refuse_others(cells: list[Cell], states: list[tuple[str, str]]) -> None:
 
 def counts(states: list[tuple[str, str]]) -> str:
   found = Counter(word for word, _ in states)
-  return ', '.join(f'{found[word]} {word}' for word in (DONE, RUNNING, STOPPED, FAILED, MISSING, OTHER) if found[word])
+  return ', '.join(f'{found[word]} {word}' for word in (DONE, RUNNING, STOPPED, FAILED, DAMAGED, MISSING, OTHER)
+                   if found[word])

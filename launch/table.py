@@ -30,7 +30,20 @@ from launch.__main__ import (
 from launch.collect import entries, markdown, plot, rows_of_csv
 from launch.job import AGAIN, LOST, Job, again, named
 from launch.local import Local
-from launch.spec import DONE, FAILED, MISSING, OTHER, RUNNING, Cell, counts, read, refuse_others, slug, state
+from launch.spec import (
+  DAMAGED,
+  DONE,
+  FAILED,
+  MISSING,
+  OTHER,
+  RUNNING,
+  Cell,
+  counts,
+  read,
+  refuse_others,
+  slug,
+  state,
+)
 from pretrain.config import ConfigError, nearest
 from pretrain.metrics import write_bytes
 
@@ -86,7 +99,8 @@ def grid(cells: list[Cell]) -> Grid:
   """States by row and column, a mark for each seed."""
   columns = list(dict.fromkeys(cell.column for cell in cells))
   table = Grid('', *(column or 'seeds' for column in columns))
-  marks = {DONE: '[green]done[/]', FAILED: '[red]failed[/]', MISSING: '[dim]missing[/]', OTHER: '[red]other config[/]'}
+  marks = {DONE: '[green]done[/]', FAILED: '[red]failed[/]', MISSING: '[dim]missing[/]', OTHER: '[red]other config[/]',
+           DAMAGED: '[red]damaged[/]'}
   for row in dict.fromkeys(cell.row for cell in cells):
     line = []
     for column in columns:
@@ -196,7 +210,7 @@ def status(cells: list[Cell], watch: bool) -> int:
   states = [state(cell) for cell in cells]
   print(counts(states))
   for cell, (word, about) in zip(cells, states, strict=True):
-    if word in (FAILED, OTHER):
+    if word in (FAILED, OTHER, DAMAGED):
       print(f'{word}: {cell.workdir}: {about}')
   return 0
 

@@ -131,8 +131,8 @@ TABLES = [
     ['launch/tables/dcl_batch_size.py', 'collect', '--runs=W/runs', '--out=W/out'],
 ]
 HOSTILE = ('', ' ', '-1', '0', 'nan', 'inf', '1e999', '9' * 400, '\n', '\0', '\x1b[31m', '%s%n', '$(touch x)', '`x`',
-           ';', '"', "'", '..', '/dev/null', 'gs://b/x', '~nobody/x', 'ünïcode', '{', 'dict(', '[' * 500, 'x' * 5000, 'None',
-           'True', '-' * 9, '=', '--', '*', '{"a": 1}', '(1, 2', 'lambda: 1', '__import__("os")')
+           ';', '"', "'", '..', '/dev/null', 'gs://b/x', '~nobody/x', 'ünïcode', '{', 'dict(', '[' * 500, 'x' * 5000,
+           'None', 'True', '-' * 9, '=', '--', '*', '{"a": 1}', '(1, 2', 'lambda: 1', '__import__("os")')
 
 
 @st.composite

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 import pretrain.objectives
+from launch.collect import entries
 from launch.spec import cell_of, read, state, value
 from launch.table import main, stages_of
 from pretrain import config
 from pretrain.metrics import event, write_json
 from pretrain.run import prepare, views_of
 from pretrain.train import fingerprint
+from tests.test_small_files import damages
 
 ROOT = Path(__file__).parents[1]
 SPEC = """
@@ -125,6 +127,30 @@ def test_what_is_missing_or_failed_is_said_and_never_averaged_away(spec, tmp_pat
   assert main([str(spec), 'status', f'--runs={tmp_path}/runs']) == 0
   said = capsys.readouterr().out
   assert '1 done, 1 stopped, 2 failed, 4 missing' in said and 'no space' in said.replace('\n', ' ')
+
+
+def test_one_bad_cell_never_stops_a_table(spec, tmp_path, capsys):
+  """Each small file of a cell cut at every byte and with each value gone or of another type."""
+  table, cells = read(str(spec), tmp_path / 'runs')
+  for cell in cells[:2]:
+    finish(cell, 0.8)
+  bad = cells[0].workdir
+  for name in ('result.json', 'config.json'):
+    good = (bad / name).read_bytes()
+    for data in damages(bad / name):
+      (bad / name).write_bytes(data)
+      word, about = state(cells[0])
+      assert word in ('done', 'damaged', 'missing', 'another config') and (about or word in ('done', 'missing'))
+      if word != 'another config':  # which is refused in words, as before
+        assert len(entries(table, cells)[0].values) in (1, 2)
+    (bad / name).write_bytes(good)
+  (bad / 'result.json').write_text('{"config": "x", "evaluation": [3], "metrics": {}}')
+  text = collect(spec, tmp_path)
+  assert '| SimCLR | 80.0 (n=1; 1 damaged)' in text, text
+  capsys.readouterr()
+  os.truncate(bad / 'result.json', 9)
+  assert main([str(spec), 'status', f'--runs={tmp_path}/runs']) == 0
+  assert 'result.json is damaged: wanted a JSON object' in capsys.readouterr().out.replace('\n', ' ')
 
 
 def test_runs_of_another_config_are_not_mixed_in(spec, tmp_path, capsys):
