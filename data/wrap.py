@@ -6,7 +6,7 @@ import numpy as np
 from data import splits
 from data.shuffle import permutation
 from data.source import Source
-from pretrain.config import Count, Natural, Range
+from pretrain.config import Count, Range, Seed
 
 
 def subset(source: Source, indices) -> Source:
@@ -25,7 +25,7 @@ def subset(source: Source, indices) -> Source:
 
 
 def few_labels(source: Source, *, per_class: Count | None = None, count: Count | None = None,
-               seed: Natural | None = None, split: str | None = None, balanced: bool = False) -> Source:
+               seed: Seed | None = None, split: str | None = None, balanced: bool = False) -> Source:
   """A subset with labels: so many of each class, so many of all as they come, or those of a file; positions ascending.
 
   Draws are nested: the 4 of a class are among its 25 with the same seed, the first 100 of all among the first 1,000.
@@ -90,7 +90,7 @@ def places(index: np.ndarray, wanted: np.ndarray, origin: str) -> np.ndarray:
 
 
 def long_tailed(source: Source, *, ratio: Annotated[float, Range(1)], largest: Count | None = None,
-                seed: Natural) -> Source:
+                seed: Seed) -> Source:
   """A subset with exponentially fewer examples of each next class: largest * ratio^(-c / (k - 1)) of class c, floored.
 
   arXiv:1901.05555v1, section 5 (CIFAR long-tailed). Draws are nested in `largest` and `ratio`.

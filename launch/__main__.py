@@ -10,7 +10,7 @@ from launch import k8s, local, slurm
 from launch.check import check
 from launch.job import AGAIN, Job, again, machines, named
 from pretrain import config as configs
-from pretrain.__main__ import COMMANDS
+from pretrain.__main__ import FLAGS as COMMANDS
 from pretrain.config import ConfigError, load, local_path, nearest, override
 from pretrain.label import label
 from pretrain.plan.hardware import target

@@ -12,7 +12,19 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from pretrain.config import ConfigError, call, load, local_path, nearest, override, user_cache
+from pretrain.config import (
+  ConfigError,
+  Count,
+  Positive,
+  call,
+  fits,
+  load,
+  local_path,
+  nearest,
+  override,
+  user_cache,
+  wanted,
+)
 
 USAGE = """\
   pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
@@ -32,10 +44,14 @@ USAGE = """\
 
 exit codes: 0 done, 75 stopped on request after saving, 76 a machine failed (a lost process, a full disk): run either
 again; 1 bad input or a bug"""
-COMMANDS = ('train', 'evaluate', 'report', 'plan', 'label', 'program')
-FLAGS = ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed', '--topology', '--slices', '--free',
-         '--examples', '--price', '--json', '--check', '--out',
-         '--sweep', '--profile')
+FLAGS = {  # of each command, beside --traceback
+    'train': ('--config', '--config.KEY', '--workdir', '--quiet', '--profile', '--distributed'),
+    'evaluate': ('--workdir', '--config.KEY', '--distributed'),
+    'report': ('--workdir',),
+    'plan': ('--config', '--config.KEY', '--topology', '--slices', '--free', '--examples', '--price', '--json',
+             '--check', '--sweep'),
+    'label': ('--workdir', '--out', '--config.KEY', '--quiet', '--distributed'),
+    'program': ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed')}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,12 +81,27 @@ def main(argv: list[str] | None = None) -> int:
   except argparse.ArgumentError as error:
     return fail(f'{error}\n{USAGE}')
   if unknown:
-    return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], FLAGS)}')
+    return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], {each for flags in FLAGS.values() for each in flags})}')
   try:
+    check_flags(args.command, argv)
     with leaving(args.distributed), stacks():
       return run(args, overrides)
   except Exception as error:
     return ended(error, args)
+
+
+def check_flags(command: str | None, argv: list[str]) -> None:
+  """Raises ConfigError for no command, a flag that it does not use, and one that is given twice."""
+  if command not in FLAGS:
+    raise ConfigError(f'no command {command!r}{nearest(command, FLAGS)}' if command else f'wanted a command\n{USAGE}')
+  given = [arg.partition('=')[0] for arg in argv if arg.startswith('--')]
+  for flag in given:
+    name = '--config.KEY' if flag.startswith('--config.') else flag
+    if name not in (*FLAGS[command], '--traceback'):
+      users = ', '.join(each for each, flags in FLAGS.items() if name in flags)
+      raise ConfigError(f'{flag}: {command} does not use it; wanted it for {users} alone')
+    if given.count(flag) > 1 and name == flag:  # overrides apply in order
+      raise ConfigError(f'{flag} is given {given.count(flag)} times; wanted it once')
 
 
 def ended(error: Exception, args: argparse.Namespace) -> int:
@@ -138,9 +169,6 @@ def stacks() -> Iterator[None]:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
-  if args.command not in COMMANDS:
-    raise ConfigError(f'no command {args.command!r}{nearest(args.command, COMMANDS)}' if args.command else
-                      f'wanted a command\n{USAGE}')
   if args.command == 'plan':
     return plan(args, overrides)
   if not args.workdir:
@@ -198,6 +226,9 @@ def plan(args: argparse.Namespace, overrides: list[str]) -> int:
   """0 if the config fits and has not become worse than the stored report."""
   if not args.config or not args.topology:
     raise ConfigError('plan needs --config=configs/FILE.py and --topology=CHIP:SHAPE, such as v5e:16x16 or h100:2x8')
+  for flag, value, kind in (('--examples', args.examples, Count), ('--price', args.price, Positive)):
+    if value is not None and not fits(value, kind):
+      raise ConfigError(f'{flag}: wanted {wanted(kind)}, got {value}')
   config = load(args.config, overrides)
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # nothing is computed, and an accelerator that is here stays free
   from pretrain.plan import plan as planning

@@ -108,8 +108,8 @@ class Checkpoints:
         saving.result()  # without this its thread, and three open files, would stay to the end of the process
     except (ValueError, OSError) as error:  # TensorStore's errors are ValueErrors
       reason = 'no space left on the device' if 'No space left' in str(error) else str(error)
-      raise OSError(f'a checkpoint could not be saved in {self._directory}: {reason}; nothing of it is kept, and the '
-                    'newest whole one is used by the next start') from error
+      raise OSError(f'a checkpoint could not be saved in {self._directory}: {reason}; nothing of it is '
+                    'kept') from error
 
   def meta(self, step: int | None = None) -> dict:
     """What stands beside the arrays of a checkpoint, the newest one's by default.

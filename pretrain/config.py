@@ -47,7 +47,7 @@ class Range(NamedTuple):
   def words(self) -> str:
     """'in [0, 1)', 'of at least 0', 'above 0', or 'that is finite'."""
     if math.isfinite(self.low) and math.isfinite(self.high):
-      return f'in {"(" if self.above else "["}{self.low:g}, {self.high:g}{")" if self.below else "]"}'
+      return f'in {"(" if self.above else "["}{self.low:.12g}, {self.high:.12g}{")" if self.below else "]"}'
     if math.isfinite(self.low):
       return f'above {self.low:g}' if self.above else f'of at least {self.low:g}'
     if math.isfinite(self.high):
@@ -65,6 +65,7 @@ class Ordered(NamedTuple):
 
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2 ** 32 - 1)]  # what a u32 holds
 Integer = Annotated[int, Range()]
 Share = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, 1, below=True)]  # of a moving average: at 1 it would stand still
@@ -304,8 +305,8 @@ def total_steps(steps: int | None, epochs: float | None, examples: int, batch: i
     asked = f'epochs={epochs} of {examples} examples in batches of {batch}'
   else:
     raise ConfigError(f'config: wanted one of steps and epochs, got steps={steps}, epochs={epochs}')
-  if total <= 0:
-    raise ConfigError(f'config: wanted at least one step, got {asked}')
+  if not 0 < total < 2 ** 31:
+    raise ConfigError(f'config: wanted at least one step, and less than 2^31, got {asked}')
   return total
 
 
@@ -315,14 +316,17 @@ def user_cache(name: str) -> str:
 
 
 def local_path(path: str, flag: str) -> str:
-  """A path that a user gives, with ~ as the home directory.
+  """A directory that a user gives, with ~ as the home directory.
 
   Args:
     flag: where it is given, such as '--workdir'.
   Raises:
-    ConfigError: it is a URL.
+    ConfigError: it is a URL, or a file.
   """
   if '://' in path or path.startswith(('gs:', 's3:')):
     raise ConfigError(f'{flag}: {path} is an object store; wanted a path of a file system, such as one where the '
                       'bucket is mounted')
-  return os.path.expanduser(path)
+  path = os.path.expanduser(path)
+  if os.path.lexists(path) and not os.path.isdir(path):
+    raise ConfigError(f'{flag}: {path} is no directory; wanted one, or a path where there is nothing yet')
+  return path

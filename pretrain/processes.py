@@ -25,16 +25,30 @@ from pretrain.config import ConfigError
 
 LOST = 76  # exit code: a machine failed; the same command goes on
 TWICE = 1.  # seconds within which a second signal is an echo of the first
-WAIT = float(os.environ.get('PRETRAIN_WAIT_SECONDS', '1800'))  # how long processes wait for each other
-SHARED = float(os.environ.get('PRETRAIN_SHARED_SECONDS', '120'))  # until the others must see what one host has written
+
+
+def _seconds(name: str, default: float) -> float:
+  """A time limit that a variable of the environment may set."""
+  try:
+    value = float(os.environ.get(name, default))
+  except ValueError:
+    value = 0.
+  if not configs.fits(value, configs.Positive):
+    raise ConfigError(f'{name}: wanted seconds, {configs.wanted(configs.Positive)}, got {os.environ[name]!r}')
+  return value
+
+
+WAIT = _seconds('PRETRAIN_WAIT_SECONDS', 1800.)  # how long processes wait for each other
+SHARED = _seconds('PRETRAIN_SHARED_SECONDS', 120.)  # until the others must see what one host has written
 LINGER = 5.  # seconds that process 0, which carries the messages, stays for the others to read the last one
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO)
 # what JAX says of others that are gone, and of devices that fail
 PEERS = re.compile(r'gloo|nccl|connection (closed|reset|refused|broken)|socket closed|broken pipe|heartbeat|'
                    r'unavailable|deadline.exceeded|coordination.?service|aborted', re.I)
 DEVICE = re.compile(r'uncorrectable|\bECC\b|\bXid\b|hardware.stack.error|device (is )?lost|\bICI\b|nvlink|halted|'
-                    r'unhealthy|preempted', re.I)
+                    r'unhealthy|preempted|no space left|disk quota|input/output error|stale file handle', re.I)
 
+gathered = 0.  # when `on_host` last had an array of all, by time.monotonic: no process hangs then
 _turns = itertools.count()  # of `exchange`, which all processes call in one order
 _jax_sigterm = ctypes.create_string_buffer(512)  # a struct sigaction: how JAX answers SIGTERM
 
@@ -230,7 +244,10 @@ def own_file(name: str) -> str:
 
 def on_host(x: jax.Array) -> np.ndarray:
   """The whole of a global array as NumPy, on every process."""
-  return np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
+  global gathered
+  found = np.asarray(x) if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
+  gathered = time.monotonic()
+  return found
 
 
 def stopping(step: int) -> bool:

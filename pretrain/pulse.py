@@ -135,7 +135,7 @@ class Pulse:
         if (asked := sum(host.asked for host in others.values())) > answered:
           answered = asked
           faulthandler.dump_traceback(2)
-      if now - self._since > processes.WAIT:
+      if now - max(self._since, processes.gathered) > processes.WAIT:
         faulthandler.dump_traceback(2)
         hosts = {**others, processes.me(): self.host}
         least = min(host.step for host in hosts.values())

@@ -18,7 +18,7 @@ from pretrain import config as configs
 from pretrain import initialize as beginning
 from pretrain import optim, sharding
 from pretrain.combine import turns
-from pretrain.config import ConfigError, Count, Natural, NonNegative, Part, Positive, Share
+from pretrain.config import ConfigError, Count, Natural, NonNegative, Part, Positive, Seed, Share
 from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
 from pretrain.objective import Objective
 from pretrain.plan import flops as operations
@@ -114,7 +114,7 @@ class Run(NamedTuple):
 
 def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: Count,
             checkpoint: dict, views: dict | None = None, phases: tuple = (), steps: Count | None = None,
-            epochs: Positive | None = None, seed: Natural = 0, log_every_steps: Count = 50, accumulate: Count = 1,
+            epochs: Positive | None = None, seed: Seed = 0, log_every_steps: Count = 50, accumulate: Count = 1,
             grad_cache: Count = 1, labels: dict | None = None, subset: dict | None = None,
             unlabeled: dict | None = None, mesh: dict | None = None, gather_once: bool = False, rules: tuple = (),
             compiler_options: dict | None = None, evaluate: dict | None = None, reading: dict | None = None,

@@ -402,9 +402,12 @@ def evaluate(config: dict, workdir: str | os.PathLike) -> list[dict]:
   run, workdir = configs.call(prepare, config, 'config'), Path(workdir)
   if run.evaluation is None:
     raise ConfigError(f'{workdir}: its config has no evaluate=dict(train=..., test=...): there is nothing to evaluate')
-  with beginning.opened(str(workdir), '--workdir') as checkpoints:
-    beginning.check_classes(checkpoints.meta(), run.classes, f'{workdir} was trained with')
-    state, _ = checkpoints.restore(run.training.abstract)
-  for text in passed_over(run):
-    print(text)
-  return table(run._replace(evaluation=run.evaluation._replace(pictures=True)), state, workdir)
+  with Pulse(processes.me() == 0 and not shows_bar()) as pulse:
+    pulse.now('restoring')
+    with beginning.opened(str(workdir), '--workdir') as checkpoints:
+      beginning.check_classes(checkpoints.meta(), run.classes, f'{workdir} was trained with')
+      state, _ = checkpoints.restore(run.training.abstract)
+    for text in passed_over(run):
+      pulse.say(text)
+    pulse.now('evaluating')
+    return table(run._replace(evaluation=run.evaluation._replace(pictures=True)), state, workdir)

@@ -73,6 +73,12 @@ def refused(capsys, tmp_path, *flags: str) -> str:
     (['--config.backbone.image=16', '--config.views.size=10'], ['10', '4']),
     (['--config.steps'], ['wanted --config.key=value']),
     (['--confg=x'], ['--confg', "nearest: '--config'"]),
+    (['--topology=v5e:2x2'], ['--topology: train does not use it; wanted it for plan alone']),
+    (['--price=3'], ['--price: train does not use it']),
+    (['--out=x'], ['--out: train does not use it; wanted it for label alone']),
+    (['--quiet', '--quiet'], ['--quiet is given 2 times; wanted it once']),
+    (['--config.seed=4294967296'], ['config.seed', 'in [0, 4294967295]', '4294967296']),
+    (['--config.steps=2147483648'], ['less than 2^31', '2147483648']),
 ])
 def test_bad_config_is_one_line_that_says_what_is_near(flags, words, capsys, tmp_path):
   message = refused(capsys, tmp_path, *flags)

@@ -3,10 +3,10 @@ from typing import Annotated
 
 from data import wrap
 from data.opened import opened
-from pretrain.config import Count, Natural, Range
+from pretrain.config import Count, Range, Seed
 
 
-def long_tailed(*, source: dict, ratio: Annotated[float, Range(1)], largest: Count | None = None, seed: Natural):
+def long_tailed(*, source: dict, ratio: Annotated[float, Range(1)], largest: Count | None = None, seed: Seed):
   """A long-tailed subset of a labeled source, see `data.wrap.long_tailed`.
 
   Args:

@@ -8,7 +8,7 @@ from data.encoded import digest
 from data.opened import opened
 from data.shuffle import permutation
 from data.source import Source
-from pretrain.config import Natural, Range
+from pretrain.config import Range, Seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Several:
     return digest(b''.join(map(digest, parts)))
 
 
-def mixed(*, source: dict, others: dict, share: Annotated[float, Range(0, 1, below=True)], seed: Natural) -> Source:
+def mixed(*, source: dict, others: dict, share: Annotated[float, Range(0, 1, below=True)], seed: Seed) -> Source:
   """All images of a source, and behind them images of another, out of its distribution, that make `share` of the whole.
 
   Their label is -1, of no class: few_labels never chooses them, and training on them with labels is refused.

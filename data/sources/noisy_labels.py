@@ -4,10 +4,10 @@ import numpy as np
 from data.opened import opened
 from data.shuffle import permutation
 from data.source import Source
-from pretrain.config import Natural, Share
+from pretrain.config import Seed, Share
 
 
-def noisy_labels(*, source: dict, rate: Share, seed: Natural) -> Source:
+def noisy_labels(*, source: dict, rate: Share, seed: Seed) -> Source:
   """A labeled source in which round(rate n) labels are wrong, each any of the other classes (symmetric noise).
 
   Args:

@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 
-from pretrain.config import Count, Natural, Ordered, Positives, Range
+from pretrain.config import Count, Ordered, Positives, Range, Seed
 from pretrain.views.ops import fractals as ops
 from pretrain.views.ops.keys import example_keys, replace_image
 
 
 def fractal_scenes(*, size: Annotated[int, Range(4)], channels: Literal[1, 3], points: Count, codes: Count,
-                   seed: Natural, instances: Annotated[tuple[Count, Count], Ordered()] = (1, 5),
+                   seed: Seed, instances: Annotated[tuple[Count, Count], Ordered()] = (1, 5),
                    sides: Positives = (0.15, 0.6), background: bool = True):
   """Images in which several fractals lie over each other on a random background, and which codes those have.
 

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 
-from pretrain.config import Count, Natural, NonNegative, Positives, Range
+from pretrain.config import Count, NonNegative, Positives, Range, Seed
 from pretrain.views.ops import fractals as ops
 from pretrain.views.ops.keys import example_keys, replace_image
 
 
-def fractals(*, size: Annotated[int, Range(4)], channels: Literal[1, 3], points: Count, seed: Natural,
+def fractals(*, size: Annotated[int, Range(4)], channels: Literal[1, 3], points: Count, seed: Seed,
              scale: Positives = (0.5, 2.0), translate: NonNegative = 0.2, jitter: Positives = (0.8, 1.1),
              background: bool = True):
   """An image of the fractal whose code is 'label', another one each time, on a random background.

@@ -26,7 +26,7 @@ from data.sources.array_record import array_record
 from data.sources.folder import folder
 from launch.job import Job
 from launch.local import Local
-from pretrain import config, initialize, train
+from pretrain import config, initialize, processes, train
 from pretrain.label import label
 from pretrain.metrics import goodput, read_rows
 from pretrain.train import DONE
@@ -134,7 +134,7 @@ def test_a_full_disk_says_so_and_with_room_the_run_goes_on(tmp_path, tmp_path_fa
     first = spawn(run(tmp_path, *overrides))
     said, _ = first.communicate(timeout=300)
     error, = (line for line in said.splitlines() if line.startswith('error: '))
-    assert first.returncode == 1 and 'no space left' in error.lower() and 'Traceback' not in said, said
+    assert first.returncode == processes.LOST and 'no space left' in error.lower() and 'Traceback' not in said, said
     saved = [row['step'] for row in read_rows(tmp_path / 'run/events.jsonl') if row['event'] == 'save']
     state, _ = final(tmp_path / 'run', tiny(*overrides))
     assert saved and int(state.step) == saved[-1]
