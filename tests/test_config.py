@@ -51,7 +51,7 @@ def refused(capsys, tmp_path, *flags: str) -> str:
     (['--config.schedule.warmup=3'], ["nearest: 'warmup_steps'"]),
     (['--config.schedule.steps=3'], ['config.schedule.steps', 'set by the program']),
     (['--config.batch=many'], ['config.batch', 'wanted a whole number of at least 1', "'many' (str)"]),
-    (['--config.seed=1.5'], ['config.seed', 'wanted a whole number of at least 0', '1.5']),
+    (['--config.seed=1.5'], ['config.seed', 'wanted a whole number in [0, 4294967295]', '1.5']),
     (['--config.objective.temperature=True'], ['config.objective.temperature', 'wanted a number above 0', 'True']),
     (['--config.views.scale=(1,2,3)'], ['config.views.scale', '(a number in (0, 1], a number in (0, 1]) ascending']),
     (['--config.views.scale=(0.9,0.1)'], ['config.views.scale', 'ascending', '(0.9, 0.1)']),

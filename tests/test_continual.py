@@ -129,7 +129,7 @@ def test_a_schedule_begins_anew():
 
 
 @pytest.mark.parametrize(('sets', 'words'), [
-    ((), 'sets of names of their own'), ((digits('a', 0),), 'at least one step'),
+    ((), 'sets of names of their own'), ((digits('a', 0),), r'sets\[0\].steps: wanted a whole number of at least 1'),
     ((digits('a', 2), digits('a', 2)), 'names of their own'),
     (({'name': 'a'},), r"config.program.sets\[0\].*needs"), (({'nam': 'a'},), "nearest: 'name'"),
     ((3,), r'config.program.sets: wanted a tuple, each dict'),

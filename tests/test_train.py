@@ -157,7 +157,7 @@ def test_another_config_is_refused_and_the_keys_are_named(undisturbed):
 
 def test_a_directory_without_a_checkpoint_belongs_to_nobody(tmp_path, capsys):
   """A command that was refused, or ended before its first save, is corrected and given again."""
-  with pytest.raises(config.ConfigError, match='config.seed: wanted at least 0, got -1'):
+  with pytest.raises(config.ConfigError, match=r'config.seed: wanted a whole number in \[0, 4294967295\], got -1'):
     train.train(tiny('seed=-1'), tmp_path, quiet=True)
   assert not list(tmp_path.iterdir())
   (tmp_path / 'config.json').write_text(json.dumps(tiny('objective.temperature=0.5')))
