@@ -106,23 +106,15 @@ def check_flags(command: str | None, argv: list[str]) -> None:
 
 def ended(error: Exception, args: argparse.Namespace) -> int:
   """The exit code of a command that an error has ended, after a line about it; a bug shows where it is."""
-  code, known = 1, isinstance(error, ValueError | OSError | RuntimeError | MemoryError) and str(error)
+  known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError) and str(error)
   processes: Any = sys.modules.get('pretrain.processes')  # a mistyped flag is told before JAX is imported
-  if processes and processes.lost(error):
-    code = processes.LOST
-    try:
-      processes.refuse_left()
-    except processes.Left as other:  # what the loss comes from
-      error = other
-    except Exception:  # nobody tells: process 0 itself is lost
-      pass
-  code = getattr(error, 'code', code)
+  code, text = processes.verdict(error) if processes else (1, str(error))
   if not known or args.traceback:
     traceback.print_exception(error)
   else:
-    fail(str(error) + ('; the same command goes on from the newest checkpoint' if code == 76 else ''))
+    fail(text)
   if args.distributed and processes and processes.client():
-    processes.leave(code, str(error))
+    processes.leave(code, text)
   return code
 
 

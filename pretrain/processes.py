@@ -186,6 +186,19 @@ def refuse_left() -> None:
       raise Left(process, *json.loads(text))
 
 
+def verdict(error: BaseException) -> tuple[int, str]:
+  """(exit code of a command that an error ends, words): what ended another process is why this one lost it."""
+  if lost(error):
+    try:
+      refuse_left()
+    except Left as other:
+      error = other
+    except Exception:  # nobody tells: process 0 itself is lost
+      pass
+  code = error.code if isinstance(error, Left) else LOST if lost(error) else 1
+  return code, str(error) + '; the same command goes on from the newest checkpoint' * (code == LOST)
+
+
 def leave(code: int, text: str) -> None:
   """Ends this process of several at once, after it has said so to the others, who end with the same code."""
   with contextlib.suppress(Exception):  # without the service there is nobody to tell

@@ -7,6 +7,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,12 +87,19 @@ def running(workdir: str | os.PathLike) -> bool:
 
 @contextlib.contextmanager
 def noted(note: Callable) -> Iterator[None]:
-  """An error that ends the run becomes an event of it, so that whoever looks at the directory knows."""
+  """An error that ends the run becomes an event of it, so that whoever looks at the directory knows.
+
+  Of several processes one that has lost another ends here: to close a save that is under way needs all of them.
+  """
   try:
     yield
   except Exception as error:
     with contextlib.suppress(OSError):  # a full disk, which would hide the error behind one about the events
       note('lost' if processes.lost(error) else 'error', reason=f'{type(error).__name__}: {error}'[:500])
+    if processes.count() > 1 and processes.lost(error):
+      code, text = processes.verdict(error)
+      print(f'error: {text}', file=sys.stderr)
+      processes.leave(code, text)
     raise
 
 

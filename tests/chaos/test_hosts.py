@@ -33,6 +33,19 @@ def test_a_killed_process_is_a_lost_machine_to_the_other(victim, tmp_path):
   assert not victim or read_events(tmp_path / 'run')[-1]['event'] == 'lost'
 
 
+def test_a_process_that_is_killed_while_a_save_is_under_way_is_not_waited_for(tmp_path):
+  """The other would wait for the dead one's part of the save."""
+  often = (*LONG[:-2], '--config.checkpoint.every_steps=1', '--config.log_every_steps=20')
+  two = Processes(tmp_path / 'run', 2, 1, command=often)
+  wait_for(tmp_path / 'run', 'save', two)
+  while not list((tmp_path / 'run/checkpoints').glob('*tmp*')):
+    time.sleep(.001)
+  two.running[1].kill()
+  start = time.time()
+  assert two.running[0].wait(100) == processes.LOST, two.text()
+  assert time.time() - start < 30, two.text()
+
+
 def asked_for_stacks(two: Processes):
   """SIGQUIT to one has all print them, and they go on."""
   two.running[1].send_signal(signal.SIGQUIT)
