@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.shuffle import permutation
-from pretrain.config import Natural
 from pretrain.metrics import Broken, read_json, write_bytes, write_json
+from pretrain.ranges import Natural
 
 FORMAT = 'labels 2'  # 1 had neither the data's identity nor the classes' names
 

@@ -12,19 +12,8 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from pretrain.config import (
-  ConfigError,
-  Count,
-  Positive,
-  call,
-  fits,
-  load,
-  local_path,
-  nearest,
-  override,
-  user_cache,
-  wanted,
-)
+from pretrain.config import ConfigError, call, fits, load, local_path, nearest, override, user_cache, wanted
+from pretrain.ranges import Count, Positive
 
 USAGE = """\
   pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]

@@ -18,12 +18,13 @@ from data.source import Source
 from pretrain import config as configs
 from pretrain import processes, rundir
 from pretrain.checkpoint import Checkpoints
-from pretrain.config import ConfigError, Count, Natural
+from pretrain.config import ConfigError
 from pretrain.evaluate.predictions import predictions, side
 from pretrain.evaluate.run import check_encoding
 from pretrain.initialize import check_classes
 from pretrain.processes import stop_signals
 from pretrain.pulse import Pulse
+from pretrain.ranges import Count, Natural
 from pretrain.run import Run, prepare
 from pretrain.step import TrainState
 from pretrain.train import DONE, STOPPED, fingerprint

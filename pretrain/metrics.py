@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tensorboardX import SummaryWriter
 
-from pretrain.config import Natural, Number, fits, wanted
+from pretrain.config import fits, wanted
+from pretrain.ranges import Natural, Number
 
 SMOOTHING = 0.7  # share of the old value in the examples/s that is shown; the rows hold the plain interval
 

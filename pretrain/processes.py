@@ -22,6 +22,7 @@ from jax.experimental import multihost_utils
 
 from pretrain import config as configs
 from pretrain.config import ConfigError
+from pretrain.ranges import Positive
 
 LOST = 76  # exit code: a machine failed; the same command goes on
 TWICE = 1.  # seconds within which a second signal is an echo of the first
@@ -33,8 +34,8 @@ def _seconds(name: str, default: float) -> float:
     value = float(os.environ.get(name, default))
   except ValueError:
     value = 0.
-  if not configs.fits(value, configs.Positive):
-    raise ConfigError(f'{name}: wanted seconds, {configs.wanted(configs.Positive)}, got {os.environ[name]!r}')
+  if not configs.fits(value, Positive):
+    raise ConfigError(f'{name}: wanted seconds, {configs.wanted(Positive)}, got {os.environ[name]!r}')
   return value
 
 

@@ -18,10 +18,11 @@ from pretrain import config as configs
 from pretrain import initialize as beginning
 from pretrain import optim, sharding
 from pretrain.combine import turns
-from pretrain.config import ConfigError, Count, Natural, NonNegative, Part, Positive, Seed, Share
+from pretrain.config import ConfigError
 from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
 from pretrain.objective import Objective
 from pretrain.plan import flops as operations
+from pretrain.ranges import Count, Natural, NonNegative, Part, Positive, Seed, Share
 from pretrain.step import Training, compile_step
 
 MODELS = ('text', 'teacher')  # arguments of objectives that are models: of the texts of images, a frozen one

@@ -16,8 +16,9 @@ import jax
 
 from pretrain import processes
 from pretrain.checkpoint import FORMAT, Checkpoints, Damaged
-from pretrain.config import ConfigError, Count, Natural
+from pretrain.config import ConfigError
 from pretrain.metrics import Broken, event, read_events, read_json, write_json
+from pretrain.ranges import Count, Natural
 
 PATIENCE = 3.  # seconds; `running` holds the lock for a moment, and a process that was just killed may still
 

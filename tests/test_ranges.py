@@ -18,7 +18,8 @@ import pretrain.programs
 import pretrain.views
 from data.wrap import long_tailed
 from pretrain import config, label, optim, sharding
-from pretrain.config import ConfigError, Range
+from pretrain.config import ConfigError
+from pretrain.ranges import Range
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (data.sources, pretrain.models, pretrain.objectives, pretrain.programs, pretrain.views, optim)

@@ -10,7 +10,6 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from pretrain.config import Count, Natural, NonNegative, Number, Positive, Range
 from pretrain.models.attention import attend, check_attention
 from pretrain.models.layers import Linear, check_remat, gelu, layer_norm, remembering, stored
 from pretrain.models.patches import (
@@ -23,6 +22,7 @@ from pretrain.models.patches import (
   tubelets,
 )
 from pretrain.models.quantized import products
+from pretrain.ranges import Count, Natural, NonNegative, Number, Positive, Range
 from pretrain.sharding import rows_stay
 
 # (width, depth, heads, mlp): Ti and S are DeiT's (2012.12877v2 table 1), B, L and H those of 2010.11929v2 table 1,

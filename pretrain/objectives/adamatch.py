@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Decay, NonNegative, Share
 from pretrain.objective import Objective, cosine, ema
 from pretrain.queue import enqueue
+from pretrain.ranges import Count, Decay, NonNegative, Share
 from pretrain.semi_supervised import averaged, classifier, classify
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Positive
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Positive
 from pretrain.two_towers import matching, two_towers
 
 HIGHEST = math.log(100)  # of the logarithm of the scale

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, NonNegative, Positive, Share
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
 from pretrain.objective import Objective
 from pretrain.queue import enqueue
+from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive, Share
 from pretrain.semi_supervised import aligned, averaged, divided
 
 

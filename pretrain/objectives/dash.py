@@ -5,8 +5,8 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, NonNegative, Positive, Range
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive, Range
 from pretrain.semi_supervised import averaged, classifier, classify
 
 

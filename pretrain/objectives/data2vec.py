@@ -4,12 +4,12 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, Positive, ProperPart
 from pretrain.masks import blockwise_mask
 from pretrain.models.functional import functional
 from pretrain.models.layers import Linear, MaskToken, standardize
 from pretrain.models.patches import grid_of
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Decay, Natural, Positive, ProperPart
 from pretrain.teacher import linear, with_teacher
 
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
 from pretrain.objective import Objective, plain
+from pretrain.ranges import Count
 from pretrain.semi_supervised import rotations as rotated
 
 

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.objective import Objective, cosine, ema, flat
+from pretrain.ranges import Count, Decay, Natural, Positive
 from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, NonNegative, Parts, Positive
 from pretrain.masks import blockwise_mask
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
@@ -14,6 +13,7 @@ from pretrain.models.layers import MaskToken
 from pretrain.models.patches import grid_of
 from pretrain.objective import Objective, cosine, flat
 from pretrain.objectives.dino import encode_crops, views_first
+from pretrain.ranges import Count, Decay, Natural, NonNegative, Parts, Positive
 from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
 
 

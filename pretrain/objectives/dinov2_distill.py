@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, NonNegative, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.objective import Objective, cosine, flat
 from pretrain.objectives.dino import views_first
+from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive
 from pretrain.semi_supervised import averaged
 from pretrain.teacher import collapse, freeze_prototypes, linear
 

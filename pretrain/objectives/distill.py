@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Positive
 from pretrain.objective import Objective, plain
+from pretrain.ranges import Count, Positive
 from pretrain.semi_supervised import classifier
 
 

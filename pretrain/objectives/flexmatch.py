@@ -4,9 +4,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Decay, NonNegative, Share
 from pretrain.objective import Objective
 from pretrain.per_example import remember
+from pretrain.ranges import Count, Decay, NonNegative, Share
 from pretrain.semi_supervised import averaged, classifier, classify
 
 

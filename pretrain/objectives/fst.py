@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Decay, NonNegative, Share
 from pretrain.objective import Objective, ema
+from pretrain.ranges import Count, Decay, NonNegative, Share
 from pretrain.semi_supervised import averaged, classifier, classify
 
 

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Parts, Positives
 from pretrain.masks import multi_block
 from pretrain.models.decoder import BlockPredictor
 from pretrain.models.functional import functional
 from pretrain.models.layers import standardize
 from pretrain.models.patches import grid_of
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Decay, Parts, Positives
 from pretrain.teacher import linear, with_teacher
 
 

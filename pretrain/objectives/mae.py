@@ -3,11 +3,11 @@ import math
 from collections.abc import Callable
 
 from pretrain import losses
-from pretrain.config import Count, ProperPart
 from pretrain.masked_autoencoder import masked_autoencoder
 from pretrain.masks import random_mask
 from pretrain.models.patches import patchify
 from pretrain.objective import Objective
+from pretrain.ranges import Count, ProperPart
 
 
 def mae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, decoder_depth: Count, decoder_heads: Count,

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, NonNegative, Positive
 from pretrain.objective import Objective, flat
+from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive
 from pretrain.semi_supervised import averaged, classifier, classify, divided, mix
 from pretrain.teacher import linear
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, in_parts
+from pretrain.ranges import Count, Decay, Positive
 from pretrain.teacher import with_queue, with_teacher
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count
 from pretrain.objective import Objective, plain
+from pretrain.ranges import Count
 from pretrain.semi_supervised import classifier
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, NonNegative
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Decay, Natural, NonNegative
 from pretrain.semi_supervised import averaged, classifier, classify, sigmoid_ramp
 
 

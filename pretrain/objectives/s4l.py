@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, NonNegative
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
 from pretrain.objective import Objective, flat
+from pretrain.ranges import Count, Decay, NonNegative
 from pretrain.semi_supervised import averaged, divided, rotations
 
 

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.config import Count, Natural, NonNegative, Share
 from pretrain.objective import Objective, keep, plain
+from pretrain.ranges import Count, Natural, NonNegative, Share
 from pretrain.semi_supervised import classifier, classify
 from pretrain.teacher import linear
 

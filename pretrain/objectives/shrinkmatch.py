@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Natural, NonNegative, Share
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Decay, Natural, NonNegative, Share
 from pretrain.semi_supervised import aligned, averaged, divided
 
 

@@ -2,8 +2,8 @@
 from collections.abc import Callable
 
 from pretrain import losses
-from pretrain.config import Count, Number, Positive
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Number, Positive
 from pretrain.two_towers import matching, two_towers
 
 

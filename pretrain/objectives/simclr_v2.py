@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.objective import Objective, embed_together, flat, in_parts
+from pretrain.ranges import Count, Decay, Positive
 from pretrain.teacher import with_queue, with_teacher
 
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Natural, Positive
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.models.layers import Linear, product
 from pretrain.objective import Objective, flat, plain
 from pretrain.queue import enqueue
+from pretrain.ranges import Count, Natural, Positive
 from pretrain.teacher import collapse
 
 

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.config import Count, Decay
 from pretrain.masks import column_subsets
 from pretrain.models.decoder import BlockPredictor
 from pretrain.models.functional import functional
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Decay
 from pretrain.teacher import linear, with_teacher
 
 

@@ -2,8 +2,8 @@
 from collections.abc import Callable
 
 from pretrain import losses
-from pretrain.config import Count, Decay, NonNegative, Positive, Share
 from pretrain.objective import Objective
+from pretrain.ranges import Count, Decay, NonNegative, Positive, Share
 from pretrain.semi_supervised import averaged, classifier, classify
 
 

@@ -7,11 +7,12 @@ import jax
 
 from pretrain import config as configs
 from pretrain import label as labeling
-from pretrain.config import ConfigError, Count
+from pretrain.config import ConfigError
 from pretrain.evaluate.linear import linear_probe
 from pretrain.evaluate.run import Evaluation, Measured, encoder, features, judge, open_sets
 from pretrain.metrics import write_json
 from pretrain.programs.stages import check, fit, kept
+from pretrain.ranges import Count
 
 
 class Set(NamedTuple):

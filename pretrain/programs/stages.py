@@ -30,9 +30,10 @@ from pretrain import config as configs
 from pretrain import label as labeling
 from pretrain import optim, processes, rundir
 from pretrain.cluster import in_two_levels, whiten
-from pretrain.config import ConfigError, Share, nearest
+from pretrain.config import ConfigError, nearest
 from pretrain.evaluate.predictions import accuracy, features
 from pretrain.metrics import Broken, read_json, write_json
+from pretrain.ranges import Share
 from pretrain.run import MODELS, prepare
 from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, train
 
