@@ -81,8 +81,8 @@ def test_a_run_that_cannot_go_on_is_refused_in_words(change, words, whole, tmp_p
 
 
 def test_trunks_and_branches(whole):
-  assert {path.name for path in whole.iterdir()} == {'config.json', 'lock', 'result.json', 'one', 'one_annealed', 'two',
-                                                     'two_annealed'}
+  assert {path.name for path in whole.iterdir()} == {'config.json', 'format.json', 'lock', 'result.json', 'one',
+                                                     'one_annealed', 'two', 'two_annealed'}
   assert [list(losses(whole / name)) for name in ('one', 'one_annealed', 'two', 'two_annealed')] == \
       [[1, 2, 3], [4, 5], [4, 5, 6], [7, 8]]
   rates = {name: [row['lr'] for row in map(json.loads, (whole / name / 'metrics.jsonl').read_text().splitlines())]

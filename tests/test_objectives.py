@@ -157,7 +157,8 @@ def test_three_steps_on_eight_devices_are_those_on_one(name, mesh):
   assert split == {axis for axis in ('fsdp', 'tensor') if axis in mesh}, 'no parameter is split over it: no test'
   want, want_metrics = one_device(name, 3)
   got, metrics = run(name, range(3), mesh=mesh)
-  np.testing.assert_allclose(metrics['loss'], want_metrics['loss'], rtol=1e-5)
+  # rounding is absolute where the loss is a mean of cosines near 0
+  np.testing.assert_allclose(metrics['loss'], want_metrics['loss'], rtol=1e-5, atol=5e-6)
   assert error(gradient(got), gradient(want)) < 2e-4
   if jax.tree.leaves(want.memory):
     assert error(got.memory, want.memory) < 2e-4

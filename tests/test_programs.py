@@ -87,7 +87,7 @@ def test_curriculum_labeling_at_100_per_cent_is_plain_self_training(whole, tmp_p
 
 
 def test_a_program_s_directory(whole, capsys):
-  names = {'config.json', 'lock', 'cycle0', 'labels1', 'cycle1', 'result.json'}
+  names = {'config.json', 'format.json', 'lock', 'cycle0', 'labels1', 'cycle1', 'result.json'}
   assert {path.name for path in whole.iterdir()} == names
   assert json.loads((whole / 'result.json').read_text())['made'].keys() == rundir.made().keys()
   assert program(curriculum(stepping=100.), whole) == DONE and 'is complete' in capsys.readouterr().out

@@ -251,7 +251,7 @@ def test_no_right_and_no_room_to_write(tmp_path, capsys):
   if Path('/dev/full').exists():
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'events.jsonl').symlink_to('/dev/full')
-    assert main(['train', f'--config={TINY}', f'--workdir={tmp_path / "run"}', '--quiet']) == 1
+    assert main(['train', f'--config={TINY}', f'--workdir={tmp_path / "run"}', '--quiet']) == 76
     assert 'No space left' in capsys.readouterr().err
 
 
@@ -263,7 +263,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_whole_checkpoint(tmp_path):
   try:
     flags = ['--config.backbone.width=128', '--config.checkpoint.keep=9', '--config.steps=60', '--quiet']
     done = subprocess.run(command(tmp_path / 'run', *flags), cwd=ROOT, env=ENV, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 76
     assert done.stderr.startswith('error: ') and 'no space left' in done.stderr.lower(), done.stderr
     assert 'Traceback' not in done.stderr
     checkpoints = Checkpoints(tmp_path / 'run' / 'checkpoints')
