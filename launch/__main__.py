@@ -218,7 +218,7 @@ def make_job(args: argparse.Namespace, overrides: list[str], command: list[str])
     return job_of(args, command, fields)
   if not args.config or not args.workdir:
     raise ConfigError(f'wanted --config=configs/FILE.py and --workdir=DIR, or a command after --\n{USAGE}')
-  workdir = directory(args.workdir, '--workdir')
+  workdir = local_path(args.workdir, '--workdir')
   config = load(args.config, [text.removeprefix('--config.') for text in overrides])
   argv = [python, '-m', 'pretrain', 'program' if 'program' in config else 'train', f'--config={args.config}',
           f'--workdir={workdir}', *overrides]
@@ -248,7 +248,7 @@ def job_of(args: argparse.Namespace, command: list[str], fields: dict) -> Job:
       check_text(flag, text)
   place = flags['--out'] if word == 'label' else flags['--workdir']
   overrides = [text.removeprefix('--config.') for text in arguments if text.startswith('--config.')]
-  job = Job(named(name, *([directory(place, '--out' if word == 'label' else '--workdir')] if place else
+  job = Job(named(name, *([local_path(place, '--out' if word == 'label' else '--workdir')] if place else
                           [os.getcwd(), *command])),
             (tuple(command),), logs, progress=(Path(os.path.expanduser(place)),) if place else (), **fields)
   if word in ('train', 'program') and flags['--config']:
@@ -288,14 +288,6 @@ def distributed(job: Job) -> Job:
     return job
   return job._replace(commands=tuple(argv if '--distributed' in argv else (*argv, '--distributed')
                                      for argv in job.commands))
-
-
-def directory(path: str, flag: str) -> str:
-  """A path that all machines see. Raises ConfigError for an object store."""
-  try:
-    return local_path(path, flag)
-  except ConfigError as error:
-    raise ConfigError(f'{error}: on all nodes by gcsfuse (for Kubernetes as a --volume), or NFS') from error
 
 
 def check_config(config: dict, job: Job, args: argparse.Namespace) -> None:

@@ -271,7 +271,7 @@ def local_path(path: str, flag: str) -> str:
   """
   if '://' in path or path.startswith(('gs:', 's3:')):
     raise ConfigError(f'{flag}: {path} is an object store; wanted a path of a file system, such as one where the '
-                      'bucket is mounted')
+                      'bucket is mounted: on all nodes by gcsfuse (for Kubernetes as a --volume), or NFS')
   path = os.path.expanduser(path)
   if os.path.lexists(path) and not os.path.isdir(path):
     raise ConfigError(f'{flag}: {path} is no directory; wanted one, or a path where there is nothing yet')
