@@ -132,19 +132,9 @@ def check_labels(config: dict, labeled: Source, others: Source | None, indexed: 
   """Raises ConfigError where data that are here do not fit the config, as `prepare` does."""
   if others is not None:
     check_encoding(others.unlabeled(), labeled, 'config.unlabeled.source')
-  labels = None if others is None and labeled.labels is not None and labeled.labels.max() < 0 else labeled.labels
-  classes = min(spec.get('classes', math.inf) for spec in run.members(config['objective']))
-  if labels is not None and labels.max() >= classes:
-    raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to {labels.max()}; '
-                      f'wanted at least {labels.max() + 1}')
-  if labels is not None and labels.min() < 0:
-    raise ConfigError(f'config.source: {(labels < 0).sum()} of its examples are of no class (label -1); wanted '
-                      'config.labels, which choose among the others')
-  for spec in run.members(config['objective']):
-    if configs.fits(most := spec.get('prototypes', 0), int) and most > indexed:
-      raise ConfigError(f'config.objective.prototypes: wanted at most as many as examples of the source, {indexed}, '
-                        f'got {most}')
-  run.check_vocabulary(labeled, config['backbone'], config['objective'])
+  if others is None and labeled.labels is not None and labeled.labels.max() < 0:
+    labeled = labeled.unlabeled()
+  run.check_learnable(labeled, config['backbone'], config['objective'], indexed)
 
 
 def check_parts(*, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict, steps: int,

@@ -186,18 +186,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
     batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
                                 labeled_rows=rows(batch), unlabeled_rows=rows(second.batch), **how)
-  classes = min(spec.get('classes', math.inf) for spec in members(objective))
-  if labeled.labels is not None and labeled.labels.max() >= classes:
-    raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
-                      f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
-  for spec in members(objective):
-    if configs.fits(most := spec.get('prototypes', 0), int) and most > indexed:
-      raise ConfigError(f'config.objective.prototypes: wanted at most as many as examples of the source, {indexed}, '
-                        f'got {most}')
-  check_vocabulary(labeled, backbone, objective)
-  if labeled.labels is not None and labeled.labels.min() < 0:
-    raise ConfigError(f'config.source: {(labeled.labels < 0).sum()} of its examples are of no class (label -1); wanted '
-                      'config.labels, which choose among the others')
+  check_learnable(labeled, backbone, objective, indexed)
   evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'), labeled)
   total = configs.total_steps(steps, epochs, count, batch)
   parts: dict[str, Any] = dict(
@@ -245,6 +234,26 @@ def check_repeats(where: str, batch: int, examples: int) -> None:
   if batch > examples:
     raise ConfigError(f'{where}: the objective tells the examples of a batch from each other, and of {examples} '
                       f'examples some would be twice in a batch of {batch}; wanted at most {examples}')
+
+
+def check_learnable(labeled: Source, backbone: dict, objective: dict, indexed: int) -> None:
+  """Raises ConfigError unless labels, prototypes and vocabulary of the specs fit the data.
+
+  Args:
+    indexed: examples with an index.
+  """
+  classes = min(spec.get('classes', math.inf) for spec in members(objective))
+  if labeled.labels is not None and labeled.labels.max() >= classes:
+    raise ConfigError(f'config.objective.classes: {classes}, but the labels of config.source go up to '
+                      f'{labeled.labels.max()}; wanted at least {labeled.labels.max() + 1}')
+  for spec in members(objective):
+    if configs.fits(most := spec.get('prototypes', 0), int) and most > indexed:
+      raise ConfigError(f'config.objective.prototypes: wanted at most as many as examples of the source, {indexed}, '
+                        f'got {most}')
+  check_vocabulary(labeled, backbone, objective)
+  if labeled.labels is not None and labeled.labels.min() < 0:
+    raise ConfigError(f'config.source: {(labeled.labels < 0).sum()} of its examples are of no class (label -1); wanted '
+                      'config.labels, which choose among the others')
 
 
 def check_phases(phases: tuple, views: dict | None, steps: int) -> None:
