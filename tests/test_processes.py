@@ -40,8 +40,9 @@ class Processes:
           'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_cpu_collective_call_terminate_timeout_seconds=600',
           'JAX_COORDINATOR_ADDRESS': f'localhost:{port}', 'JAX_NUM_PROCESSES': str(processes),
           'JAX_PROCESS_ID': str(p)} | (environments or {}).get(p, {}), devices)
-      argv = [sys.executable, '-m', 'pretrain', *command, f'--workdir={workdir}', *flags,
-              *(own_flags or {}).get(p, ())]
+      own = (own_flags or {}).get(p, ())
+      where = () if any(flag.startswith('--workdir=') for flag in own) else (f'--workdir={workdir}',)
+      argv = [sys.executable, '-m', 'pretrain', *command, *where, *flags, *own]
       if processes > 1:
         argv.append('--distributed')
       with output.open('w') as file:
