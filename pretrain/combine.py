@@ -8,7 +8,7 @@ import jax
 from pretrain.objective import Objective
 
 
-def over_one_backbone(method: str, parts: dict[str, Objective]) -> dict[str, Any]:
+def over_one_backbone(method: str, parts: dict[str, Objective], at: Callable | None = None) -> dict[str, Any]:
   """What `weighted` and `alternate` have in common, as keyword arguments of `Objective`.
 
   Parameters are {'backbone': ..., name: the other parameters of this part, ...}, memory is {name: the memory of this
@@ -21,9 +21,10 @@ def over_one_backbone(method: str, parts: dict[str, Objective]) -> dict[str, Any
   Args:
     method: for messages.
     parts: at least one; each has its backbone under the key 'backbone' of its parameters.
+    at: (name, step) -> the step that a part knows; None: that of the run.
   Raises:
     ValueError: no part, or one named 'backbone'; two that want another shape under one key of the batch; when traced,
-      a part without a backbone, or with another one.
+      a part without a backbone, or with another one, or one that holds it.
   """
   if not parts or 'backbone' in parts:
     raise ValueError(f"{method} wants at least one part, and none of the name 'backbone', got {sorted(parts)}")
@@ -55,11 +56,24 @@ def over_one_backbone(method: str, parts: dict[str, Objective]) -> dict[str, Any
     return function and (lambda params, memory, inputs: function(seen_by(params, head), memory[head], inputs))
 
   first = parts[head]
+  def of_all(kind: str) -> Callable | None:
+    functions = {name: getattr(part, kind) for name, part in parts.items() if getattr(part, kind)}
+
+    def renamed(step):
+      found = {(name, path): value for name, function in functions.items()
+               for path, value in function(at(name, step) if at else step).items()}
+      if of_backbone := [place for place in found if place[1].split('/')[0] == 'backbone']:
+        raise ValueError(f'{method}: the {kind} of a part may be of its own heads, not of what all share, got '
+                         f'{of_backbone[0]}')
+      return {f'{name}/{path}': value for (name, path), value in found.items()}
+
+    return renamed if functions else None
+
   image, text = map(of_first, first.towers or (None, None))
   return dict(batch={key: shape for key, (_, shape) in batch.items()}, init=init, encode=of_first(first.encode),
               predict=of_first(first.predict), towers=(image, text) if image and text else None,
               couples_batch=any(part.couples_batch for part in parts.values()),
-              compares=any(part.compares for part in parts.values()))
+              compares=any(part.compares for part in parts.values()), hold=of_all('hold'), rate=of_all('rate'))
 
 
 def seen_by(params: dict, name: str) -> dict:

@@ -23,6 +23,9 @@ class Objective(NamedTuple):
   update:  (params, memory, carry, step) -> (params, memory). Runs after the optimizer.
   encode:  (params, memory, images f32[b, h, w, c] in [0, 1]) -> features f32[b, d]. All that kNN and probes ever see.
   predict: (params, memory, images) -> probabilities f32[b, k], where the method has classes.
+  hold:    step -> {path: bool[]}: parameters ('head/prototypes', or 'head' for all below) that stand still in this
+           step, as where PyTorch's gradient is None: the step keeps their value and the optimizer's state of them.
+  rate:    step -> {path: f32[]}: what multiplies the optimizer's step of parameters; its state goes on.
   project: (params, memory, images) -> what a projector makes of the features, f32[b, d], where the method has one:
            evaluation tells how it is spread out.
   couples_batch: True if one example's loss depends on the others, so that accumulating gradients would change them.
@@ -43,6 +46,8 @@ class Objective(NamedTuple):
   parts: tuple[Callable, Callable] | None = None
   towers: tuple[Callable, Callable] | None = None
   project: Callable | None = None
+  hold: Callable | None = None
+  rate: Callable | None = None
 
 
 def in_parts(net: Net, embed: Callable, couple: Callable) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import itertools
 import re
 import sys
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -212,7 +212,7 @@ def layer_multipliers(params, layer_decay: float):
   """
   if not 0 < layer_decay <= 1:
     raise ValueError(f'wanted layer_decay in (0, 1], got {layer_decay}')
-  paths = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+  paths = _names(params)
   blocks = [int(found[1]) for path in paths if (found := _BLOCK.search(path))]
   if not blocks:
     raise ValueError("layer_decay wants parameters 'backbone/.../blocks/<i>/...' to tell the layers by; "
@@ -268,7 +268,9 @@ def adamw(schedule: optax.Schedule, *, weight_decay: NonNegative, weight_decay_e
       raises.
   """
   decay = _decay(weight_decay, weight_decay_end, steps)
-  made = [_clip(clip_norm), optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=decay, mask=_mask(decay_1d))]
+  adam = optax.chain(_scale_by_adam(b1, b2, eps), optax.add_decayed_weights(decay, _mask(decay_1d)),
+                     optax.scale_by_learning_rate(schedule))
+  made = [_clip(clip_norm), adam]
   return optax.chain(*made, *([] if layer_decay is None else [_scale_layers(layer_decay)]))
 
 
@@ -288,7 +290,7 @@ def lamb(schedule: optax.Schedule, *, weight_decay: NonNegative, weight_decay_en
     ValueError: weight_decay_end with a weight_decay or steps of 0.
   """
   decay = optax.add_decayed_weights(_decay(weight_decay, weight_decay_end, steps), _mask())
-  return optax.chain(_clip(clip_norm), optax.scale_by_adam(b1, b2, eps), decay,
+  return optax.chain(_clip(clip_norm), _scale_by_adam(b1, b2, eps), decay,
                      optax.masked(optax.scale_by_trust_ratio(), _mask()), optax.scale_by_learning_rate(schedule))
 
 
@@ -323,6 +325,87 @@ def lars(schedule: optax.Schedule, *, weight_decay: NonNegative, momentum: Decay
   """
   return optax.chain(_clip(clip_norm), optax.lars(
     schedule, weight_decay, _mask(), trust_coefficient, trust_ratio_mask=_mask(), momentum=momentum))
+
+
+class Holding(NamedTuple):
+  """An optimizer's state, and i32[] of each parameter that may stand still, by its path: the steps in which it did."""
+  inner: Any
+  stood: dict
+
+
+def holding(tx: optax.GradientTransformation, hold: Callable | None) -> optax.GradientTransformationExtraArgs:
+  """`tx`, whose state of a parameter, moments and count of its steps, stands still as long as the parameter does.
+
+  `holding(tx, objective.hold)`; its `update` takes `held`, what `hold` gives for this step, besides. The learning
+  rate's schedule and the decay's go on. The updates of held parameters mean nothing.
+
+  Args:
+    hold: step -> {path: bool[]}, see `Objective.hold`; None if nothing ever stands still.
+  """
+  tx = optax.with_extra_args_support(tx)
+  if hold is None:
+    return tx
+
+  def init(params):
+    held = hold(0)
+    return Holding(tx.init(params), {name: jnp.int32(0) for name in _names(params) if _entry(held, name) is not None})
+
+  def update(updates, state, params=None, *, held, **more):
+    names = sorted(_names(updates), key=len, reverse=True)
+    stood = {name: n + _entry(held, name) for name, n in state.stood.items()}
+    updates, inner = tx.update(updates, state.inner, params, stood=stood, **more)
+
+    def kept(path, new, old):
+      path = f'/{_name(path)}'
+      still = _entry(held, next((name for name in names if path.endswith(f'/{name}')), ''))
+      return new if still is None else jnp.where(still, old, new)
+
+    return updates, Holding(jax.tree_util.tree_map_with_path(kept, inner, state.inner), stood)
+
+  return optax.GradientTransformationExtraArgs(init, update)  # pyrefly: ignore[bad-argument-type]
+
+
+def by_path(given: dict[str, Any], change: Callable, tree, *rest):
+  """`tree`; leaves at a path in `given` or below, the first that fits: change(given[path], leaf, *those of `rest`)."""
+  def one(path, leaf, *others):
+    value = _entry(given, _name(path))
+    return leaf if value is None else change(value, leaf, *others)
+
+  return jax.tree_util.tree_map_with_path(one, tree, *rest) if given else tree
+
+
+def check_paths(params, given: dict[str, Any], what: str) -> None:
+  """Raises ValueError unless each path in `given` is a parameter's, or leads to some; `what` gave it, for messages."""
+  names = _names(params)
+  if lost := [path for path in given if not any(_entry({path: path}, name) for name in names)]:
+    raise ValueError(f'{what} names the parameter {lost[0]!r}; wanted one of {sorted(names)[:5]} and '
+                     f'{max(len(names) - 5, 0)} more')
+
+
+def _names(tree) -> list[str]:
+  return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _entry(given: dict[str, Any], name: str):
+  return next((value for path, value in given.items() if f'{name}/'.startswith(f'{path}/')), None)
+
+
+def _scale_by_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformationExtraArgs:
+  """`optax.scale_by_adam`; `stood` of some parameters, i32[] by path, are steps of its count that were not theirs."""
+  adam = optax.scale_by_adam(b1, b2, eps)
+
+  def update(updates, state, params=None, *, stood: dict | None = None, **_):
+    updates, state = adam.update(updates, state, params)
+    assert isinstance(state, optax.ScaleByAdamState)
+
+    def corrected(stood, _, first, second):
+      count = jnp.maximum(state.count - stood, 1)
+      first, second = (optax.tree.bias_correction(x, b, count) for x, b in ((first, b1), (second, b2)))
+      return first / (jnp.sqrt(second) + eps)
+
+    return by_path(stood or {}, corrected, updates, state.mu, state.nu), state
+
+  return optax.GradientTransformationExtraArgs(adam.init, update)
 
 
 def _decay(start: float, end: float | None, steps: int) -> optax.ScalarOrSchedule:

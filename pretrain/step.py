@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pretrain import sharding
+from pretrain import optim, sharding
 from pretrain.config import ConfigError
 from pretrain.objective import Objective, check_batch
 from pretrain.plan import hardware
@@ -55,17 +55,21 @@ def init_state(objective: Objective, views: Callable, tx: optax.GradientTransfor
   batch = jax.eval_shape(views, batch, step_key)
   check_batch(objective, batch)
   params, memory = objective.init(init_key)
+  for kind in ('hold', 'rate'):
+    if given := getattr(objective, kind):
+      optim.check_paths(params, given(0), f'Objective.{kind}')
   return TrainState(jnp.int32(0), params, memory, tx.init(params), jnp.int32(-1), seed)
 
 
-def train_step(state: TrainState, batch, *, objective: Objective, views: Callable, tx: optax.GradientTransformation,
-               schedule: Callable, accumulate: int = 1, grad_cache: int = 1, skip: int = 0,
-               gathered: Any = None) -> tuple[TrainState, dict]:
+def train_step(state: TrainState, batch, *, objective: Objective, views: Callable,
+               tx: optax.GradientTransformationExtraArgs, schedule: Callable, accumulate: int = 1, grad_cache: int = 1,
+               skip: int = 0, gathered: Any = None) -> tuple[TrainState, dict]:
   """One step. Randomness is a function of (seed, step) and, in the views, of each example's index and epoch.
 
   Args:
     batch: raw global batch, {'image': u8[b, h, w, c], 'index': i32[b], 'epoch': i32[b], ...} or a dict of such.
     accumulate: into how many parts to split the batch, one after the other; gradients and carries are averaged.
+    tx: of `optim.holding`.
     grad_cache: the same for objectives that compare examples: embeddings part by part, compared all together.
     skip: so many steps whose loss or gradient is not finite change nothing but the count of steps.
     gathered: the layout of the parameters, if each is to be gathered over fsdp once, at the start of the step, and its
@@ -97,11 +101,15 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   else:
     (loss, (carry, metrics)), grads = gradient(batch)
 
+  held = objective.hold(state.step) if objective.hold else {}
+  rates = objective.rate(state.step) if objective.rate else {}
+  grads = optim.by_path(held, lambda held, g: jnp.where(held, 0, g), grads)  # part of no norm
   if sharding.platform() == 'cpu':  # XLA would copy what it might update before the last product that reads it
     grads = jax.lax.optimization_barrier(grads)
   with jax.named_scope('update'):
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, held=held)
+    params = optax.apply_updates(state.params, optim.by_path(rates, jnp.multiply, updates))
+    params = optim.by_path(held, lambda held, new, old: jnp.where(held, old, new), params, state.params)
     params, memory = objective.update(params, state.memory, carry, state.step)
   norm = optax.tree.norm(grads)
   bad = ~jnp.isfinite(loss) | ~jnp.isfinite(norm)
@@ -193,6 +201,7 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
       shapes = jax.tree.map(lambda x: x.shape, batch)
       raise ConfigError(f'config.{name}: {parts} does not divide the batch {shapes}')
 
+  tx = optim.holding(tx, objective.hold)
   views = jax.named_call(views, name='views')  # a part of its own in profiles
 
   def init(seed):

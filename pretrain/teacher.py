@@ -57,13 +57,6 @@ def linear(start: float, end: float, steps: int) -> Callable:
   return lambda step: start + (end - start) * jnp.clip(step / max(1, steps), 0., 1.)
 
 
-def freeze_prototypes(params, head: str, frozen):
-  """The same parameters, but no gradient into the last layer of a head while `frozen` (a bool, may be traced)."""
-  last = {name: jnp.where(frozen, jax.lax.stop_gradient(x), x) for name, x in params[head].items()
-          if name in ('prototypes', 'gain')}
-  return params | {head: params[head] | last}
-
-
 def collapse(probabilities, name: str = 'teacher') -> dict:
   """Two metrics of probabilities [..., k], a teacher's or others' of that name, in nats, that show collapse.
 

@@ -86,7 +86,7 @@ def one_device(name: str, steps: int = 1):
 
 
 def gradient(state):
-  return state.opt_state[0].trace
+  return getattr(state.opt_state, 'inner', state.opt_state)[0].trace
 
 
 def error(got, want) -> float:

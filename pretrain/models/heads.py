@@ -62,14 +62,16 @@ class PrototypeHead(nnx.Module):
   """Cosine logits f32[..., out] of learned prototypes, for features float[..., in_] (2104.14294v2 appendix C).
 
   An MLP of `layers` layers (GELU, no BatchNorm) to a bottleneck, L2 normalisation, then the inner product with
-  prototypes of length 1 (a weight normalisation with its gain fixed to 1). MLP kernels are a normal of 0.02 truncated
-  at two standard deviations, as the authors'. The prototypes' directions are uniform on the sphere (theirs: those of
-  points uniform in a cube).
+  prototypes of length 1 (a weight normalisation with its gain fixed to 1). As the authors' (vision_transformer.py,
+  DINOHead): MLP kernels are a normal of 0.02 truncated at two standard deviations, the prototypes before normalisation
+  uniform within 1 / sqrt(bottleneck), so that they start with a length of about 0.58: the shorter they are, the faster
+  a step turns them.
 
   Args:
     in_, hidden, bottleneck, out: widths; `out` is the number of prototypes.
     layers: linear layers of the MLP.
-    normalize_last: False gives each prototype a learned gain, initially 1.
+    normalize_last: False gives each prototype a learned gain, initially 1; `gain` is [1, out], a matrix as the
+      authors' weight_g, which weight decay applies to.
     dtype: of the computation; the normalisations and the sum of the inner product are float32.
   """
 
@@ -78,9 +80,10 @@ class PrototypeHead(nnx.Module):
     self.dtype, self.normalize_last = jnp.dtype(dtype), normalize_last
     self.mlp = MLP(in_, (hidden,) * (layers - 1), bottleneck, batch_norm=False, activation=gelu,
                    kernel_init=nnx.initializers.truncated_normal(0.02), dtype=dtype, rngs=rngs)
-    self.prototypes = nnx.Param(jax.random.normal(rngs.params(), (bottleneck, out)))
+    most = bottleneck ** -0.5
+    self.prototypes = nnx.Param(jax.random.uniform(rngs.params(), (bottleneck, out), minval=-most, maxval=most))
     if not normalize_last:
-      self.gain = nnx.Param(jnp.ones((out,), jnp.float32))
+      self.gain = nnx.Param(jnp.ones((1, out), jnp.float32))
 
   def __call__(self, x, *, train: bool = False):
     z = normalize(self.mlp(x, train=train)).astype(self.dtype)

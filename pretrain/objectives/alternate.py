@@ -13,7 +13,7 @@ def alternate(*, parts: tuple) -> Objective:
 
   The step that a part knows counts its own turns alone (and `run.objective_of` tells it as many as the length of the
   run): queues fill, and schedules end, as they do without the others. The views of all parts are made in every step;
-  the optimizer moves the heads of the others by its momentum and its decay alone. 'part' is the place of the part
+  the heads of the others stand still, and what the optimizer knows of them. 'part' is the place of the part
   whose step it is; metrics of a part, and its loss, are '<part>/<metric>', 0 in the steps of others: let
   log_every_steps and the period have no common divisor. The features are those of the first part's `encode`. One part
   is that objective.
@@ -59,4 +59,17 @@ def alternate(*, parts: tuple) -> Objective:
 
     return jax.lax.switch(active(step), [turn(place, *each) for place, each in enumerate(methods.items())])
 
-  return Objective(loss=loss, update=update, **over_one_backbone('alternate', methods))
+  def at(name, step):
+    return turns(lengths, list(methods).index(name), step)
+
+  shared = over_one_backbone('alternate', methods, at)
+  held_by_part = shared['hold']
+
+  def hold(step):  # a head stands still while it is not its turn, besides when its part holds it
+    idle = {name: active(step) != place for place, name in enumerate(methods)}
+    own = held_by_part(step) if held_by_part else {}
+    return {path: held | idle[path.split('/')[0]] for path, held in own.items()} | idle
+
+  if len(methods) > 1:
+    shared['hold'] = hold
+  return Objective(loss=loss, update=update, **shared)

@@ -10,7 +10,7 @@ from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.objective import Objective, cosine, ema, flat
 from pretrain.ranges import Count, Decay, Natural, Positive
-from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
+from pretrain.teacher import collapse, linear, with_teacher
 
 
 def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, student_temperature: Positive,
@@ -29,7 +29,8 @@ def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     teacher_temperature, teacher_temperature_start, teacher_warmup_steps: linear from 0.04 to 0.07 in 30 epochs there.
     momentum: of the teacher at step 0, a half cosine up to 1 at the last step; 0.996 in the paper.
     center_momentum: 0.9 in the paper.
-    freeze_prototypes_steps: steps in which the last layer stays as it is; one epoch in the paper.
+    freeze_prototypes_steps: steps in which the last layer stands still, as the authors take its gradient away; one
+      epoch in the paper.
     steps: of the whole run.
     packed: the student sees all crops of an image in one sequence, see `vit.ViT.together`; wants a ViT.
 
@@ -57,7 +58,6 @@ def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
                                             lambda m: m.head(m.backbone(large, train=True)))
     teacher = views_first(teacher, b)  # [2, b, k]
 
-    params = freeze_prototypes(params, 'head', step < freeze_prototypes_steps)
     keys = jax.random.split(key)
 
     def study(m):
@@ -74,7 +74,10 @@ def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics, 'center': center}
     return value, (carry, collapse(jax.nn.softmax((teacher - memory['center']) / temperature(step))))
 
-  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, loss=loss, **(shared | {'init': init}))
+  def hold(step):  # the authors' gradient of the last layer is None at first
+    return {'head/prototypes': step < freeze_prototypes_steps}
+
+  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, loss=loss, hold=hold, **(shared | {'init': init}))
 
 
 def encode_crops(vit, crops, examples: int, keys, packed: bool):

@@ -14,7 +14,7 @@ from pretrain.models.patches import grid_of
 from pretrain.objective import Objective, cosine, flat
 from pretrain.objectives.dino import encode_crops, views_first
 from pretrain.ranges import Count, Decay, Natural, NonNegative, Parts, Positive
-from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
+from pretrain.teacher import collapse, linear, with_teacher
 
 
 def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hidden: Count, bottleneck: Count,
@@ -37,7 +37,7 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
     student_temperature: 0.1 in the paper.
     teacher_temperature, teacher_temperature_start, teacher_warmup_steps: linear from 0.04 to 0.07 in the paper.
     momentum: of the teacher at step 0, a half cosine up to 1 at the last step; 0.994 in the paper.
-    freeze_prototypes_steps: steps in which the heads' last layers stay as they are.
+    freeze_prototypes_steps: steps in which the heads' last layers have a learning rate of 0.
     steps: of the whole run.
     packed: the student sees all crops of an image in one sequence (section 5), see `vit.ViT.together`.
   """
@@ -78,8 +78,6 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
       return features, m.head(features), gather(m, tokens, places), local, mask
 
     (t, t_patches), teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)
-    for head in ('head', 'patch_head'):
-      params = freeze_prototypes(params, head, step < freeze_prototypes_steps)
     (features, s, s_patches, local, mask), statistics = net.apply(params, memory['statistics'], study)
 
     t = views_first(losses.sinkhorn(t, temperature(step), 3), b)  # [2, b, k] probabilities
@@ -95,7 +93,17 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
 
   return Objective(
       {'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, loss=loss, compares=True,
+      rate=rate_of_last_layers(freeze_prototypes_steps),
       **with_teacher(net, cosine(momentum, 1., steps), encoder='teacher', couples_batch=True))
+
+
+def rate_of_last_layers(frozen: int) -> Callable:
+  """`Objective.rate` of both heads: 0 for the last layers in so many steps; the moments of their gradients go on.
+
+  As the authors' code (dinov2/train/train.py, last_layer_lr_schedule).
+  """
+  return lambda step: {f'{head}/{name}': jnp.float32(step >= frozen)
+                       for head in ('head', 'patch_head') for name in ('prototypes', 'gain')}
 
 
 def one_of_two_masks(key, index, grid: tuple[int, int], ratio: tuple[float, float]):

@@ -10,9 +10,10 @@ from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.objective import Objective, cosine, flat
 from pretrain.objectives.dino import views_first
+from pretrain.objectives.dinov2 import rate_of_last_layers
 from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive
 from pretrain.semi_supervised import averaged
-from pretrain.teacher import collapse, freeze_prototypes, linear
+from pretrain.teacher import collapse, linear
 
 
 def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, patch_prototypes: Count, hidden: Count,
@@ -61,8 +62,6 @@ def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, 
     large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
     (_, t, t_patches), _ = frozen.apply(memory['frozen_teacher'], memory['frozen_teacher_statistics'],
                                         lambda m: see(m, large, train=False))
-    for head in ('head', 'patch_head'):
-      params = freeze_prototypes(params, head, step < freeze_prototypes_steps)
     ((features, s, s_patches), local), statistics = net.apply(params, memory['statistics'], lambda m: (
         see(m, large, train=True, key=keys[0]), m.head(m.backbone(small, train=True, key=keys[1]))))
 
@@ -76,4 +75,5 @@ def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, 
         {'statistics': statistics}, {'views': views, 'patches': patches, 'koleo': koleo, **collapse(t)})
 
   return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, init=init, loss=loss, update=shared['update'],
-                   encode=shared['encode'], couples_batch=True, compares=True)
+                   encode=shared['encode'], couples_batch=True, compares=True,
+                   rate=rate_of_last_layers(freeze_prototypes_steps))

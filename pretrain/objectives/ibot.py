@@ -14,7 +14,7 @@ from pretrain.models.patches import grid_of
 from pretrain.objective import Objective, cosine, ema, flat
 from pretrain.objectives.dino import encode_crops, views_first
 from pretrain.ranges import Count, Decay, Natural, Positive, Share, Shares
-from pretrain.teacher import collapse, freeze_prototypes, linear, with_teacher
+from pretrain.teacher import collapse, linear, with_teacher
 
 
 def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, normalize_last: bool,
@@ -39,7 +39,8 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
       teacher_temperature_start within teacher_warmup_steps; 0.07, 0.07 from 0.04 in 30 epochs in the paper.
     momentum: of the teacher at step 0, a half cosine up to 1 at the last step; 0.996 in the paper.
     center_momentum: 0.9 in the paper, for both centres.
-    freeze_prototypes_steps: steps in which the last layer stays as it is; one epoch in the paper.
+    freeze_prototypes_steps: steps in which the last layer stands still, as the authors take its gradient away; one
+      epoch in the paper.
     steps: of the whole run.
     packed: the student sees all crops of an image in one sequence, see `vit.ViT.together`.
   """
@@ -76,7 +77,6 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
       pooled, local = (m.head(m.backbone.pool(x)) for x in (tokens, local))
       return pooled, m.head(m.backbone.patches(tokens)), local, mask
 
-    params = freeze_prototypes(params, 'head', step < freeze_prototypes_steps)
     (s, s_patches, local, mask), statistics = net.apply(params, memory['statistics'], study)
 
     t = views_first(t, b)  # [2, b, k]
@@ -90,7 +90,12 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     probabilities = jax.nn.softmax((t - memory['center']) / temperature(step))
     return views + patches, (carry, {'views': views, 'patches': patches, **collapse(probabilities)})
 
-  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, loss=loss, **(shared | {'init': init}))
+  def hold(step):  # the authors' gradient of the last layer is None at first
+    last = ['prototypes'] if normalize_last else ['prototypes', 'gain']
+    return {f'head/{name}': step < freeze_prototypes_steps for name in last}
+
+  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, loss=loss, hold=hold,
+                   **(shared | {'init': init}))
 
 
 def view_masks(key, index, grid: tuple[int, int], probability: float, ratio: tuple[float, float]):

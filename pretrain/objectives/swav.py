@@ -30,7 +30,8 @@ def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototype
     hidden, dim: widths of the projector; the paper's are (2048,), 128.
     prototypes: k; 3000 in the paper.
     temperature, epsilon, iterations: 0.1, 0.05 and 3 in the paper; the last two are of the assignment.
-    freeze_prototypes_steps: steps in which the prototypes stay as they are; 313 in the authors' code, one epoch there.
+    freeze_prototypes_steps: steps in which the prototypes stand still, as the authors take their gradient away; 313 in
+      their code, one epoch there.
     queue: earlier images whose features join the assignment of small batches, a multiple of the batch; 0 for none.
     queue_start_step: the queue is used from this step on, but not before it is full. Deviation: it fills from the
       first step on, the authors' from this step on.
@@ -62,7 +63,6 @@ def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototype
     z = losses.normalize(z).swapaxes(0, 1)  # [2 + v, b, d]
 
     kernel = params['prototypes']['kernel']
-    kernel = jnp.where(step < freeze_prototypes_steps, jax.lax.stop_gradient(kernel), kernel)
     logits = product(z, kernel)  # [2 + v, b, k]
     if prototypes > b + queue:  # told once, while the step is traced
       warnings.warn(f'swav: {b + queue} assignments ({b} of the batch, {queue} of the queue) cannot use {prototypes} '
@@ -84,5 +84,8 @@ def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototype
       memory['queue'] = jax.vmap(enqueue, (0, 0, None))(memory['queue'], carry['z'], step)
     return on_sphere(params), memory
 
-  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, loss=loss,
+  def hold(step):  # the authors' gradient of the prototypes is None at first
+    return {'prototypes': step < freeze_prototypes_steps}
+
+  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, loss=loss, hold=hold,
                    **shared | {'init': init, 'update': update})
