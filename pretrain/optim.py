@@ -71,7 +71,8 @@ def partial_cosine(*, peak: NonNegative, steps: Count,
   Returns:
     step i32[] -> rate f32[].
   """
-  return _join((None, lambda step: peak * jnp.cos(jnp.pi * part * jnp.clip(step / steps, 0, 1))))
+  turn = jnp.pi * part
+  return _join((None, lambda step: peak * jnp.maximum(jnp.cos(turn * jnp.clip(step / steps, 0, 1)), 0)))
 
 
 def warmup_stable_decay(*, peak: NonNegative, steps: Count, warmup_steps: Natural, decay_steps: Natural,

@@ -524,6 +524,7 @@ def test_weights_ramp_as_published():
   weight = lambda made, at: float(made.loss(params, memory, batch(0), KEY, at)[1][1]['unlabeled_weight'])
   assert_close([weight(made, at) for at in (0, 100, 350, 600, 10_000)], [0, 0, 1.5, 3, 3])
   made = mean_teacher(BACKBONE, classes=K, unlabeled_weight=8., ramp_steps=40, momentum_start=0.99, momentum=0.999)
+  memory = made.init(KEY)[1]
   assert_close([weight(made, at) for at in (0, 20, 40, 99)], [8 * np.exp(-5), 8 * np.exp(-1.25), 8, 8])
   made = adamatch(BACKBONE, classes=K, threshold=0.9, unlabeled_weight=2., labeled_momentum=0.9, window=2,
                   ema_momentum=0.9, steps=100)
