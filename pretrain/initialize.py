@@ -27,7 +27,7 @@ class Initialize(NamedTuple):
   teacher:  directory of the run that is the frozen teacher of an objective that wants one: of that run are the arrays
             in memory's 'frozen_teacher' and 'frozen_teacher_statistics', by the same paths.
   averaged: False takes what the optimizer trained, even where the objective evaluates by a moving average of it; True
-            takes that average ('ema' or 'teacher') and its batch statistics.
+            takes that average ('ema' or 'teacher') and its batch statistics, or those of training where it has none.
 
   An average that this run keeps starts as a copy of its parameters, as always.
   """
@@ -151,7 +151,9 @@ def sources(spec: Initialize, abstract: TrainState, stored: dict, origin: str) -
     if not kept:
       raise ConfigError(f'config.initialize.averaged: the run in {getattr(spec, origin)} keeps no moving average '
                         f'({" or ".join(AVERAGES)}) of its parameters; wanted averaged=False')
-    params, statistics = ('memory', kept[0]), ('memory', f'{kept[0]}_statistics')
+    own = f'{kept[0]}_statistics'
+    shared = not any(path.startswith(f'memory/{own}/') for path in stored)
+    params, statistics = ('memory', kept[0]), ('memory', 'statistics' if shared else own)
   if origin == 'teacher':
     there = {'frozen_teacher': params, 'frozen_teacher_statistics': statistics}
     leaves = [(keys_of(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path({'memory': abstract.memory})]

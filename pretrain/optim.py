@@ -6,14 +6,14 @@ import itertools
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from pretrain import config as configs
-from pretrain.ranges import Count, Decay, Natural, NonNegative, Part, Positive
+from pretrain.ranges import Count, Decay, Natural, NonNegative, Part, Positive, Range
 
 TOKENS = {'cls', 'register', 'registers', 'mask', 'position', 'positions', 'pos'}  # words of a parameter's name
 EMBED = TOKENS | {'project', 'stem', 'patches', 'embed', 'embedding'}  # what lies before the first block
@@ -55,6 +55,24 @@ def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: N
   _check_rates(end=end, peak=peak)
   alpha = end / peak if peak else 0.
   return _join(_warmup(peak, warmup_steps), (None, optax.cosine_decay_schedule(peak, steps - warmup_steps, alpha)))
+
+
+def partial_cosine(*, peak: NonNegative, steps: Count,
+                   part: Annotated[float, Range(0, 0.5, above=True)] = 7 / 16) -> optax.Schedule:
+  """The first part of a cosine: peak cos(pi part n / steps) at step n, constant from `steps` on, without warm-up.
+
+  2001.07685v2 section 2.4, where part is 7/16, so that the last rate is 0.195 of the peak; half-way it is 0.773 of it,
+  that of `cosine` to the same end 0.598. FixMatch's family has it; where its code can warm up, it does so over 0 steps.
+
+  Args:
+    peak: learning rate at step 0.
+    steps: of the run.
+    part: of half a period of the cosine; 1/2 ends at 0.
+  Returns:
+    step i32[] -> rate f32[].
+  """
+  turn = jnp.pi * part
+  return _join((None, lambda step: peak * jnp.maximum(jnp.cos(turn * jnp.clip(step / steps, 0, 1)), 0)))
 
 
 def warmup_stable_decay(*, peak: NonNegative, steps: Count, warmup_steps: Natural, decay_steps: Natural,

@@ -2,7 +2,7 @@
 thresholds, alignment, mixtures and rotations."""
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from pretrain.models.functional import Net, functional
 from pretrain.models.heads import Classifier
 from pretrain.objective import ema, seen
 from pretrain.queue import enqueue
+
+Average = Literal['shared', 'averaged', 'own']  # whose batch statistics an average of parameters has, see `averaged`
 
 
 def classifier(backbone: Callable, classes: int) -> Net:
@@ -43,34 +45,47 @@ def divided(rows, like):
   return jnp.split(rows, list(accumulate(len(x) for x in like))[:-1])
 
 
-def averaged(net: Net, momentum: Callable, *, own: Callable = dict, couples_batch: bool = False) -> dict[str, Any]:
-  """Evaluation by moving averages of parameters and batch statistics, as keyword arguments of `Objective`.
+def averaged(net: Net, momentum: Callable, average: Average, *, own: Callable = dict,
+             couples_batch: bool = False) -> dict[str, Any]:
+  """Evaluation by a moving average of the parameters, as keyword arguments of `Objective`.
 
-  Memory holds 'statistics', 'ema', 'ema_statistics' and what is the method's own; after a step the carry replaces
-  what it names.
+  Memory holds 'statistics', those of training, 'ema' and what is the method's own; after a step the carry replaces what
+  it names. The average is evaluated with batch statistics that are
+
+  - 'shared': those of training, which authors' code copies to the average, or into whose network it puts the average;
+  - 'averaged': a moving average of these, as of the parameters: memory's 'ema_statistics';
+  - 'own': those of the average's own passes: memory's 'ema_statistics', which the carry replaces.
 
   Args:
     net: with parts `backbone` and `head`.
-    momentum: step -> share that the averages keep of themselves.
+    momentum: step -> share that an average keeps of itself.
+    average: see above.
     own: () -> arrays that memory starts with besides.
     couples_batch: whether the loss makes examples depend on each other, even if the net does not.
   """
+  statistics_of_average = 'statistics' if average == 'shared' else 'ema_statistics'
+
   def init(key):
     params, statistics = net.init(key)
-    return params, own() | {'statistics': statistics, 'ema': params, 'ema_statistics': statistics}
+    return params, own() | {'statistics': statistics, 'ema': params, statistics_of_average: statistics}
 
   def update(params, memory, carry, step):
     m = momentum(step)
-    return params, memory | carry | {'ema': ema(memory['ema'], params, m),
-                                     'ema_statistics': ema(memory['ema_statistics'], carry['statistics'], m)}
+    new = {'ema': ema(memory['ema'], params, m)}
+    if average == 'averaged':
+      new['ema_statistics'] = ema(memory['ema_statistics'], carry['statistics'], m)
+    return params, memory | carry | new
+
+  def of(params, memory):
+    del params
+    return memory['ema'], memory[statistics_of_average]
 
   def predict(params, memory, images):
-    del params
-    logits, _ = net.apply(memory['ema'], memory['ema_statistics'], lambda m: m.head(m.backbone(images)))
+    logits, _ = net.apply(*of(params, memory), lambda m: m.head(m.backbone(images)))
     return jax.nn.softmax(logits)
 
   return dict(init=init, update=update, predict=predict, couples_batch=couples_batch or net.couples_batch,
-              **seen(net, lambda _, memory: (memory['ema'], memory['ema_statistics'])))
+              **seen(net, of))
 
 
 def sigmoid_ramp(value: float, steps: int) -> Callable:

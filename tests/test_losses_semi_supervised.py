@@ -411,9 +411,10 @@ def test_truncated_gaussian_by_hand():
   assert_close(truncated_gaussian(confidence, 0.55, 0.01, 1.5), wanted)
 
 
+@pytest.mark.parametrize('first', [False, True])
 @pytest.mark.parametrize(('u', 'k', 'momentum'), [(2, 3, 0.9), (6, 4, 0.999), (9, 2, 0.0)])
-def test_softmatch_statistics_equal_twin(u, k, momentum):
-  old = 0.4, 0.3, distribution(u, k)
+def test_softmatch_statistics_equal_twin(u, k, momentum, first):
+  old = 0.4, 0.3, np.zeros(k, np.float32) if first else distribution(u, k)
   weak = normal(u, u, k, scale=2)
   result = softmatch_statistics(weak, *old, momentum)
   wanted = softmatch_twin.softmatch_statistics(weak, *old, momentum)

@@ -26,6 +26,10 @@ RATES = {
              lambda n: twin.cosine(n, peak=PEAK, end=1e-4, warmup_steps=100, steps=STEPS)),
   'cosine, no warm-up': (optim.cosine(peak=PEAK, steps=STEPS),
                          lambda n: twin.cosine(n, peak=PEAK, end=0., warmup_steps=0, steps=STEPS)),
+  'partial cosine': (optim.partial_cosine(peak=PEAK, steps=STEPS),
+                     lambda n: twin.partial_cosine(n, peak=PEAK, part=7 / 16, steps=STEPS)),
+  'partial cosine, short': (optim.partial_cosine(peak=PEAK, steps=STEPS, part=0.2),
+                            lambda n: twin.partial_cosine(n, peak=PEAK, part=0.2, steps=STEPS)),
   'infinite': (
     optim.infinite(peak=PEAK, steps=STEPS, warmup_steps=100, cooldown_steps=300, constant=1e-3, annealing_steps=200,
                    end=1e-5),
@@ -56,6 +60,10 @@ def test_schedule_is_its_twin_at_starts_joins_middles_and_ends(name):
 def test_schedules_at_hand_computed_points():
   cosine = optim.cosine(peak=1., steps=110, warmup_steps=10, end=.2)
   assert [round(float(cosine(n)), 6) for n in (0, 5, 10, 60, 110)] == [0., .5, 1., .6, .2]
+  assert np.allclose([optim.partial_cosine(peak=1., steps=7)(n) for n in (0, 4, 7, 9)], [1, .5 ** .5, .19509, .19509])
+  thirds = optim.partial_cosine(peak=2., steps=30, part=1 / 3)
+  assert np.allclose([thirds(n) for n in (0, 15, 30)], [2, 3 ** .5, 1])
+  assert 0 <= optim.partial_cosine(peak=1., steps=30, part=.5)(30) < 1e-7
   wsd = dict(peak=1., steps=100, warmup_steps=0, decay_steps=40)
   assert round(float(optim.warmup_stable_decay(**wsd, shape='sqrt')(70)), 6) == .5  # 1 - sqrt(10 / 40)
   assert round(float(optim.warmup_stable_decay(**wsd, shape='linear')(70)), 6) == .75

@@ -466,6 +466,18 @@ def test_a_run_starts_from_parts_of_another(source, averaged):
   assert int(here.step) == 0
 
 
+@pytest.mark.parametrize('own', [False, True])
+def test_an_average_comes_with_its_own_batch_statistics_or_with_those_of_training(own):
+  abstract = SimpleNamespace(params={'backbone': {'kernel': 0}}, memory={'statistics': {'backbone': {'mean': 0}}})
+  stored = dict.fromkeys(['params/backbone/kernel', 'memory/ema/backbone/kernel', 'memory/statistics/backbone/mean',
+                          *(['memory/ema_statistics/backbone/mean'] if own else [])])
+  found = initialize.sources(initialize.Initialize('there', ('backbone',), True), abstract, stored, 'workdir')
+  assert {here: there for here, (there, _) in found.items()} == {
+    ('params', 'backbone', 'kernel'): ('memory', 'ema', 'backbone', 'kernel'),
+    ('memory', 'statistics', 'backbone', 'mean'): (
+      'memory', 'ema_statistics' if own else 'statistics', 'backbone', 'mean')}
+
+
 def test_it_is_read_at_step_0_alone(whole, tmp_path, monkeypatch):
   lent = tmp_path / 'lent'
   shutil.copytree(whole / 'cycle1', lent)

@@ -1,4 +1,6 @@
 """Semi-supervised objectives: where one is another, and what they keep from step to step."""
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,8 +8,9 @@ import optax
 import pytest
 from flax import nnx
 
-from pretrain import config, losses
+from pretrain import config, losses, objectives
 from pretrain.config import ConfigError
+from pretrain.models.layers import batch_norm
 from pretrain.models.resnet import resnet
 from pretrain.models.vit import vit
 from pretrain.objective import ema
@@ -29,7 +32,9 @@ from pretrain.objectives.uda import uda
 from pretrain.objectives.vat import vat
 from pretrain.semi_supervised import aligned, classifier, classify, mix, rotations
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests.cases import CASES
 from tests.checks import assert_close, normal
+from tests.reference import average as average_twin
 from tests.reference import numeric
 from tests.reference import self_mpl as self_mpl_twin
 
@@ -313,6 +318,81 @@ def test_self_mpl_without_a_first_step_is_the_supervised_update(second_order):
     assert_close(got, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
 
 
+# --- The average and its batch statistics --------------------------------------------------------------------------
+
+# What each method's authors evaluate their average with; where they have none, what its row in the configs has.
+AVERAGES = {
+  'shared': ('fixmatch', 'flexmatch', 'freematch', 'softmatch', 'dash', 'comatch', 'shrinkmatch', 'mixmatch',
+             'remixmatch', 's4l', 'pseudo_label', 'pi_model', 'vat'),
+  'averaged': ('uda', 'adamatch'),
+  'own': ('mean_teacher', 'fst')}
+
+
+class Normed(nnx.Module):
+  """Images -> a linear layer of width 3 and its batch normalisation."""
+
+  width, dtype = 3, 'float32'
+
+  def __init__(self, rngs):
+    self.linear = nnx.Linear(64, 3, rngs=rngs)
+    self.norm = batch_norm(3, rngs=rngs)
+
+  def __call__(self, images, train=False, key=None):
+    del key
+    return self.norm(self.linear(images.reshape(len(images), -1)), use_running_average=not train)
+
+
+def normed(params):
+  """Parameters of a `Normed` classifier by the twin's names."""
+  backbone, head = params['backbone'], params['head']['linear']
+  linear, norm = backbone['linear'], backbone['norm']
+  return {'kernel': linear['kernel'], 'bias': linear['bias'], 'scale': norm['scale'], 'offset': norm['bias'],
+          'head_kernel': head['kernel'], 'head_bias': head['bias']}
+
+
+def test_every_average_is_in_the_table():
+  found = {path.stem for path in Path(objectives.__path__[0]).glob('*.py') if 'averaged(net' in path.read_text()}
+  assert sorted(found - {'dinov2_distill'}) == sorted(name for names in AVERAGES.values() for name in names)
+
+
+@pytest.mark.parametrize(('average', 'name'), [(average, name) for average in AVERAGES for name in AVERAGES[average]])
+def test_an_average_is_evaluated_with_the_batch_statistics_that_its_authors_give_it(average, name):
+  settings = CASES[name].kwargs | dict(classes=K) | (dict(queue=24) if name == 'comatch' else {})
+  if name == 'mean_teacher':
+    settings |= dict(momentum_start=0.9)
+  made = config.build(objectives, dict(name=name, **settings), 'test', backbone=Normed, steps=10, examples=EXAMPLES)
+  params, memory = made.init(KEY)
+
+  @jax.jit
+  def step(params, memory, batch, at):
+    (_, (carry, _)), grads = jax.value_and_grad(made.loss, has_aux=True)(params, memory, batch, KEY, at)
+    params = jax.tree.map(lambda p, g: p - 0.5 * g, params, grads)
+    return *made.update(params, memory, carry, at), carry
+
+  seen, kept, own = [normed(params)], [memory['statistics']['backbone']['norm']], [(np.zeros(3), np.ones(3))]
+  for at in range(3):
+    teacher = memory['ema']
+    params, memory, carry = step(params, memory, batch(at), at)
+    seen.append(normed(params))
+    kept.append(memory['statistics']['backbone']['norm'])
+    own.append(average_twin.statistics(batch(at)['weak'], normed(carry['teacher'])) if name == 'fst' else
+               average_twin.statistics(np.concatenate([batch(at)[x] for x in ('image', 'weak')]), normed(teacher)))
+  momentum = settings.get('ema_momentum', 0.9)
+  net = {key: average_twin.moving([each[key] for each in seen], momentum) for key in seen[0]}
+  if name == 'fst':  # whose average follows students of its own
+    net = normed(memory['ema'])
+  of = {'shared': [np.asarray(kept[-1][key]) for key in ('mean', 'var')],
+        'averaged': [average_twin.moving([each[key] for each in kept], momentum) for key in ('mean', 'var')],
+        'own': [average_twin.moving([each[i] for each in own], 0.9) for i in range(2)]}
+  images = batch(9)['weak']
+  assert_close(made.predict(params, memory, images), average_twin.probabilities(images, net, *of[average]), rtol=1e-4)
+  assert_close(made.encode(params, memory, images), average_twin.features(images, net, *of[average]), rtol=1e-4,
+               atol=1e-5)
+  for other in set(of) - {average}:
+    assert np.abs(np.subtract(of[other], of[average])).max() > 1e-2, f'{other} cannot be told from {average}'
+  assert ('ema_statistics' in memory) == (average != 'shared'), 'kept and not read'
+
+
 # --- From step to step ---------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(('build', 'changes'), [
@@ -391,7 +471,7 @@ def test_comatch_smooths_from_when_its_memory_is_full_and_keeps_the_last_batches
     _, (carry, _) = made.loss(params, memory, batch(at), KEY, at)
     seen.append(carry['new'])
     _, memory = made.update(params, memory, carry, at)
-    assert set(memory) == {'statistics', 'ema', 'ema_statistics', 'window', 'z', 'p'}
+    assert set(memory) == {'statistics', 'ema', 'window', 'z', 'p'}
   for name in ('z', 'p'):
     equal(memory[name], np.concatenate([seen[2][name], seen[1][name]]))
   assert_close(memory['p'][U:n], np.eye(K)[batch(2)['label']])
@@ -444,6 +524,7 @@ def test_weights_ramp_as_published():
   weight = lambda made, at: float(made.loss(params, memory, batch(0), KEY, at)[1][1]['unlabeled_weight'])
   assert_close([weight(made, at) for at in (0, 100, 350, 600, 10_000)], [0, 0, 1.5, 3, 3])
   made = mean_teacher(BACKBONE, classes=K, unlabeled_weight=8., ramp_steps=40, momentum_start=0.99, momentum=0.999)
+  memory = made.init(KEY)[1]
   assert_close([weight(made, at) for at in (0, 20, 40, 99)], [8 * np.exp(-5), 8 * np.exp(-1.25), 8, 8])
   made = adamatch(BACKBONE, classes=K, threshold=0.9, unlabeled_weight=2., labeled_momentum=0.9, window=2,
                   ema_momentum=0.9, steps=100)
@@ -465,11 +546,16 @@ def test_running_means_of_freematch_softmatch_and_adamatch_follow_the_prediction
   assert_close(memory['threshold'], 0.75 / K + 0.25 * p.max(-1).mean())
   assert_close(memory['probability'], 0.75 / K + 0.25 * p.mean(0))
   assert_close(memory['histogram'], 0.75 / K + 0.25 * np.bincount(p.argmax(-1), minlength=K) / U)
-  p, memory = kept(softmatch(BACKBONE, classes=K, momentum=0.75, sigmas=2., unlabeled_weight=1., ema_momentum=0.9))
-  assert_close(memory['probability'], 0.75 / K + 0.25 * p.mean(0))
+  made = softmatch(BACKBONE, classes=K, momentum=0.75, sigmas=2., unlabeled_weight=1., ema_momentum=0.9)
+  p, memory = kept(made)
+  assert_close(memory['probability'], p.mean(0))  # of the first batch alone
   confidence = losses.align(p, np.full(K, 1 / K), memory['probability']).max(-1)
   assert_close(memory['mean'], 0.75 / K + 0.25 * confidence.mean())
   assert_close(memory['variance'], 0.75 + 0.25 * np.var(confidence, ddof=1))
+  _, (carry, _) = made.loss(made.init(KEY)[0], memory, images, KEY, 1)
+  assert_close(carry['probability'], p.mean(0))
+  _, (carry, _) = made.loss(made.init(KEY)[0], memory | {'probability': jnp.full(K, 1 / K)}, images, KEY, 1)
+  assert_close(carry['probability'], 0.75 / K + 0.25 * p.mean(0))
   p, memory = kept(adamatch(BACKBONE, classes=K, threshold=0.9, unlabeled_weight=1., labeled_momentum=0.75, window=2,
                             ema_momentum=0.9, steps=10))
   assert_close(memory['unlabeled'], [p.mean(0), [1 / K] * K])

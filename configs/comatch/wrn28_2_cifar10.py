@@ -1,7 +1,7 @@
 """CoMatch, WRN-28-2 on CIFAR-10 with 40 labels (arXiv:2011.11183v2): 93.09 % in the authors' README, five seeds.
 
-Settings of the authors' code; 512 times 1,024 steps. Deviations: the rate falls as in
-configs/fixmatch/wrn28_2_cifar10.py, which says where the images are; strong views are FixMatch's.
+Settings of the authors' code; 512 times 1,024 steps. Deviation: strong views are FixMatch's.
+configs/fixmatch/wrn28_2_cifar10.py says where the images are.
 
   python -m pretrain train --config=configs/comatch/wrn28_2_cifar10.py --workdir=runs/comatch_wrn28_2_cifar10
 """
@@ -22,7 +22,7 @@ def get_config():
   c.objective = dict(name='comatch', classes=10, hidden=(128,), dim=64, threshold=0.95, edge_threshold=0.8,
                      temperature=0.2, smoothing=0.9, queue=2560, window=32, unlabeled_weight=1.0, contrast_weight=1.0,
                      ema_momentum=0.999)
-  c.schedule = dict(name='cosine', peak=0.03, end=0.00585)
+  c.schedule = dict(name='partial_cosine', peak=0.03, part=7 / 16)
   c.optimizer = dict(name='sgd', momentum=0.9, nesterov=True, weight_decay=5e-4)
   c.checkpoint = dict(every_steps=5000)
   c.evaluate = dict(train=dict(name='folder', path='data_sets/cifar10', split='train', size=32),

@@ -1,7 +1,7 @@
 """Dash on the embedded Fashion-MNIST, 25 labels a class of 10,000 images.
 
-A small-scale run: constant, base, lowest threshold and temperature are those of the paper and the authors' script; the
-warm-up and the steps between thresholds are chosen for a run of 1,200 steps. Everything else is as in
+A small-scale run: base, lowest threshold and temperature are those of the authors' script (idstcv/Dash), the constant
+is USB's; the warm-up and the steps between thresholds are chosen for a run of 1,200 steps. Everything else is as in
 configs/fixmatch/fashion_mnist.py.
 
   python -m pretrain train --config=configs/dash/fashion_mnist.py --workdir=runs/dash_fashion_mnist

@@ -1,4 +1,4 @@
-"""Published numbers of Dash (arXiv:2109.00650v1); the paper's own tables could not be looked up."""
+"""Published numbers of Dash: USB's, which is not by the authors; the tables of arXiv:2109.00650v1 are unread."""
 USB = 'microsoft/Semi-supervised-learning, results/classic_cv.csv'
 
 PUBLISHED = [

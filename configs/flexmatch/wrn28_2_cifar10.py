@@ -1,9 +1,9 @@
 """FlexMatch, WRN-28-2 on CIFAR-10 with 250 labels (arXiv:2110.08263v3): 5.00 % error in USB, three seeds.
 
 Settings of USB (microsoft/Semi-supervised-learning, config/classic_cv/flexmatch/flexmatch_cifar10_250_0.yaml and
-semilearn/), by the authors; those of their first code (TorchSSL) are the same, and give 95.02 %. Deviations: the rate
-falls as in configs/fixmatch/wrn28_2_cifar10.py, which says where the images are; the grey square of the strong views
-has half the side (theirs: up to half of it).
+semilearn/), by the authors; those of their first code (TorchSSL) are the same, and give 95.02 %. Deviation: the grey
+square of the strong views has half the side (theirs: up to half of it). configs/fixmatch/wrn28_2_cifar10.py says where
+the images are.
 
   python -m pretrain train --config=configs/flexmatch/wrn28_2_cifar10.py --workdir=runs/flexmatch_wrn28_2_cifar10
 """
@@ -22,7 +22,7 @@ def get_config():
   c.backbone = dict(name='wide_resnet', depth=28, widen=2, channels=3, mean=(0.485, 0.456, 0.406),
                     std=(0.229, 0.224, 0.225))
   c.objective = dict(name='flexmatch', classes=10, threshold=0.95, unlabeled_weight=1.0, ema_momentum=0.999)
-  c.schedule = dict(name='cosine', peak=0.03, end=0.00585)
+  c.schedule = dict(name='partial_cosine', peak=0.03, part=7 / 16)
   c.optimizer = dict(name='sgd', momentum=0.9, nesterov=True, weight_decay=5e-4)
   c.checkpoint = dict(every_steps=5000)
   c.evaluate = dict(train=dict(name='folder', path='data_sets/cifar10', split='train', size=32),

@@ -1,4 +1,4 @@
-"""Published numbers of FreeMatch (arXiv:2205.07246v3), best of each of three runs, by the authors."""
+"""Published numbers of FreeMatch: USB's, by the authors; those of arXiv:2205.07246v3 are of TorchSSL, and unread."""
 USB = 'microsoft/Semi-supervised-learning, results/classic_cv.csv'
 
 PUBLISHED = [

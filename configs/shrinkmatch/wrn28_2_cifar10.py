@@ -1,7 +1,6 @@
 """ShrinkMatch, WRN-28-2 on CIFAR-10 with 40 labels (arXiv:2308.06777v1): 94.92 % in the authors' README, five seeds.
 
-Settings of the authors' code, CIFAR/ with --DA. Deviations: the rate falls as in configs/fixmatch/wrn28_2_cifar10.py,
-which says where the images are; theirs to 0.03 cos(7 pi / 16) too, but on the first part of a wider cosine.
+Settings of the authors' code, CIFAR/ with --DA. configs/fixmatch/wrn28_2_cifar10.py says where the images are.
 
   python -m pretrain train --config=configs/shrinkmatch/wrn28_2_cifar10.py --workdir=runs/shrinkmatch_wrn28_2_cifar10
 """
@@ -21,7 +20,7 @@ def get_config():
                     std=(0.2471, 0.2435, 0.2616))
   c.objective = dict(name='shrinkmatch', classes=10, hidden=(32, 32), threshold=0.95, momentum=0.999, window=32,
                      unlabeled_weight=1.0, ema_momentum=0.999)
-  c.schedule = dict(name='cosine', peak=0.03, end=0.00585)
+  c.schedule = dict(name='partial_cosine', peak=0.03, part=7 / 16)
   c.optimizer = dict(name='sgd', momentum=0.9, nesterov=True, weight_decay=5e-4)
   c.checkpoint = dict(every_steps=5000)
   c.evaluate = dict(train=dict(name='folder', path='data_sets/cifar10', split='train', size=32),

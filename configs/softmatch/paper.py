@@ -1,4 +1,4 @@
-"""Published numbers of SoftMatch (arXiv:2301.10921v2), best of each of three runs, by the authors."""
+"""Published numbers of SoftMatch: USB's, best of each of three runs, by the authors of arXiv:2301.10921v2."""
 USB = 'microsoft/Semi-supervised-learning, results/classic_cv.csv'
 
 PUBLISHED = [

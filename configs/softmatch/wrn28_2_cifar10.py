@@ -1,8 +1,8 @@
 """SoftMatch, WRN-28-2 on CIFAR-10 with 250 labels (arXiv:2301.10921v2): 4.84 % error in USB, three seeds.
 
 Settings of USB (microsoft/Semi-supervised-learning, config/classic_cv/softmatch/softmatch_cifar10_250_0.yaml and
-semilearn/), by the authors. Deviations: the rate falls as in configs/fixmatch/wrn28_2_cifar10.py, which says where the
-images are; the grey square of the strong views has half the side (theirs: up to half of it).
+semilearn/), by the authors. Deviation: the grey square of the strong views has half the side (theirs: up to half of
+it). configs/fixmatch/wrn28_2_cifar10.py says where the images are.
 
   python -m pretrain train --config=configs/softmatch/wrn28_2_cifar10.py --workdir=runs/softmatch_wrn28_2_cifar10
 """
@@ -21,7 +21,7 @@ def get_config():
   c.backbone = dict(name='wide_resnet', depth=28, widen=2, channels=3, mean=(0.485, 0.456, 0.406),
                     std=(0.229, 0.224, 0.225))
   c.objective = dict(name='softmatch', classes=10, momentum=0.999, sigmas=2.0, unlabeled_weight=1.0, ema_momentum=0.999)
-  c.schedule = dict(name='cosine', peak=0.03, end=0.00585)
+  c.schedule = dict(name='partial_cosine', peak=0.03, part=7 / 16)
   c.optimizer = dict(name='sgd', momentum=0.9, nesterov=True, weight_decay=5e-4)
   c.checkpoint = dict(every_steps=5000)
   c.evaluate = dict(train=dict(name='folder', path='data_sets/cifar10', split='train', size=32),

@@ -2,8 +2,8 @@
 
 Settings of USB (microsoft/Semi-supervised-learning,
 config/classic_cv/fullysupervised/fullysupervised_cifar10_250_0.yaml and semilearn/), the ceiling of its semi-supervised
-methods. Deviations: the rate falls as in configs/fixmatch/wrn28_2_cifar10.py, which says where the images are; shifted
-images are padded with black, theirs mirrored; no moving average of the parameters is evaluated.
+methods. Deviations: shifted images are padded with black, theirs mirrored; no moving average of the parameters is
+evaluated. configs/fixmatch/wrn28_2_cifar10.py says where the images are.
 
   python -m pretrain train --config=configs/supervised/wrn28_2_cifar10.py --workdir=runs/supervised_wrn28_2_cifar10
 """
@@ -20,7 +20,7 @@ def get_config():
   c.backbone = dict(name='wide_resnet', depth=28, widen=2, channels=3, mean=(0.485, 0.456, 0.406),
                     std=(0.229, 0.224, 0.225))
   c.objective = dict(name='supervised', classes=10)
-  c.schedule = dict(name='cosine', peak=0.03, end=0.00585)
+  c.schedule = dict(name='partial_cosine', peak=0.03, part=7 / 16)
   c.optimizer = dict(name='sgd', momentum=0.9, nesterov=True, weight_decay=5e-4)
   c.checkpoint = dict(every_steps=5000)
   c.evaluate = dict(train=dict(name='folder', path='data_sets/cifar10', split='train', size=32),

@@ -267,13 +267,15 @@ def softmatch_statistics(weak, mean, variance, probability, momentum):
 
   Args:
     weak: [u, k] logits, u >= 2; no gradient flows back.
-    mean, variance, probability: f32[], f32[], f32[k], so far.
+    mean, variance, probability: f32[], f32[], f32[k], so far; a probability of zeros is none yet, and becomes that of
+      this batch.
     momentum: m, the share that they keep of themselves.
   Returns:
     {'mean', 'variance', 'probability'}; the variance of a batch is the unbiased one.
   """
   p = probabilities_of(weak)
-  probability = momentum * probability + (1 - momentum) * jnp.mean(p, 0)
+  kept = jnp.where(jnp.any(probability > 0), momentum, 0.)
+  probability = kept * probability + (1 - kept) * jnp.mean(p, 0)
   confidence = uniformly_aligned(p, probability)
   return {'mean': momentum * mean + (1 - momentum) * jnp.mean(confidence),
           'variance': momentum * variance + (1 - momentum) * jnp.var(confidence, ddof=1), 'probability': probability}

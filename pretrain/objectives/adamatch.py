@@ -18,7 +18,8 @@ def adamatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_
   arXiv:2106.04732v2, section 3, for the semi-supervised setting, where labeled and unlabeled images come from one
   distribution; constants and running means as in the authors' code. The labeled logits are drawn, entry by entry,
   between those of a pass with the unlabeled images and those of a pass without: they differ by batch statistics (and
-  drop path) alone.
+  drop path) alone. Evaluation is by moving averages of the parameters and of the batch statistics, as in that code
+  (google/objax, `ExponentialMovingAverageModule`; deviation: theirs start at 0, these as the network).
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -27,7 +28,7 @@ def adamatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_
     unlabeled_weight: mu at its end: it grows on half a cosine until the middle of the run; 1 in the paper.
     labeled_momentum: of the mean labeled prediction; 0.999 in the authors' code.
     window: over how many batches the unlabeled predictions are averaged; 128 in the authors' code.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+    ema_momentum: of the average that encode and predict use; 0.999 in the authors' code.
     steps: of the run.
   """
   net = classifier(backbone, classes)
@@ -37,7 +38,7 @@ def adamatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_
     uniform = jnp.full((window, classes), 1 / classes, jnp.float32)
     return {'labeled': uniform[0], 'unlabeled': uniform}
 
-  shared = averaged(net, lambda _: ema_momentum, own=own, couples_batch=True)
+  shared = averaged(net, lambda _: ema_momentum, 'averaged', own=own, couples_batch=True)
 
   def means(memory, labeled, weak, step):
     """The running means with this batch, of its probabilities [b, k] and [u, k]."""

@@ -20,7 +20,8 @@ def comatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], di
   """Pseudo-labels smoothed by their neighbours in a memory of embeddings; embeddings that follow their graph.
 
   arXiv:2011.11183v2, section 3.2, algorithm 1. `views` of FixMatch with strongs=2. The memory takes the embeddings and
-  the probabilities (labels, for the labeled) of each batch and smooths from when it is full.
+  the probabilities (labels, for the labeled) of each batch and smooths from when it is full. Evaluation is with the
+  batch statistics of training, which the authors' code copies to the average (salesforce/CoMatch, Train_CoMatch.py).
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -34,7 +35,7 @@ def comatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], di
       code.
     window: over how many batches predictions are averaged to align them, 0 is without; 32 in the authors' code.
     unlabeled_weight, contrast_weight: lambda_cls, lambda_ctr; 1 and 1 for CIFAR-10.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+    ema_momentum: of the average that encode and predict use; 0.999 in the authors' code.
   Raises:
     ValueError: when traced, a length of the queue that the batch does not divide.
   """
@@ -45,7 +46,7 @@ def comatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], di
                                   activation=lambda x: jax.nn.leaky_relu(x, 0.1)))
 
   net = functional(parts)
-  shared = averaged(net, lambda _: ema_momentum, couples_batch=True, own=lambda: {
+  shared = averaged(net, lambda _: ema_momentum, 'shared', couples_batch=True, own=lambda: {
     'window': jnp.zeros((window, classes)), 'z': jnp.zeros((queue, dim)), 'p': jnp.zeros((queue, classes))})
 
   def loss(params, memory, batch, key, step):

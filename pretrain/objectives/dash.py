@@ -16,20 +16,24 @@ def dash(backbone: Callable, *, classes: Count, constant: Annotated[float, Range
   """FixMatch that uses the examples whose loss is below a threshold, which falls from the labeled loss after a warm-up.
 
   arXiv:2109.00650v1, algorithm 1. Until `warmup_steps` the unlabeled examples are not used. Deviation: the loss there
-  is the mean over the last steps of the warm-up (the paper: over the labeled set after it; the authors' code: of the
-  unlabeled examples).
+  is the mean over the last steps of the warm-up (the paper: over the labeled set after it). The authors' code
+  (idstcv/Dash, dash.py) is not the paper's algorithm either: it warms up with all unlabeled examples, starts from their
+  mean loss in the last epoch of that, has no C, and lowers the threshold in epochs counted from the start of the run.
+  Evaluation is with the batch statistics of training, as there.
 
   Args:
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
-    constant, base: C > 1 and gamma > 1 of the threshold; 1.0001 and 1.27 in the paper.
+    constant, base: C and gamma of the threshold; 1.0001 and 1.27 in USB (microsoft/Semi-supervised-learning,
+      semilearn/algorithms/dash), which is by others; gamma is 1.27 in the authors' script (start_train.sh), too.
     lowest: threshold below which it does not fall, and from which on targets are hard; 0.05 in the authors' code.
-    every_steps: after how many steps the threshold falls again; 9 epochs in the authors' script.
-    warmup_steps: before the selection; 10 epochs in the authors' script.
+    every_steps: after how many steps the threshold falls again; 9 epochs of 2^16 labeled images in the authors' script,
+      10,240 steps in USB.
+    warmup_steps: before the selection; 10 such epochs in the authors' script, 2,048 steps in USB.
     estimate_steps: at the end of the warm-up, over which the labeled loss is averaged.
     temperature: of the soft targets; 0.5 in the authors' script.
     unlabeled_weight: 1 in the authors' code.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+    ema_momentum: of the average that encode and predict use; 0.999 in the authors' code.
   Raises:
     ValueError: a warm-up shorter than what is averaged.
   """
@@ -48,4 +52,4 @@ def dash(backbone: Callable, *, classes: Count, constant: Annotated[float, Range
     return value, ({'statistics': statistics, 'start': start}, metrics | {'threshold': threshold})
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, own=lambda: {'start': jnp.float32(0)}))
+                   **averaged(net, lambda _: ema_momentum, 'shared', own=lambda: {'start': jnp.float32(0)}))

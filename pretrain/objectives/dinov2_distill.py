@@ -45,7 +45,7 @@ def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, 
 
   net, frozen = functional(parts(backbone)), functional(parts(teacher))
   temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
-  shared = averaged(net, cosine(momentum, 1., steps), couples_batch=True)
+  shared = averaged(net, cosine(momentum, 1., steps), 'shared', couples_batch=True)
 
   def init(key):
     params, memory = shared['init'](key)

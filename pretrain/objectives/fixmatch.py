@@ -11,14 +11,16 @@ def fixmatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_
              ema_momentum: Decay) -> Objective:
   """Confident predictions on weakly augmented images are labels for their strongly augmented versions.
 
-  arXiv:2001.07685v2, section 2.2, eq. 3 and 4, algorithm 1. Evaluation is by the moving average of the parameters.
+  arXiv:2001.07685v2, section 2.2, eq. 3 and 4, algorithm 1. Evaluation is by the moving average of the parameters, with
+  the batch statistics of training, as in the authors' code (google-research/fixmatch: fixmatch.py averages the
+  `model_vars` of libml/utils.py, which are the trainable ones).
 
   Args:
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
     threshold: tau in [0, 1]; 0.95 in the paper.
     unlabeled_weight: lambda_u; 1 in the paper.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+    ema_momentum: of the average that encode and predict use; 0.999 in the authors' code.
   """
   net = classifier(backbone, classes)
 
@@ -30,4 +32,4 @@ def fixmatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_
     return value, ({'statistics': statistics}, metrics)
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum))
+                   **averaged(net, lambda _: ema_momentum, 'shared'))

@@ -16,18 +16,19 @@ def flexmatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled
 
   arXiv:2110.08263v3, algorithm 1. Memory holds a class for each example of the unlabeled source, -1 at first.
   Thresholds are those before this batch; until an example is confident they are 0, and all are used, as in the
-  authors' code.
+  authors' code. So is the evaluation: with the batch statistics of training (TorchSSL/TorchSSL, train_utils.py, and
+  microsoft/Semi-supervised-learning, semilearn/core/utils/misc.py: `EMA`).
 
   Args:
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
     threshold: tau in [0, 1]; 0.95 in the paper.
     unlabeled_weight: lambda; 1 in the paper.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the paper.
+    ema_momentum: of the average that encode and predict use; 0.999 in the paper.
     examples: in the unlabeled source.
   """
   net = classifier(backbone, classes)
-  shared = averaged(net, lambda _: ema_momentum, couples_batch=True,
+  shared = averaged(net, lambda _: ema_momentum, 'shared', couples_batch=True,
                     own=lambda: {'selected': jnp.full(examples, -1, jnp.int32)})
 
   def loss(params, memory, batch, key, step):

@@ -13,15 +13,17 @@ def freematch(backbone: Callable, *, classes: Count, momentum: Decay, unlabeled_
               fairness_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """FixMatch with thresholds that follow the mean confidence, of all and of each class, and a term for fairness.
 
-  arXiv:2205.07246v3, section 4. The running means start at 1 / k, as in the paper (the authors' code in USB: at 1).
+  arXiv:2205.07246v3, section 4. The running means start at 1 / k, as in the paper and in both of the authors' codes,
+  USB (microsoft/Semi-supervised-learning, semilearn/algorithms/freematch) and TorchSSL (models/freematch_entropy).
+  Evaluation is with the batch statistics of training, as in both (`EMA`).
 
   Args:
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
-    momentum: lambda, of the running means; 0.999 in the authors' code.
-    unlabeled_weight: w_u; 1 in the authors' code.
-    fairness_weight: w_f; 0.01 by default in the authors' code, 0.001 for CIFAR-10 with 250 labels.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+    momentum: lambda, of the running means; 0.999 in both.
+    unlabeled_weight: w_u; 1 in both.
+    fairness_weight: w_f; 0.001 in USB's settings for CIFAR-10, 0.01 in TorchSSL's.
+    ema_momentum: of the average that encode and predict use; 0.999 in the authors' code.
   """
   net = classifier(backbone, classes)
 
@@ -39,4 +41,4 @@ def freematch(backbone: Callable, *, classes: Count, momentum: Decay, unlabeled_
     return value, (now | {'statistics': statistics}, metrics | {'threshold': now['threshold']})
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, own=own, couples_batch=True))
+                   **averaged(net, lambda _: ema_momentum, 'shared', own=own, couples_batch=True))

@@ -19,7 +19,8 @@ def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'],
   different images. Here for images with one class; the paper's are of segmentation. The virtual steps are of plain
   gradient descent (the authors' code: of the run's optimizer) and leave no trace but in the teacher; wide students
   share the batch (theirs: get batches of their own); the momentum is the same from the start (theirs grows as
-  1 - 1 / (step + 1) up to it).
+  1 - 1 / (step + 1) up to it). The teacher has the batch statistics of its own passes, as in that code (usr922/FST,
+  mmseg/models/uda/fst_d.py: `_update_ema` moves the parameters alone), but for those of the virtual steps.
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -34,13 +35,13 @@ def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'],
     ValueError: when traced, students that do not divide the batch.
   """
   net = classifier(backbone, classes)
-  shared = averaged(net, lambda _: momentum, couples_batch=True)
+  shared = averaged(net, lambda _: momentum, 'own', couples_batch=True)
 
   def learn(params, teacher, memory, batch, key):
-    (weak,), _ = classify(net, jax.lax.stop_gradient(teacher), memory['ema_statistics'], [batch['weak']])
+    (weak,), own = classify(net, jax.lax.stop_gradient(teacher), memory['ema_statistics'], [batch['weak']])
     (labeled, strong), statistics = classify(net, params, memory['statistics'], [batch['image'], batch['strong']], key)
     value, metrics = losses.fst(labeled, batch['label'], weak, strong, threshold, unlabeled_weight)
-    return value, (statistics, metrics)
+    return value, ({'statistics': statistics, 'ema_statistics': own}, metrics)
 
   def future(params, memory, batch, key):
     """The teacher, after the virtual students."""
@@ -63,12 +64,13 @@ def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'],
   def loss(params, memory, batch, key, step):
     del step
     teacher = future(jax.lax.stop_gradient(params), memory, batch, key)
-    value, (statistics, metrics) = learn(params, teacher, memory, batch, key)
-    return value, ({'statistics': statistics, 'teacher': teacher}, metrics)
+    value, (carry, metrics) = learn(params, teacher, memory, batch, key)
+    return value, (carry | {'teacher': teacher}, metrics)
 
   def update(params, memory, carry, step):
-    _, new = shared['update'](params, memory, {'statistics': carry['statistics']}, step)
-    return params, new | {'ema': carry['teacher']}
+    del step
+    kept = {name: carry[name] for name in ('statistics', 'ema_statistics')}
+    return params, memory | kept | {'ema': carry['teacher']}
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
                    **shared | {'update': update})

@@ -14,8 +14,9 @@ def mean_teacher(backbone: Callable, *, classes: Count, unlabeled_weight: NonNeg
   """The student predicts for one view of an unlabeled image what its moving average predicts for another.
 
   arXiv:1703.01780v6, section 2. The paper's views are two of the same kind: `views` of FixMatch with operations=0 and
-  cutout_share=0. Deviations: consistency on the unlabeled images only (the authors' code: on all), no noise, dropout or
-  second output.
+  cutout_share=0. The teacher, which encode and predict use, has the batch statistics of its own passes, as in the
+  authors' code (CuriousAI/mean-teacher, pytorch/main.py: `update_ema_variables` moves the parameters alone).
+  Deviations: consistency on the unlabeled images only (the authors' code: on all), no noise, dropout or second output.
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -30,10 +31,10 @@ def mean_teacher(backbone: Callable, *, classes: Count, unlabeled_weight: NonNeg
 
   def loss(params, memory, batch, key, step):
     (labeled, student), statistics = classify(net, params, memory['statistics'], [batch['image'], batch['strong']], key)
-    (_, teacher), _ = classify(net, memory['ema'], memory['ema_statistics'], [batch['image'], batch['weak']])
+    (_, teacher), own = classify(net, memory['ema'], memory['ema_statistics'], [batch['image'], batch['weak']])
     weight = ramp(step)
     value, metrics = losses.mean_teacher(labeled, batch['label'], student, teacher, weight)
-    return value, ({'statistics': statistics}, metrics | {'unlabeled_weight': weight})
+    return value, ({'statistics': statistics, 'ema_statistics': own}, metrics | {'unlabeled_weight': weight})
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda step: jnp.where(step < ramp_steps, momentum_start, momentum)))
+                   **averaged(net, lambda step: jnp.where(step < ramp_steps, momentum_start, momentum), 'own'))

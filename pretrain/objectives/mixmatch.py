@@ -16,8 +16,9 @@ def mixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha
   """Labels guessed from several views, sharpened; then labeled and guessed examples are mixed with each other.
 
   arXiv:1905.02249v2, section 3, algorithm 1. The paper's K views are weak ones: `views` of FixMatch with strongs=2,
-  operations=0 and cutout_share=0. Deviations: one pass for all mixtures, which so share batch statistics, and these are
-  kept (the authors' code keeps those of the first batch it makes of them).
+  operations=0 and cutout_share=0. Evaluation is with the batch statistics of training, as in the authors' code
+  (google-research/mixmatch: `model_vars` in libml/utils.py). Deviations: one pass for all mixtures, which so share
+  batch statistics, and these are kept (the authors' code keeps those of the first batch it makes of them).
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -26,7 +27,7 @@ def mixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha
     alpha: of MixUp's Beta distribution; 0.75 in the paper.
     unlabeled_weight: lambda_U after the ramp; 75 for CIFAR-10.
     ramp_steps: over which it grows linearly from 0; 16,000 in the paper.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the paper.
+    ema_momentum: of the average that encode and predict use; 0.999 in the paper.
   """
   net = classifier(backbone, classes)
   weight = linear(0., unlabeled_weight, ramp_steps)
@@ -46,4 +47,4 @@ def mixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha
     return value, ({'statistics': statistics}, metrics | {'unlabeled_weight': weight(step)})
 
   return Objective({'image': 'b h w c', 'label': 'b', 'strongs': 'u v h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, couples_batch=True))
+                   **averaged(net, lambda _: ema_momentum, 'shared', couples_batch=True))

@@ -13,14 +13,15 @@ def pseudo_label(backbone: Callable, *, classes: Count, unlabeled_weight: NonNeg
   """The most probable class of an unlabeled image is its label, with a weight that grows during training.
 
   Dong-Hyun Lee, Workshop on Challenges in Representation Learning, ICML 2013: the overall loss and alpha(t).
-  Deviations: evaluation by a moving average (0 turns it off), no dropout or denoising auto-encoder.
+  Deviations: evaluation by a moving average of the parameters (0 turns it off), with the batch statistics of training,
+  as in google-research/mixmatch, pseudo_label.py; no dropout or denoising auto-encoder.
 
   Args:
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
     unlabeled_weight: alpha_f; 3 in the paper.
     ramp_start_step, ramp_end_step: T_1 and T_2, between which the weight grows from 0; 100 and 600 in the paper.
-    ema_momentum: of the parameters and batch statistics that encode and predict use.
+    ema_momentum: of the average that encode and predict use.
   Raises:
     ValueError: a ramp that ends before it starts.
   """
@@ -37,4 +38,4 @@ def pseudo_label(backbone: Callable, *, classes: Count, unlabeled_weight: NonNeg
     return value, ({'statistics': statistics}, metrics | {'unlabeled_weight': alpha})
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum))
+                   **averaged(net, lambda _: ema_momentum, 'shared'))

@@ -20,9 +20,11 @@ def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alp
                ramp_steps: Natural, ema_momentum: Decay) -> Objective:
   """MixMatch whose guesses are aligned with the labels, come from a weak view and are kept for several strong ones.
 
-  arXiv:1911.09785v2, section 3, algorithm 1. `views` of FixMatch with labeled_strong=True and strongs=K. Deviations:
-  RandAugment in place of CTAugment (the authors' code has variants without it); both distributions of the alignment are
-  means over the same window, of labels and of guesses; one pass for all mixtures, as in `mixmatch`.
+  arXiv:1911.09785v2, section 3, algorithm 1. `views` of FixMatch with labeled_strong=True and strongs=K. Evaluation is
+  with the batch statistics of training, as in the authors' code (google-research/remixmatch: `model_vars` in
+  libml/utils.py). Deviations: RandAugment in place of CTAugment (the authors' code has variants without it); both
+  distributions of the alignment are means over the same window, of labels and of guesses; one pass for all mixtures, as
+  in `mixmatch`.
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -33,7 +35,7 @@ def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alp
     unlabeled_weight, anchor_weight: lambda_U, lambda_U1 after the ramp; 1.5 and 0.5 in the paper.
     rotation_weight: lambda_r; 0.5 in the paper.
     ramp_steps: over which the first two grow linearly from 0; 16,384 in the authors' code.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the paper.
+    ema_momentum: of the average that encode and predict use; 0.999 in the paper.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -75,4 +77,4 @@ def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alp
     return value, (means | {'statistics': statistics}, metrics)
 
   return Objective({'image_strong': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strongs': 'u v h w c', 'index': 'u'},
-                   loss=loss, **averaged(net, lambda _: ema_momentum, own=own, couples_batch=True))
+                   loss=loss, **averaged(net, lambda _: ema_momentum, 'shared', own=own, couples_batch=True))

@@ -16,13 +16,14 @@ def s4l(backbone: Callable, *, classes: Count, rotation_weight: NonNegative, ema
   """All images are turned four ways; the labeled ones predict class and rotation, the others the rotation.
 
   arXiv:1905.03670v2, section 3.1, S4L-Rotation, as in the authors' code: the class is learned in all four turns.
-  Deviation: evaluation by a moving average (0 turns it off).
+  Evaluation is by a moving average of the parameters (0 turns it off), with the batch statistics of training, as that
+  code has it behind a flag (google-research/s4l, trainer.py: `polyak_averaging`).
 
   Args:
     backbone: build(rngs) -> module with `width`, of square images.
     classes: number of classes, k.
     rotation_weight: w; 1 in the paper.
-    ema_momentum: of the parameters and batch statistics that encode and predict use.
+    ema_momentum: of the average that encode and predict use.
   Raises:
     ValueError: when traced, images that are not square.
   """
@@ -47,4 +48,4 @@ def s4l(backbone: Callable, *, classes: Count, rotation_weight: NonNegative, ema
     return value, ({'statistics': statistics}, metrics)
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum))
+                   **averaged(net, lambda _: ema_momentum, 'shared'))

@@ -18,7 +18,8 @@ def shrinkmatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...]
   """FixMatch; an uncertain example learns its first class against those that are left when its rivals are removed.
 
   arXiv:2308.06777v1, section 3; the auxiliary head, its batch normalisation and the alignment as in the authors' code,
-  from which the shrunk loss goes on into the backbone.
+  from which the shrunk loss goes on into the backbone. Evaluation is with the batch statistics of training, which that
+  code copies to the average (LiheYoung/ShrinkMatch, CIFAR/network/shrinkmatch.py).
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -29,7 +30,7 @@ def shrinkmatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...]
     window: over how many batches predictions are averaged to align them, 0 is without; 32 for CIFAR in the authors'
       code.
     unlabeled_weight: of both losses; 1 in the authors' code.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+    ema_momentum: of the average that encode and predict use; 0.999 in the authors' code.
   """
   def parts(rngs):
     f = backbone(rngs)
@@ -55,5 +56,5 @@ def shrinkmatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...]
     return value, ({'statistics': statistics, 'window': means, 'certain': certain}, metrics | {'certain': certain})
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, couples_batch=True,
+                   **averaged(net, lambda _: ema_momentum, 'shared', couples_batch=True,
                               own=lambda: {'window': jnp.zeros((window, classes)), 'certain': jnp.float32(0)}))

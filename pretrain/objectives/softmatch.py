@@ -13,7 +13,9 @@ def softmatch(backbone: Callable, *, classes: Count, momentum: Decay, sigmas: Po
               ema_momentum: Decay) -> Objective:
   """FixMatch with weights that fall as a Gaussian below the mean confidence, and not at all above it.
 
-  arXiv:2301.10921v2, section 3; the mean starts at 1 / k and the variance at 1, as in the authors' code.
+  arXiv:2301.10921v2, section 3. As in the authors' code (USB: microsoft/Semi-supervised-learning), the mean confidence
+  starts at 1 / k and its variance at 1 (semilearn/algorithms/softmatch/utils.py), the mean prediction at that of the
+  first batch (semilearn/algorithms/hooks/dist_align.py), and evaluation is with the batch statistics of training.
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -21,13 +23,12 @@ def softmatch(backbone: Callable, *, classes: Count, momentum: Decay, sigmas: Po
     momentum: m, of the running mean, variance and probabilities; 0.999 in the authors' code.
     sigmas: how many widths of the Gaussian the running standard deviation is; 2 in the authors' code.
     unlabeled_weight: lambda_u; 1 in the authors' code.
-    ema_momentum: of the parameters and batch statistics that encode and predict use; 0.999 in the authors' code.
+    ema_momentum: of the average that encode and predict use; 0.999 in the authors' code.
   """
   net = classifier(backbone, classes)
 
   def own():
-    uniform = jnp.full(classes, 1 / classes, jnp.float32)
-    return {'mean': uniform[0], 'variance': jnp.float32(1), 'probability': uniform}
+    return {'mean': jnp.float32(1 / classes), 'variance': jnp.float32(1), 'probability': jnp.zeros(classes)}
 
   def loss(params, memory, batch, key, step):
     del step
@@ -40,4 +41,4 @@ def softmatch(backbone: Callable, *, classes: Count, momentum: Decay, sigmas: Po
     return value, (now | {'statistics': statistics}, metrics)
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, own=own, couples_batch=True))
+                   **averaged(net, lambda _: ema_momentum, 'shared', own=own, couples_batch=True))

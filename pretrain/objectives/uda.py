@@ -12,8 +12,9 @@ def uda(backbone: Callable, *, classes: Count, threshold: Share, temperature: Po
   """Confident predictions on unlabeled images, sharpened, are targets for their augmented versions.
 
   arXiv:1904.12848v6, section 2, eq. 1 and section 2.4; unlabeled images are weakly augmented for their targets, as
-  there. Deviations: no training signal annealing (off by default in the authors' code) and no entropy term; evaluation
-  by a moving average of the parameters.
+  there. Evaluation is by moving averages of the parameters and of the batch statistics, as in the authors' code
+  (google-research/uda, image/utils.py: `get_all_variable`). Deviations: no training signal annealing (off by default
+  there) and no entropy term.
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -21,7 +22,7 @@ def uda(backbone: Callable, *, classes: Count, threshold: Share, temperature: Po
     threshold: beta in [0, 1], of the confidence; 0.8 for CIFAR-10.
     temperature: tau > 0 of the targets; 0.4 for CIFAR-10.
     unlabeled_weight: lambda; 1 in the authors' code.
-    ema_momentum: of the parameters and batch statistics that encode and predict use.
+    ema_momentum: of the average that encode and predict use.
   """
   net = classifier(backbone, classes)
 
@@ -33,4 +34,4 @@ def uda(backbone: Callable, *, classes: Count, threshold: Share, temperature: Po
     return value, ({'statistics': statistics}, metrics)
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum))
+                   **averaged(net, lambda _: ema_momentum, 'averaged'))

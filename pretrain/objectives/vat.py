@@ -15,7 +15,8 @@ def vat(backbone: Callable, *, classes: Count, epsilon: Positive, iterations: Co
 
   arXiv:1704.03976v2, section 3, eq. 5 to 8, algorithm 1; see `losses.virtual_adversarial`. As in the authors' code the
   consistency is of the unlabeled stream, which has the labeled images too. Deviations: the perturbed images have batch
-  statistics of their own, which are not kept; evaluation by a moving average (0 turns it off).
+  statistics of their own, which are not kept; evaluation by a moving average of the parameters (0 turns it off), with
+  the batch statistics of training, as in google-research/mixmatch, vat.py.
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -25,7 +26,7 @@ def vat(backbone: Callable, *, classes: Count, epsilon: Positive, iterations: Co
     iterations: of the power method, K; 1 in the paper.
     unlabeled_weight: alpha; 1 in the paper.
     entropy_weight: of the entropy of the predictions; 1 in the paper's VAT+EntMin, 0 in VAT.
-    ema_momentum: of the parameters and batch statistics that encode and predict use.
+    ema_momentum: of the average that encode and predict use.
   """
   net = classifier(backbone, classes)
 
@@ -43,4 +44,4 @@ def vat(backbone: Callable, *, classes: Count, epsilon: Positive, iterations: Co
     return value, ({'statistics': statistics}, metrics)
 
   return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'index': 'u'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum))
+                   **averaged(net, lambda _: ema_momentum, 'shared'))

@@ -24,6 +24,14 @@ def cosine(step, *, peak, end, warmup_steps, steps):
   return end + (peak - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
+def partial_cosine(step, *, peak, part, steps):
+  """The peak times the horizontal coordinate of a point that has gone `part` of a half circle when `steps` are over.
+
+  eta cos(7 pi k / (16 K)) of arXiv:2001.07685v2 section 2.4, part 7/16; then it stays.
+  """
+  return peak * (complex(-1) ** (part * min(step, steps) / steps)).real
+
+
 def warmup_stable_decay(step, *, peak, end, warmup_steps, decay_steps, steps, shape):
   """Linear warm-up, `peak` until steps - decay_steps, then down to `end` at `steps`, then `end` (WSD).
 

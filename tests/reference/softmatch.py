@@ -38,12 +38,13 @@ def uniform_confidence(weak, probability):
 def softmatch_statistics(weak, mean, variance, probability, momentum):
   """Running mean probabilities, and mean and unbiased variance of the aligned confidence, arXiv:2301.10921v2 section 3.
 
-  Each is momentum old + (1 - momentum) of the batch; the alignment takes the new probabilities, as the authors' code.
+  Each is momentum old + (1 - momentum) of the batch, but the first probabilities are the batch's; the alignment takes
+  the new probabilities, as the authors' code.
 
   Args:
     weak: [u, k] logits, u at least 2.
     mean, variance: floats.
-    probability: [k].
+    probability: [k], or k zeros before the first batch.
     momentum: float.
 
   Returns:
@@ -54,7 +55,9 @@ def softmatch_statistics(weak, mean, variance, probability, momentum):
   for row in weak:
     for c, log in enumerate(log_softmax(row)):
       batch[c] += math.exp(log) / u
-  probability = np.array([momentum * float(probability[c]) + (1 - momentum) * batch[c] for c in range(k)])
+  if any(probability):
+    batch = [momentum * float(probability[c]) + (1 - momentum) * batch[c] for c in range(k)]
+  probability = np.array(batch)
   confidence = uniform_confidence(weak, probability)
   center = sum(confidence) / u
   spread = sum((value - center) ** 2 for value in confidence) / (u - 1)
