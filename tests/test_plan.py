@@ -5,10 +5,12 @@ import importlib.util
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
 from data.sources import array_record, folder
@@ -17,7 +19,7 @@ from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.models.convolutions import convolution
 from pretrain.plan import cache, flops, hardware, hlo
-from pretrain.plan.plan import check, plan, words
+from pretrain.plan.plan import check, devices, plan, words
 from pretrain.plan.sweep import sweep
 from pretrain.plan.sweep import words as sweeping
 
@@ -58,6 +60,42 @@ def test_every_chip_has_its_source_and_is_found_by_its_kind():
   for chip in hardware.CHIPS.values():
     assert chip.source and hardware.by_kind(chip.kind) is chip and 0 < chip.hbm < 2e11 and chip.flops > 1e13
   assert hardware.by_kind('cpu') is None
+
+
+MIG = {'a100': [], 'h100': [(' MIG 1g.10gb', 16, 10468982784)], 'h200': [],
+       'b200': [(' MIG 1g.23gb', 18, 22011707392)]}  # what XLA's plugin describes beside the whole GPU
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+  """The text that `gpu_devices` finds in a plugin with these descriptions: (what follows the name, cores, bytes)."""
+  def found(chip: str, *descriptions) -> str:
+    texts = [f'gpu_device_info {{\n  core_count: {cores}\n  device_memory_size: {memory}\n}}\n'
+             f'device_description_str: "{hardware.CHIPS[chip].kind}{more}"\n' for more, cores, memory in descriptions]
+    (tmp_path / 'xla_cuda_plugin.so').write_bytes(b'\x7fELF\0' + b'\0'.join(text.encode() for text in texts) + b'\0')
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda _: SimpleNamespace(origin=str(tmp_path / '__init__.py')))
+    monkeypatch.setattr(topologies, 'get_topology_desc', lambda **given: SimpleNamespace(devices=given.values()))
+    monkeypatch.setenv('JAX_SKIP_CUDA_CONSTRAINTS_CHECK', '1')
+    return devices(hardware.target(f'{chip}:1x8'))[-1]
+  return found
+
+
+@pytest.mark.parametrize('first', [True, False])
+@pytest.mark.parametrize('chip', MIG)
+def test_a_gpu_is_planned_as_a_whole_not_as_the_slice_that_has_its_name(plugin, chip, first):
+  cores, memory = {'a100': (108, 85100068864), 'h100': (132, 84942979072), 'h200': (132, 151397597184),
+                   'b200': (148, 191514411008)}[chip]
+  whole = [(' 141GB HBM3e' if chip == 'h200' else '', cores, memory)]
+  text = plugin(chip, *(MIG[chip] + whole if first else whole + MIG[chip]))
+  assert f'core_count: {cores}\n' in text and f'device_memory_size: {memory}\n' in text and 'MIG' not in text
+
+
+@pytest.mark.parametrize(('given', 'says'), [
+    ([(' MIG 1g.10gb', 16, 10468982784)], r'HBM3 MIG 1g.10gb \(16, 10.5 GB\)'), ([('', 132, 60000000000)], '60 GB'),
+    ([('', 114, 84942979072)], r'but NVIDIA H100 80GB HBM3 \(114, 84.9 GB\)'), ([], 'none of that name')])
+def test_a_gpu_with_other_figures_than_the_plans_is_refused(plugin, given, says):
+  with pytest.raises(ConfigError, match=f'h100:1x8: .* describes no NVIDIA H100 80GB HBM3 of 132 .* 84.9 GB, .*{says}'):
+    plugin('h100', *given)
 
 
 # FLOPs of a trace -----------------------------------------------------------------------------------------------------
