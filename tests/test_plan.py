@@ -309,6 +309,78 @@ def test_the_text_of_a_tpu_program():
   assert got.bytes == 2 * (4 * 8 * 2) + 32 * 4 * 4 + 8 * 4 * 4 + 2 * (2 * 4 * 4) + 3 * ((2 + 1) * 8 * 8 * 4 + 4 + 4 + 1)
 
 
+def test_the_text_of_a_gpu_program():
+  """A scan of five layers, tanh(x w) v + x in bfloat16, and its gradient on eight H100s: tests/plans/h100_scan.hlo.
+
+  x is [512, 1024] on a device, w and v [1024, 2048] and float32, split over all. Slices of what a loop stacks are taken
+  and written in fusions, most of them asynchronous; small reductions over devices stand in such, too.
+  """
+  got = hlo.costs((ROOT / 'tests' / 'plans' / 'h100_scan.hlo').read_text())
+  x, h, w, shard, parts = 1, 2, 4, .5, 8  # MiB: float32 are the shards of the parameters and partial sums of products
+  gather = 2 * shard + 2 * w
+  products = [x + w + h, h + w + parts, x + parts + x]  # the second as four sums, which the third adds up
+  there = [2 * (2 * shard + shard),  # of each parameter a float32 slice is read, a bfloat16 one written
+           gather, 2 * x, 2 * x + 2 * h + 2 * h,  # copied; kept: x, tanh and its derivative
+           2 * (2 * shard + shard), *products]  # the bfloat16 parameters are kept, too, computed once more
+  back = [2 * x + 2 * h + 2 * h, 2 * 2 * shard, gather,  # what was kept is read as slices
+          h + x + w, h + x + w + h, x + h + w, *products[1:], gather,  # both parameters' gradients are scattered
+          2 * (shard + 2 * shard)]  # and written as float32
+  once = [2 * x, 5 * (2 * shard + x + 2 * h), 2 * 5 * 2 * shard,  # what is stacked starts as zeros; v is transposed
+          x + x + 2 * x, 2 * 5 * 2 * shard, 2 * 3 * 5 * 2 * shard]  # the loss; the gradients' zeros; both updates
+  assert got.bytes == pytest.approx((5 * sum(there) + 5 * sum(back) + sum(once)) * 2 ** 20, rel=1e-4)
+  assert got.flops == 5 * 6 * 2 * 512 * 1024 * 2048 and not got.loops
+  found = {(one.kind, one.hidden, one.group, one.count, one.wire) for one in got.collectives}
+  received = 5 * 2 * w * 2 ** 20 * 7 / 8
+  assert found == {('all-gather', True, 8, 5, received), ('reduce-scatter', True, 8, 5, received),
+                   ('all-reduce', True, 8, 1, 2 * 4 * 7 / 8)} and len(got.collectives) == 5
+
+
+def test_what_starts_now_and_is_done_later_costs_what_it_costs_at_once():
+  """Each asynchronous form beside its synchronous one; `kept` of eight rows, of which a fusion takes or writes one."""
+  called = '''%take (p: f32[8,64], i: s32[]) -> f32[1,64] {
+  %p = f32[8,64]{1,0} parameter(0)
+  %i = s32[] parameter(1)
+  ROOT %slice = f32[1,64]{1,0} dynamic-slice(%p, %i, %zero), dynamic_slice_sizes={1,64}
+}
+
+%put (q: f32[8,64], r: f32[1,64], j: s32[]) -> f32[8,64] {
+  %q = f32[8,64]{1,0} parameter(0)
+  %r = f32[1,64]{1,0} parameter(1)
+  %j = s32[] parameter(2)
+  ROOT %update = f32[8,64]{1,0} dynamic-update-slice(%q, %r, %j, %zero)
+}
+
+ENTRY %main (kept: f32[8,64], row: f32[1,64], at: s32[]) -> f32[8,64] {
+  %kept = f32[8,64]{1,0} parameter(0)
+  %row = f32[1,64]{1,0} parameter(1)
+  %at = s32[] parameter(2)
+'''
+  kept, row, at = 'f32[8,64]{1,0}', 'f32[1,64]{1,0}', 's32[]'
+  cost = lambda *lines: hlo.costs(called + ''.join(f'  {line}\n' for line in lines) + '}\n')  # noqa: E731
+  for op, start, operands, gives, more in (
+      ('fusion', 'fusion-start', {'kept': kept, 'at': at}, row, 'kind=kLoop, calls=%take'),
+      ('fusion', 'fusion-start', {'kept': kept, 'row': row, 'at': at}, kept, 'kind=kLoop, calls=%put'),
+      ('fusion', 'call-start', {'kept': kept, 'at': at}, row, 'calls=%take'),
+      ('fusion', 'async-start', {'kept': kept, 'row': row, 'at': at}, kept, 'calls=%put'),
+      ('dynamic-slice', 'dynamic-slice-start', {'kept': kept, 'at': at}, row, 'dynamic_slice_sizes={1,64}'),
+      ('dynamic-update-slice', 'dynamic-update-slice-start', {'kept': kept, 'row': row, 'at': at}, kept, ''),
+      ('gather', 'gather-start', {'kept': kept, 'at': at}, row, 'slice_sizes={1,64}'),
+      ('all-reduce', 'all-reduce-start', {'kept': kept}, kept, 'replica_groups=[1,8]<=[8], to_apply=%add'),
+      ('all-to-all', 'all-to-all-start', {'kept': kept}, kept, 'replica_groups=[1,8]<=[8]'),
+      ('collective-broadcast', 'collective-broadcast-start', {'kept': kept}, kept, 'replica_groups={{0,1,2,3}}'),
+      ('all-gather', 'all-gather-start', {'row': row}, kept, 'replica_groups=[1,8]<=[8]'),
+      ('reduce-scatter', 'reduce-scatter-start', {'kept': kept}, row, 'replica_groups=[1,8]<=[8], to_apply=%add')):
+    given = ', '.join(f'%{name}' for name in operands)
+    tuple_ = gives if op == 'all-reduce' else f'(({", ".join(operands.values())}), {gives}, u32[])'
+    if op.startswith('collective') or op == 'all-gather':
+      tuple_ = f'({", ".join(operands.values())}, {gives})'
+    at_once = cost(f'ROOT %x = {gives} {op}({given}), {more}')
+    later = cost(f'%s = {tuple_} {start}({given}), {more}', f'ROOT %x = {gives} {start[:-6]}-done(%s)')
+    assert abs(later.bytes - at_once.bytes) <= 4, start  # the context
+    assert [one.wire for one in later.collectives] == [one.wire for one in at_once.collectives], start
+    assert all(one.hidden for one in later.collectives) and not any(one.hidden for one in at_once.collectives)
+
+
 @pytest.mark.parametrize(('line', 'size'), [
     ("replica_groups=mesh['d0'=16,'d1'=8] {'d1'}", 8), ("replica_groups=mesh['d0'=16,'d1'=8] {'d0','d1'}", 128),
     ("replica_groups=mesh['a'=64] {'a':(4)16}", 16), ('replica_groups=[4,32]<=[128]', 32),
