@@ -366,12 +366,13 @@ ENTRY %main (kept: f32[8,64], row: f32[1,64], at: s32[]) -> f32[8,64] {
       ('dynamic-update-slice', 'dynamic-update-slice-start', {'kept': kept, 'row': row, 'at': at}, kept, ''),
       ('gather', 'gather-start', {'kept': kept, 'at': at}, row, 'slice_sizes={1,64}'),
       ('all-reduce', 'all-reduce-start', {'kept': kept}, kept, 'replica_groups=[1,8]<=[8], to_apply=%add'),
+      ('all-reduce', 'all-reduce-start', {'row': row}, row, 'replica_groups=[1,8]<=[8], to_apply=%add, tpu'),
       ('all-to-all', 'all-to-all-start', {'kept': kept}, kept, 'replica_groups=[1,8]<=[8]'),
       ('collective-broadcast', 'collective-broadcast-start', {'kept': kept}, kept, 'replica_groups={{0,1,2,3}}'),
       ('all-gather', 'all-gather-start', {'row': row}, kept, 'replica_groups=[1,8]<=[8]'),
       ('reduce-scatter', 'reduce-scatter-start', {'kept': kept}, row, 'replica_groups=[1,8]<=[8], to_apply=%add')):
     given = ', '.join(f'%{name}' for name in operands)
-    tuple_ = gives if op == 'all-reduce' else f'(({", ".join(operands.values())}), {gives}, u32[])'
+    tuple_ = gives if 'tpu' in more else f'(({", ".join(operands.values())}), {gives}, u32[])'
     if op.startswith('collective') or op == 'all-gather':
       tuple_ = f'({", ".join(operands.values())}, {gives})'
     at_once = cost(f'ROOT %x = {gives} {op}({given}), {more}')
@@ -614,6 +615,20 @@ def test_a_step_is_compiled_for_machines_that_are_not_here_and_costs_what_it_did
   assert (report['bytes_between_slices'] > 0) == (slices > 1)
   assert 'predicted by the compiler, not measured' in words(report)
   assert check(report, ROOT / 'tests' / 'plans' / f'{name}.json') == []
+
+
+@needs_libtpu
+def test_a_kept_program_is_of_the_same_device_and_options(monkeypatch):
+  """A plan of a part of a GPU, kept under the same topology, is not taken for one of the whole."""
+  asked = []
+
+  def compiled(_, about):
+    asked.append(about)
+    raise jax.errors.JaxRuntimeError('Used 20.00G of 15.75G hbm')
+  monkeypatch.setattr(cache, 'compiled', compiled)
+  plan(tiny(compiler_options="{'xla_tpu_flag': True}"), 'v5e:2x2')
+  assert asked[0]['topology'] == 'v5e:2x2' and asked[0]['device'] == 'TPU v5 lite' and asked[0]['slices'] == 1
+  assert asked[0]['options'] == hardware.CHIPS['v5e'].options | {'xla_tpu_flag': True}
 
 
 @needs_libtpu
