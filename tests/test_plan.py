@@ -380,6 +380,11 @@ ENTRY %main (kept: f32[8,64], row: f32[1,64], at: s32[]) -> f32[8,64] {
     assert abs(later.bytes - at_once.bytes) <= 4, start  # the context
     assert [one.wire for one in later.collectives] == [one.wire for one in at_once.collectives], start
     assert all(one.hidden for one in later.collectives) and not any(one.hidden for one in at_once.collectives)
+  gather, all_ = 'all-gather(%mine), replica_groups=[1,8]<=[8]', 'to_apply=%all, async_execution_thread="sparsecore"'
+  called = f'%all (mine: {row}) -> {kept} {{\n  %mine = {row} parameter(0)\n  ROOT %g = {kept} {gather}\n}}\n\n{called}'
+  sparse = cost(f'%s = ((), (), (s32[1]{{0:T(128)S(2)}})) call-start(), {all_}',
+                f'%u = (({row}), {kept}) call-update(%s, %row)', f'ROOT %x = {kept} call-done(%u)')
+  assert sparse.bytes == 9 * 64 * 4 and [one.hidden for one in sparse.collectives] == [True]
 
 
 @pytest.mark.parametrize(('line', 'size'), [

@@ -161,7 +161,7 @@ def parts(kind: str) -> list[str]:
 
 def result(i: Instruction) -> str:
   """The type of what an instruction gives, of a start what its done gives."""
-  if not i.op.endswith('-start') or i.op == 'all-reduce-start':
+  if not i.op.endswith('-start') or i.op == 'all-reduce-start' and not i.type.startswith('(('):  # so it is on TPUs
     return i.type
   return parts(i.type)[i.op != 'copy-start']  # (to, from, ...) or (operands, result, ...)
 
@@ -242,8 +242,10 @@ def _convolution(i: Instruction, types: dict[str, str], roles: tuple[int, int, i
 def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
   """Bytes of HBM that an instruction reads and writes."""
   operand = lambda k: types.get(i.operands[k], '') if k < len(i.operands) else ''
-  if i.op in FREE or i.op.endswith(('-done', '-update')):
+  if i.op in FREE or i.op.endswith('-done'):
     return 0.
+  if i.op.endswith('-update'):  # on the SparseCores it gives operands to a start that has none
+    return size(i.type, True) - size(operand(0), True)
   if i.op in ('copy-start', 'slice-start', 'dynamic-slice-start', 'gather-start'):  # into VMEM: read alone
     return size(result(i)) * (size(operand(0), True) > 0) + size(result(i), True)
   if i.op in ('slice', 'dynamic-slice', 'gather'):
@@ -258,7 +260,7 @@ def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
     return size(i.type, True)
   if i.op == 'custom-call' and re.search(r'ConcatBitcast|AssumeGather', i.line):
     return 0.
-  return size(i.type, True) + sum(size(operand(k), True) for k in range(len(i.operands)))
+  return size(result(i), True) + sum(size(operand(k), True) for k in range(len(i.operands)))
 
 
 def _read(module: Module, inside: str, k: int, full: float) -> float:
