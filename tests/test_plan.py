@@ -5,10 +5,12 @@ import importlib.util
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
 from data.sources import array_record, folder
@@ -17,7 +19,7 @@ from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.models.convolutions import convolution
 from pretrain.plan import cache, flops, hardware, hlo
-from pretrain.plan.plan import check, plan, words
+from pretrain.plan.plan import check, devices, plan, words
 from pretrain.plan.sweep import sweep
 from pretrain.plan.sweep import words as sweeping
 
@@ -58,6 +60,42 @@ def test_every_chip_has_its_source_and_is_found_by_its_kind():
   for chip in hardware.CHIPS.values():
     assert chip.source and hardware.by_kind(chip.kind) is chip and 0 < chip.hbm < 2e11 and chip.flops > 1e13
   assert hardware.by_kind('cpu') is None
+
+
+MIG = {'a100': [], 'h100': [(' MIG 1g.10gb', 16, 10468982784)], 'h200': [],
+       'b200': [(' MIG 1g.23gb', 18, 22011707392)]}  # what XLA's plugin describes beside the whole GPU
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+  """The text that `gpu_devices` finds in a plugin with these descriptions: (what follows the name, cores, bytes)."""
+  def found(chip: str, *descriptions) -> str:
+    texts = [f'gpu_device_info {{\n  core_count: {cores}\n  device_memory_size: {memory}\n}}\n'
+             f'device_description_str: "{hardware.CHIPS[chip].kind}{more}"\n' for more, cores, memory in descriptions]
+    (tmp_path / 'xla_cuda_plugin.so').write_bytes(b'\x7fELF\0' + b'\0'.join(text.encode() for text in texts) + b'\0')
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda _: SimpleNamespace(origin=str(tmp_path / '__init__.py')))
+    monkeypatch.setattr(topologies, 'get_topology_desc', lambda **given: SimpleNamespace(devices=given.values()))
+    monkeypatch.setenv('JAX_SKIP_CUDA_CONSTRAINTS_CHECK', '1')
+    return devices(hardware.target(f'{chip}:1x8'))[-1]
+  return found
+
+
+@pytest.mark.parametrize('first', [True, False])
+@pytest.mark.parametrize('chip', MIG)
+def test_a_gpu_is_planned_as_a_whole_not_as_the_slice_that_has_its_name(plugin, chip, first):
+  cores, memory = {'a100': (108, 85100068864), 'h100': (132, 84942979072), 'h200': (132, 151397597184),
+                   'b200': (148, 191514411008)}[chip]
+  whole = [(' 141GB HBM3e' if chip == 'h200' else '', cores, memory)]
+  text = plugin(chip, *(MIG[chip] + whole if first else whole + MIG[chip]))
+  assert f'core_count: {cores}\n' in text and f'device_memory_size: {memory}\n' in text and 'MIG' not in text
+
+
+@pytest.mark.parametrize(('given', 'says'), [
+    ([(' MIG 1g.10gb', 16, 10468982784)], r'HBM3 MIG 1g.10gb \(16, 10.5 GB\)'), ([('', 132, 60000000000)], '60 GB'),
+    ([('', 114, 84942979072)], r'but NVIDIA H100 80GB HBM3 \(114, 84.9 GB\)'), ([], 'none of that name')])
+def test_a_gpu_with_other_figures_than_the_plans_is_refused(plugin, given, says):
+  with pytest.raises(ConfigError, match=f'h100:1x8: .* describes no NVIDIA H100 80GB HBM3 of 132 .* 84.9 GB, .*{says}'):
+    plugin('h100', *given)
 
 
 # FLOPs of a trace -----------------------------------------------------------------------------------------------------
@@ -269,6 +307,84 @@ def test_the_text_of_a_tpu_program():
   # a is read twice, b once and a quarter of it ahead; the permutation reads and writes; in the loop, the slice is read,
   # written and read again (x and y stay in VMEM), and the condition compares two numbers
   assert got.bytes == 2 * (4 * 8 * 2) + 32 * 4 * 4 + 8 * 4 * 4 + 2 * (2 * 4 * 4) + 3 * ((2 + 1) * 8 * 8 * 4 + 4 + 4 + 1)
+
+
+def test_the_text_of_a_gpu_program():
+  """A scan of five layers, tanh(x w) v + x in bfloat16, and its gradient on eight H100s: tests/plans/h100_scan.hlo.
+
+  x is [512, 1024] on a device, w and v [1024, 2048] and float32, split over all. Slices of what a loop stacks are taken
+  and written in fusions, most of them asynchronous; small reductions over devices stand in such, too.
+  """
+  got = hlo.costs((ROOT / 'tests' / 'plans' / 'h100_scan.hlo').read_text())
+  x, h, w, shard, parts = 1, 2, 4, .5, 8  # MiB: float32 are the shards of the parameters and partial sums of products
+  gather = 2 * shard + 2 * w
+  products = [x + w + h, h + w + parts, x + parts + x]  # the second as four sums, which the third adds up
+  there = [2 * (2 * shard + shard),  # of each parameter a float32 slice is read, a bfloat16 one written
+           gather, 2 * x, 2 * x + 2 * h + 2 * h,  # copied; kept: x, tanh and its derivative
+           2 * (2 * shard + shard), *products]  # the bfloat16 parameters are kept, too, computed once more
+  back = [2 * x + 2 * h + 2 * h, 2 * 2 * shard, gather,  # what was kept is read as slices
+          h + x + w, h + x + w + h, x + h + w, *products[1:], gather,  # both parameters' gradients are scattered
+          2 * (shard + 2 * shard)]  # and written as float32
+  once = [2 * x, 5 * (2 * shard + x + 2 * h), 2 * 5 * 2 * shard,  # what is stacked starts as zeros; v is transposed
+          x + x + 2 * x, 2 * 5 * 2 * shard, 2 * 3 * 5 * 2 * shard]  # the loss; the gradients' zeros; both updates
+  assert got.bytes == pytest.approx((5 * sum(there) + 5 * sum(back) + sum(once)) * 2 ** 20, rel=1e-4)
+  assert got.flops == 5 * 6 * 2 * 512 * 1024 * 2048 and not got.loops
+  found = {(one.kind, one.hidden, one.group, one.count, one.wire) for one in got.collectives}
+  received = 5 * 2 * w * 2 ** 20 * 7 / 8
+  assert found == {('all-gather', True, 8, 5, received), ('reduce-scatter', True, 8, 5, received),
+                   ('all-reduce', True, 8, 1, 2 * 4 * 7 / 8)} and len(got.collectives) == 5
+
+
+def test_what_starts_now_and_is_done_later_costs_what_it_costs_at_once():
+  """Each asynchronous form beside its synchronous one; `kept` of eight rows, of which a fusion takes or writes one."""
+  called = '''%take (p: f32[8,64], i: s32[]) -> f32[1,64] {
+  %p = f32[8,64]{1,0} parameter(0)
+  %i = s32[] parameter(1)
+  ROOT %slice = f32[1,64]{1,0} dynamic-slice(%p, %i, %zero), dynamic_slice_sizes={1,64}
+}
+
+%put (q: f32[8,64], r: f32[1,64], j: s32[]) -> f32[8,64] {
+  %q = f32[8,64]{1,0} parameter(0)
+  %r = f32[1,64]{1,0} parameter(1)
+  %j = s32[] parameter(2)
+  ROOT %update = f32[8,64]{1,0} dynamic-update-slice(%q, %r, %j, %zero)
+}
+
+ENTRY %main (kept: f32[8,64], row: f32[1,64], at: s32[]) -> f32[8,64] {
+  %kept = f32[8,64]{1,0} parameter(0)
+  %row = f32[1,64]{1,0} parameter(1)
+  %at = s32[] parameter(2)
+'''
+  kept, row, at = 'f32[8,64]{1,0}', 'f32[1,64]{1,0}', 's32[]'
+  cost = lambda *lines: hlo.costs(called + ''.join(f'  {line}\n' for line in lines) + '}\n')  # noqa: E731
+  for op, start, operands, gives, more in (
+      ('fusion', 'fusion-start', {'kept': kept, 'at': at}, row, 'kind=kLoop, calls=%take'),
+      ('fusion', 'fusion-start', {'kept': kept, 'row': row, 'at': at}, kept, 'kind=kLoop, calls=%put'),
+      ('fusion', 'call-start', {'kept': kept, 'at': at}, row, 'calls=%take'),
+      ('fusion', 'async-start', {'kept': kept, 'row': row, 'at': at}, kept, 'calls=%put'),
+      ('dynamic-slice', 'dynamic-slice-start', {'kept': kept, 'at': at}, row, 'dynamic_slice_sizes={1,64}'),
+      ('dynamic-update-slice', 'dynamic-update-slice-start', {'kept': kept, 'row': row, 'at': at}, kept, ''),
+      ('gather', 'gather-start', {'kept': kept, 'at': at}, row, 'slice_sizes={1,64}'),
+      ('all-reduce', 'all-reduce-start', {'kept': kept}, kept, 'replica_groups=[1,8]<=[8], to_apply=%add'),
+      ('all-reduce', 'all-reduce-start', {'row': row}, row, 'replica_groups=[1,8]<=[8], to_apply=%add, tpu'),
+      ('all-to-all', 'all-to-all-start', {'kept': kept}, kept, 'replica_groups=[1,8]<=[8]'),
+      ('collective-broadcast', 'collective-broadcast-start', {'kept': kept}, kept, 'replica_groups={{0,1,2,3}}'),
+      ('all-gather', 'all-gather-start', {'row': row}, kept, 'replica_groups=[1,8]<=[8]'),
+      ('reduce-scatter', 'reduce-scatter-start', {'kept': kept}, row, 'replica_groups=[1,8]<=[8], to_apply=%add')):
+    given = ', '.join(f'%{name}' for name in operands)
+    tuple_ = gives if 'tpu' in more else f'(({", ".join(operands.values())}), {gives}, u32[])'
+    if op.startswith('collective') or op == 'all-gather':
+      tuple_ = f'({", ".join(operands.values())}, {gives})'
+    at_once = cost(f'ROOT %x = {gives} {op}({given}), {more}')
+    later = cost(f'%s = {tuple_} {start}({given}), {more}', f'ROOT %x = {gives} {start[:-6]}-done(%s)')
+    assert abs(later.bytes - at_once.bytes) <= 4, start  # the context
+    assert [one.wire for one in later.collectives] == [one.wire for one in at_once.collectives], start
+    assert all(one.hidden for one in later.collectives) and not any(one.hidden for one in at_once.collectives)
+  gather, all_ = 'all-gather(%mine), replica_groups=[1,8]<=[8]', 'to_apply=%all, async_execution_thread="sparsecore"'
+  called = f'%all (mine: {row}) -> {kept} {{\n  %mine = {row} parameter(0)\n  ROOT %g = {kept} {gather}\n}}\n\n{called}'
+  sparse = cost(f'%s = ((), (), (s32[1]{{0:T(128)S(2)}})) call-start(), {all_}',
+                f'%u = (({row}), {kept}) call-update(%s, %row)', f'ROOT %x = {kept} call-done(%u)')
+  assert sparse.bytes == 9 * 64 * 4 and [one.hidden for one in sparse.collectives] == [True]
 
 
 @pytest.mark.parametrize(('line', 'size'), [
@@ -504,6 +620,20 @@ def test_a_step_is_compiled_for_machines_that_are_not_here_and_costs_what_it_did
   assert (report['bytes_between_slices'] > 0) == (slices > 1)
   assert 'predicted by the compiler, not measured' in words(report)
   assert check(report, ROOT / 'tests' / 'plans' / f'{name}.json') == []
+
+
+@needs_libtpu
+def test_a_kept_program_is_of_the_same_device_and_options(monkeypatch):
+  """A plan of a part of a GPU, kept under the same topology, is not taken for one of the whole."""
+  asked = []
+
+  def compiled(_, about):
+    asked.append(about)
+    raise jax.errors.JaxRuntimeError('Used 20.00G of 15.75G hbm')
+  monkeypatch.setattr(cache, 'compiled', compiled)
+  plan(tiny(compiler_options="{'xla_tpu_flag': True}"), 'v5e:2x2')
+  assert asked[0]['topology'] == 'v5e:2x2' and asked[0]['device'] == 'TPU v5 lite' and asked[0]['slices'] == 1
+  assert asked[0]['options'] == hardware.CHIPS['v5e'].options | {'xla_tpu_flag': True}
 
 
 @needs_libtpu

@@ -266,6 +266,14 @@ def test_randaugment_mixes_operations_without_crosstalk():
     np.testing.assert_array_equal(mixed[chosen == i], alone[chosen == i])
 
 
+@pytest.mark.parametrize(('platform', 'barriers'), [('cpu', 4), ('cuda', 0), ('tpu', 0)])
+def test_randaugment_keeps_its_stages_in_memory_on_cpus_alone(platform, barriers):
+  """Elsewhere the compiler fuses what it likes: a barrier would write and read every stage."""
+  images, u = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((8, 3, 16, 16), (8, 1, 2)))
+  text = jax.jit(randaugment.rand_augment).trace(images, u).lower(lowering_platforms=(platform,)).as_text()
+  assert text.count('optimization_barrier') == barriers
+
+
 def test_cutout_greys_a_square():
   images = jnp.zeros((512, 32, 32, 3))
   u = np.random.default_rng(0).random((512, 2), np.float32)

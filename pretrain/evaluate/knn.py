@@ -68,7 +68,7 @@ def _predict(x, y, rows, temperature, *, several: tuple[int, ...], classes: int)
   """Labels i32[chunk, ks] that the votes give to rows f32[chunk, d]; x is normalised."""
   # The nearest first; full float32 on accelerators too, where close neighbours would be mixed up.
   similarity, neighbour = jax.lax.top_k(jnp.matmul(normalize(rows), x.T, precision='highest'), max(several))
-  # Without the barrier, slicing the first column makes XLA sort whole rows: five times the time on a CPU.
+  # Without the barrier, slicing the first column makes XLA sort whole rows on CPUs (five times the time) and TPUs.
   similarity, neighbour = jax.lax.optimization_barrier((similarity, neighbour))  # [chunk, max k]
   weight = jnp.exp((similarity - similarity[:, :1]) / temperature)  # the largest is 1: no overflow, the same vote
   votes = jax.nn.one_hot(y[neighbour], classes) * weight[..., None]  # [chunk, max k, classes]

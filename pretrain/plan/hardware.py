@@ -41,6 +41,7 @@ class Chip(NamedTuple):
   shapes:    sold, in chips (GPUs: hosts x 8).
   source:    of the figures.
   options:   of the compiler, that a step is compiled with; what they change: docs/scale.md.
+  cores:     of a GPU (streaming multiprocessors); 0: a TPU.
   """
   kind: str
   devices: int
@@ -56,6 +57,7 @@ class Chip(NamedTuple):
   shapes: tuple[tuple[int, ...], ...]
   source: str
   options: dict = {}
+  cores: int = 0
 
   def seconds(self, flops: float, int8: float, fp8: float) -> float:
     """Of a device for so many FLOPs at its peak, of which some are of int8 and of fp8."""
@@ -86,13 +88,14 @@ CHIPS = {
     'tpu7x': Chip('TPU7x', 2, 4, 1153.5e12, 0, 2307e12, 94.74 * GIB, 3690e9, 5e10, 100e9 / 8 / 2, 2.2e9, cubes(9216),
                   'docs.cloud.google.com/tpu/docs/tpu7x: 1200 GB/s both ways over 6 ports, 100 Gb/s a chip'),
     'a100': Chip('NVIDIA A100-SXM4-80GB', 1, 8, 312e12, 624e12, 0, .9 * 79.26 * GIB, 2039e9, 300e9, 25e9, 0, HOSTS,
-                 'NVIDIA A100 data sheet; memory: XLA target_config; 200 Gb/s a GPU outside'),
+                 'NVIDIA A100 data sheet; memory: XLA target_config; 200 Gb/s a GPU outside', cores=108),
     'h100': Chip('NVIDIA H100 80GB HBM3', 1, 8, 989.4e12, 1979e12, 1979e12, .9 * 79.11 * GIB, 3352e9, 450e9, 50e9, 0,
-                 HOSTS, 'NVIDIA H100 SXM data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside'),
+                 HOSTS, 'NVIDIA H100 SXM data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside',
+                 cores=132),
     'h200': Chip('NVIDIA H200', 1, 8, 989.4e12, 1979e12, 1979e12, .9 * 139.8 * GIB, 4800e9, 450e9, 50e9, 0, HOSTS,
-                 'NVIDIA H200 SXM data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside'),
+                 'NVIDIA H200 SXM data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside', cores=132),
     'b200': Chip('NVIDIA B200', 1, 8, 2250e12, 4500e12, 4500e12, .9 * 178.4 * GIB, 7672e9, 900e9, 50e9, 0, HOSTS,
-                 'NVIDIA HGX B200 data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside'),
+                 'NVIDIA HGX B200 data sheet, dense; memory: XLA target_config; 400 Gb/s a GPU outside', cores=148),
 }
 
 

@@ -1,7 +1,7 @@
 """Reads the text of a compiled program: what every device does in a step, each loop times its trips.
 
 `cost_analysis` counts the body of a loop once and says nothing of communication. Tried on the text of jaxlib 0.12.0.1
-for CPUs and of libtpu 0.0.50 and 0.0.52.
+for CPUs, of jax-cuda13-plugin 0.12.0.1 and of libtpu 0.0.50 and 0.0.52.
 """
 import collections
 import functools
@@ -147,6 +147,25 @@ def size(kind: str, hbm: bool = False) -> float:
              if not (hbm and re.search(r'S\([1-9]\)', layout)))
 
 
+def parts(kind: str) -> list[str]:
+  """The types that a tuple's type names, one level down."""
+  out, depth = [''], 0
+  for c in kind[1:-1]:
+    depth += (c in '([{') - (c in ')]}')
+    if c == ',' and not depth:
+      out.append('')
+    else:
+      out[-1] += c
+  return out
+
+
+def result(i: Instruction) -> str:
+  """The type of what an instruction gives, of a start what its done gives."""
+  if not i.op.endswith('-start') or i.op == 'all-reduce-start' and not i.type.startswith('(('):  # so it is on TPUs
+    return i.type
+  return parts(i.type)[i.op != 'copy-start']  # (to, from, ...) or (operands, result, ...)
+
+
 def attribute(i: Instruction, key: str) -> str | None:
   found = re.search(rf'\b{key}=%?([\w.\-]+)', i.line)
   return found[1] if found else None
@@ -225,23 +244,23 @@ def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
   operand = lambda k: types.get(i.operands[k], '') if k < len(i.operands) else ''
   if i.op in FREE or i.op.endswith('-done'):
     return 0.
-  if i.op in ('copy-start', 'slice-start', 'dynamic-slice-start'):  # (to, from, ...) or ((from, ...), to, ...)
-    parts = [part for part in shapes(i.type) if part[1]]  # without the context, a number
-    kind, sides, layout = parts[0] if i.op == 'copy-start' else parts[1]
-    moved = BITS.get(kind, 8) / 8 * math.prod(sides)  # into VMEM: read alone
-    return moved * ((size(operand(0), True) > 0) + (not re.search(r'S\([1-9]\)', layout)))
+  if i.op.endswith('-update'):  # on the SparseCores it gives operands to a start that has none
+    return size(i.type, True) - size(operand(0), True)
+  if i.op in ('copy-start', 'slice-start', 'dynamic-slice-start', 'gather-start'):  # into VMEM: read alone
+    return size(result(i)) * (size(operand(0), True) > 0) + size(result(i), True)
   if i.op in ('slice', 'dynamic-slice', 'gather'):
     return 2 * size(i.type, True)
   if i.op.startswith('dynamic-update-slice'):
     return 2 * size(operand(1), True)
-  if i.op == 'fusion' and (inside := attribute(i, 'calls')) in module:
+  inside = attribute(i, 'calls') or attribute(i, 'to_apply')
+  if i.op in ('fusion', 'fusion-start', 'call-start', 'async-start') and inside in module:
     read = sum(_read(module, inside, k, size(operand(k), True)) for k in range(len(i.operands)))
-    return read + _written(module, inside, i.type)
-  if i.op.endswith('-start'):  # a tuple of operands and results
+    return read + _written(module, inside, result(i))
+  if i.op.endswith('-start') and i.op != 'all-reduce-start':  # a tuple of operands and results
     return size(i.type, True)
   if i.op == 'custom-call' and re.search(r'ConcatBitcast|AssumeGather', i.line):
     return 0.
-  return size(i.type, True) + sum(size(operand(k), True) for k in range(len(i.operands)))
+  return size(result(i), True) + sum(size(operand(k), True) for k in range(len(i.operands)))
 
 
 def _read(module: Module, inside: str, k: int, full: float) -> float:
@@ -286,9 +305,10 @@ def collectives(text: str, module: Module, runs, fused: set[str]) -> list[Collec
 
   The TPU compiler hides an all-gather by writing it into several fusions: one that starts it, those that go on with it
   beside other work, one that ends it. They share a channel, and `AsyncCollectiveStart` stands in the first. What runs
-  on the SparseCores is a computation of its own, between a call-start and a call-done.
+  on the SparseCores is a computation of its own, between a call-start and a call-done; GPUs reduce small arrays in a
+  fusion, between a fusion-start and a fusion-done.
   """
-  beside = {callee for instructions in module.values() for i in instructions if i.op == 'call-start'
+  beside = {callee for instructions in module.values() for i in instructions if i.op.endswith('-start')
             for callee, _ in calls(module, i)}
   where, found, channels = sources(text), [], collections.defaultdict(list)
   for name, instructions in module.items():
@@ -301,10 +321,9 @@ def collectives(text: str, module: Module, runs, fused: set[str]) -> list[Collec
       if kind == 'all-reduce' and name.startswith('all-reduce-scatter'):  # how they write a reduce-scatter
         kind = 'reduce-scatter'
       given = sum(size(types.get(x, '')) for x in i.operands)
-      result = size(i.type) - (given if i.op == 'all-gather-start' else 0)
       frame = int((re.search(r'stack_frame_id=(\d+)', i.line) or [0, 0])[1])
       one = Collective(kind, i.op.endswith('-start') or starts, group(i.line), runs(name), 0., where(frame))
-      one = one._replace(wire=one.count * _wire(kind, one.group, given, result))
+      one = one._replace(wire=one.count * _wire(kind, one.group, given, size(result(i))))
       found.append(one)
       if name in fused and (channel := re.search(r'channel_id=(\d+)', i.line)):
         channels[kind, channel[1]].append(one)

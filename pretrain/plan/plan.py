@@ -66,8 +66,7 @@ def plan(config: dict, topology: str, *, slices: int = 1, free: bool = False, ex
   report = free_tier(where, mesh, raw, steps, views, training, counted)
   if not free:
     began = time.process_time()
-    options = hardware.compiler_options(mesh, config['compiler_options'] or {})
-    compile_tier(report, where, training, raw, options)
+    compile_tier(report, where, mesh, training, raw, config['compiler_options'] or {})
     report['compile_cpu_seconds'] = round(time.process_time() - began, 1)
     estimate_tier(report, where, price)
   report['warnings'] = warn(report, where)
@@ -163,14 +162,28 @@ def gpu_devices(where: hardware.Target) -> list:
                       'pip install -e .[cuda]; no GPU or driver; --free does what can be done without')
   os.environ['JAX_SKIP_CUDA_CONSTRAINTS_CHECK'] = '1'  # of a driver
   library = b''.join(path.read_bytes() for path in Path(plugin.origin).parent.glob('*.so'))
-  name = library.find(f'device_description_str: "{where.chip.kind}'.encode())
-  if name < 0:
-    raise ConfigError(f'--topology={where.name}: the installed plugin for CUDA does not describe {where.chip.kind}')
-  text = library[library.rfind(b'\0', 0, name) + 1:library.find(b'\0', name)].decode()
   from jax.experimental import topologies
   hosts, each = where.shape
   return list(topologies.get_topology_desc(platform='cuda', topology=f'1x{hosts * where.slices}x{each}',
-                                           target_config=text).devices)
+                                           target_config=description(library, where)).devices)
+
+
+def description(library: bytes, where: hardware.Target) -> str:
+  """XLA's text of a whole GPU, of those in its plugin; the names of parts of one (MIG) begin with that of the whole.
+
+  Raises:
+    ConfigError: none has the name, the multiprocessors and, to 2 %, the memory that `hardware.CHIPS` says.
+  """
+  chip, others = where.chip, []
+  for found in re.finditer(f'device_description_str: "({re.escape(chip.kind)}[^"]*)"'.encode(), library):
+    text = library[library.rfind(b'\0', 0, found.start()) + 1:library.find(b'\0', found.start())].decode()
+    cores, memory = (int((re.search(rf'\b{key}: (\d+)', text) or [0, 0])[1])
+                     for key in ('core_count', 'device_memory_size'))
+    if cores == chip.cores and abs(.9 * memory / chip.hbm - 1) < .02:
+      return text
+    others.append(f'{found[1].decode()} ({cores}, {gb(memory)})')
+  raise ConfigError(f'--topology={where.name}: the installed plugin for CUDA describes no {chip.kind} of {chip.cores} '
+                    f'multiprocessors and {gb(chip.hbm / .9)}, but {", ".join(others) or "none of that name"}')
 
 
 # Tiers ----------------------------------------------------------------------------------------------------------------
@@ -229,12 +242,13 @@ class Leaf:
             'bytes_per_device': self.here}
 
 
-def compile_tier(report: dict, where: hardware.Target, training: Training, raw, options: dict) -> None:
-  """Adds what the compiler says, given the options that the step has; what does not fit has no more than its memory."""
+def compile_tier(report: dict, where: hardware.Target, mesh, training: Training, raw, options: dict) -> None:
+  """Adds what the compiler says, given a config's own options; what does not fit has no more than its memory."""
   report['tier'] = 'compile'
   step: Any = training.step
   versions = {name: version(name) for name in ('jax', 'jaxlib', 'libtpu', 'jax-cuda13-plugin')}
-  about = {'topology': where.name, 'slices': where.slices, 'options': options} | versions
+  about = {'topology': where.name, 'slices': where.slices, 'device': mesh.devices.flat[0].device_kind,
+           'options': hardware.compiler_options(mesh, options)} | versions
   try:
     compiled = cache.compiled(step.lower(training.abstract, raw), about)
   except jax.errors.JaxRuntimeError as error:

@@ -10,6 +10,8 @@ leave it without effect where another kind was drawn:
 
 Pixels are whole numbers 0..255 held in float32, rounded or cut after each operation as Pillow does.
 """
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -55,8 +57,9 @@ def apply_operation(images, chosen, magnitude):
     translations -0.3 and 0.3 of the side.
   Returns: f32[n, c, h, w], whole numbers 0..255.
   """
-  # Each stage is kept in memory: fused into the next, it would be computed again by all who read it (5 times slower).
-  keep = lax.optimization_barrier
+  # On CPUs each stage is kept in memory: fused into the next, it would be computed again by all who read it (5 times
+  # slower).
+  keep = functools.partial(lax.platform_dependent, cpu=lax.optimization_barrier, default=lambda x: x)
   x = keep(warp(images, _matrices(chosen, magnitude, *images.shape[-2:]), fill=GREY))
   x = keep(_blend(x, chosen, 0.05 + 0.9 * magnitude))
   x, tables = keep((x, _tables(x, chosen, magnitude)))
