@@ -308,7 +308,8 @@ def sgd(schedule: optax.Schedule, *, momentum: Decay = 0.9, nesterov: bool = Fal
 
 
 def lars(schedule: optax.Schedule, *, weight_decay: NonNegative, momentum: Decay = 0.9,
-         trust_coefficient: Positive = 0.001, clip_norm: Positive | None = None) -> optax.GradientTransformation:
+         trust_coefficient: Positive = 0.001, clip_norm: Positive | None = None,
+         rate_in_velocity: bool = True) -> optax.GradientTransformation:
   """LARS (1708.03888v3 algorithm 1): each array's gradient is scaled to trust_coefficient * its norm.
 
   Parameters that `decays` does not name (biases, norms, tokens) are neither decayed nor scaled: plain momentum SGD, as
@@ -316,13 +317,16 @@ def lars(schedule: optax.Schedule, *, weight_decay: NonNegative, momentum: Decay
   |g| + weight_decay |w|; it is 1 where a norm is 0.
 
   Args:
-    schedule: step -> learning rate; it multiplies what enters the velocity.
+    schedule: step -> learning rate.
     weight_decay, momentum: of the parameters that `decays` names, of all.
     trust_coefficient: the paper's eta.
     clip_norm: largest global norm of the gradient, None for no clipping.
+    rate_in_velocity: whether the rate multiplies what enters the velocity (the paper, SimCLR's code), or the velocity:
+      the code of BYOL (byol/utils/optimizers.py), Barlow Twins, VICReg and SwAV. The two differ where the rate changes.
   """
-  return optax.chain(_clip(clip_norm), optax.lars(
-    schedule, weight_decay, _mask(), trust_coefficient, trust_ratio_mask=_mask(), momentum=momentum))
+  made = optax.lars(schedule if rate_in_velocity else 1., weight_decay, _mask(), trust_coefficient,
+                    trust_ratio_mask=_mask(), momentum=momentum)
+  return optax.chain(_clip(clip_norm), made, *([] if rate_in_velocity else [optax.scale_by_schedule(schedule)]))
 
 
 def _decay(start: float, end: float | None, steps: int) -> optax.ScalarOrSchedule:

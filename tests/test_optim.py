@@ -233,12 +233,14 @@ def test_sgd_is_its_twin(nesterov):
     p, g, b[0], learning_rate=schedule(n), momentum=.7, nesterov=nesterov, weight_decay=.3 * decay), params, grads))
 
 
-def test_lars_is_its_twin():
+@pytest.mark.parametrize('inside', [True, False])
+def test_lars_is_its_twin(inside):
   params, grads = problem()
-  got, _ = trained(optim.lars(schedule, weight_decay=.3, trust_coefficient=.02), params, grads)
+  tx = optim.lars(schedule, weight_decay=.3, trust_coefficient=.02, rate_in_velocity=inside)
+  got, _ = trained(tx, params, grads)
   close(got, reference(lambda p, g, n, decay, b: twin.lars(
     p, g, b[0], learning_rate=schedule(n), momentum=.9, weight_decay=.3, trust_coefficient=.02, excluded=not decay,
-    norm_of_sum=True, rate_in_velocity=True), params, grads))
+    norm_of_sum=True, rate_in_velocity=inside), params, grads))
 
 
 def test_lars_update_has_the_norm_of_the_parameter_whatever_the_gradient():
@@ -286,8 +288,9 @@ def test_layer_decay_multiplies_the_whole_update():
 
 @pytest.mark.parametrize('tx', [
   optim.adamw(schedule, weight_decay=.3, clip_norm=1.), optim.sgd(schedule, weight_decay=.3),
-  optim.lars(schedule, weight_decay=.3, clip_norm=1.),
-  optim.lamb(schedule, weight_decay=.3, weight_decay_end=.5, steps=9)], ids=['adamw', 'sgd', 'lars', 'lamb'])
+  optim.lars(schedule, weight_decay=.3, clip_norm=1.), optim.lars(schedule, weight_decay=.3, rate_in_velocity=False),
+  optim.lamb(schedule, weight_decay=.3, weight_decay_end=.5, steps=9)],
+  ids=['adamw', 'sgd', 'lars', 'lars, rate outside', 'lamb'])
 def test_state_is_arrays_and_resumes_bit_for_bit(tx):
   params, grads = problem()
   whole, _ = trained(tx, params, grads)

@@ -181,9 +181,12 @@ def lars(
   |-------------------------------|-----------------------------------------|-------------------------------------|
   | the paper                     | no                                      | yes: v <- m v + rate ratio (g + ..) |
   | SimCLR's code, optax.lars     | yes                                     | yes                                 |
-  | MoCo v3's and MAE's code      | yes                                     | no: v <- m v + ratio (g + ..)       |
+  | BYOL's, Barlow Twins',        | yes                                     | no: v <- m v + ratio (g + ..)       |
+  | VICReg's, MoCo v3's, MAE's    |                                         |                                     |
+  | apex.LARC around SGD (SwAV),  | no                                      | no                                  |
+  | solo-learn, lightly           |                                         |                                     |
 
-  With a constant rate the last two give the same parameters.
+  With a constant rate both forms of the velocity give the same parameters.
 
   Args:
     param, grad, velocity: arrays of one shape; velocity is 0 before the first step.
