@@ -37,7 +37,8 @@ def constant(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0) -> o
   return _join(_warmup(peak, warmup_steps), (None, optax.constant_schedule(peak)))
 
 
-def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: NonNegative = 0.) -> optax.Schedule:
+def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: NonNegative = 0.,
+           linspace: bool = False) -> optax.Schedule:
   """Linear warm-up from 0, then half a cosine from `peak` to `end` at `steps`, constant afterwards.
 
   1608.03983v5 equation 5 without restarts.
@@ -46,6 +47,8 @@ def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: N
     peak, end: learning rates; `end` is absolute, not a share of the peak.
     steps: of the run, warm-up included.
     warmup_steps: steps until `peak`.
+    linspace: the warm-up is np.linspace(0, peak, warmup_steps): it ends at the peak, with which the cosine then begins;
+      the code of DINO, iBOT (utils.py, cosine_scheduler) and DINOv2 (dinov2/utils/utils.py, CosineScheduler).
   Returns:
     step i32[] -> rate f32[].
   Raises:
@@ -54,7 +57,8 @@ def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: N
   _check_phases(steps - 1, warmup_steps=warmup_steps, what=f'cosine wants a step after the warm-up: of {steps} steps, ')
   _check_rates(end=end, peak=peak)
   alpha = end / peak if peak else 0.
-  return _join(_warmup(peak, warmup_steps), (None, optax.cosine_decay_schedule(peak, steps - warmup_steps, alpha)))
+  warmup = _warmup(peak, warmup_steps, last=linspace)
+  return _join(warmup, (None, optax.cosine_decay_schedule(peak, steps - warmup_steps, alpha)))
 
 
 def warmup_stable_decay(*, peak: NonNegative, steps: Count, warmup_steps: Natural, decay_steps: Natural,
@@ -158,8 +162,9 @@ def scaled(base: float, batch: int, per: int = 256) -> float:
   return base * batch / per
 
 
-def _warmup(peak, warmup_steps):
-  return warmup_steps, optax.linear_schedule(0., peak, max(warmup_steps, 1))
+def _warmup(peak, warmup_steps, last=False):
+  """From 0 to `peak` at the step after the warm-up, or at its `last`."""
+  return warmup_steps, optax.linear_schedule(0., peak, max(warmup_steps - last, 1))
 
 
 def _join(*phases) -> optax.Schedule:

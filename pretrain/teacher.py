@@ -57,6 +57,19 @@ def linear(start: float, end: float, steps: int) -> Callable:
   return lambda step: start + (end - start) * jnp.clip(step / max(1, steps), 0., 1.)
 
 
+def linspace(start: float, end: float, steps: int, every: int = 1) -> Callable:
+  """np.linspace(start, end, steps // every), each value for `every` steps, then `end`: a function of the step.
+
+  The teacher's temperature in the code of DINO (main_dino.py), iBOT (main_ibot.py; both by epochs) and DINOv2.
+  """
+  count = steps // every
+
+  def value(step):
+    share = jnp.where(step < count * every, step // every / max(1, count - 1), 1.)
+    return start + (end - start) * share
+  return value
+
+
 def freeze_prototypes(params, head: str, frozen):
   """The same parameters, but no gradient into the last layer of a head while `frozen` (a bool, may be traced)."""
   last = {name: jnp.where(frozen, jax.lax.stop_gradient(x), x) for name, x in params[head].items()

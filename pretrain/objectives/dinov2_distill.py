@@ -12,7 +12,7 @@ from pretrain.objective import Objective, cosine, flat
 from pretrain.objectives.dino import views_first
 from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive
 from pretrain.semi_supervised import averaged
-from pretrain.teacher import collapse, freeze_prototypes, linear
+from pretrain.teacher import collapse, freeze_prototypes, linspace
 
 
 def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, patch_prototypes: Count, hidden: Count,
@@ -43,7 +43,7 @@ def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, 
     return make
 
   net, frozen = functional(parts(backbone)), functional(parts(teacher))
-  temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
+  temperature = linspace(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
   shared = averaged(net, cosine(momentum, 1., steps), couples_batch=True)
 
   def init(key):

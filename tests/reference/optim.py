@@ -24,6 +24,17 @@ def cosine(step, *, peak, end, warmup_steps, steps):
   return end + (peak - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
+def linspace_cosine(*, peak, end, warmup_steps, steps):
+  """The table float64[steps] of DINO's and DINOv2's rates: the warm-up ends at the peak, with which the cosine begins.
+
+  facebookresearch/dino, utils.py, lines 187 to 198, and facebookresearch/dinov2, dinov2/utils/utils.py, lines 66 to 82.
+  """
+  table = list(np.linspace(0., peak, warmup_steps))
+  for i in range(steps - warmup_steps):
+    table.append(end + (peak - end) * (1 + math.cos(math.pi * i / (steps - warmup_steps))) / 2)
+  return np.array(table)
+
+
 def warmup_stable_decay(step, *, peak, end, warmup_steps, decay_steps, steps, shape):
   """Linear warm-up, `peak` until steps - decay_steps, then down to `end` at `steps`, then `end` (WSD).
 
