@@ -1,9 +1,10 @@
 """iSogCLR, ResNet-18 on CIFAR-100 for 400 epochs: the command of the README of arXiv:2305.11965v1.
 
 Settings of that command and of the code's defaults. Deviations: biases and norms are neither decayed nor scaled by
-LARS, whose ratio multiplies what enters the velocity, theirs the velocity, as the rate; the loss is a mean of the views, theirs a sum; the warm-up starts at 0; for the average see the objective.
-The folder holds train/ and test/ with one folder per class; another place: --config.source.path=DIR and the same for
-evaluate.train.path and evaluate.test.path.
+LARS, whose ratio multiplies what enters the velocity, theirs the velocity, as the rate does; the loss is a mean of the
+views, theirs a sum; the warm-up starts at 0; for the average see the objective. The folder holds train/ and test/ with
+one folder per class; another place: --config.source.path=DIR and the same for evaluate.train.path and
+evaluate.test.path.
 
   python -m pretrain train --config=configs/isogclr/resnet18_cifar100.py --workdir=runs/isogclr_resnet18
 """
