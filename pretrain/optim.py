@@ -37,7 +37,8 @@ def constant(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0) -> o
   return _join(_warmup(peak, warmup_steps), (None, optax.constant_schedule(peak)))
 
 
-def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: NonNegative = 0.) -> optax.Schedule:
+def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: NonNegative = 0.,
+           linspace: bool = False) -> optax.Schedule:
   """Linear warm-up from 0, then half a cosine from `peak` to `end` at `steps`, constant afterwards.
 
   1608.03983v5 equation 5 without restarts.
@@ -46,6 +47,8 @@ def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: N
     peak, end: learning rates; `end` is absolute, not a share of the peak.
     steps: of the run, warm-up included.
     warmup_steps: steps until `peak`.
+    linspace: the warm-up is np.linspace(0, peak, warmup_steps): it ends at the peak, with which the cosine then begins;
+      the code of DINO, iBOT (utils.py, cosine_scheduler) and DINOv2 (dinov2/utils/utils.py, CosineScheduler).
   Returns:
     step i32[] -> rate f32[].
   Raises:
@@ -54,7 +57,8 @@ def cosine(*, peak: NonNegative, steps: Count, warmup_steps: Natural = 0, end: N
   _check_phases(steps - 1, warmup_steps=warmup_steps, what=f'cosine wants a step after the warm-up: of {steps} steps, ')
   _check_rates(end=end, peak=peak)
   alpha = end / peak if peak else 0.
-  return _join(_warmup(peak, warmup_steps), (None, optax.cosine_decay_schedule(peak, steps - warmup_steps, alpha)))
+  warmup = _warmup(peak, warmup_steps, last=linspace)
+  return _join(warmup, (None, optax.cosine_decay_schedule(peak, steps - warmup_steps, alpha)))
 
 
 def partial_cosine(*, peak: NonNegative, steps: Count,
@@ -176,8 +180,9 @@ def scaled(base: float, batch: int, per: int = 256) -> float:
   return base * batch / per
 
 
-def _warmup(peak, warmup_steps):
-  return warmup_steps, optax.linear_schedule(0., peak, max(warmup_steps, 1))
+def _warmup(peak, warmup_steps, last=False):
+  """From 0 to `peak` at the step after the warm-up, or at its `last`."""
+  return warmup_steps, optax.linear_schedule(0., peak, max(warmup_steps - last, 1))
 
 
 def _join(*phases) -> optax.Schedule:
@@ -328,7 +333,8 @@ def sgd(schedule: optax.Schedule, *, momentum: Decay = 0.9, nesterov: bool = Fal
 
 
 def lars(schedule: optax.Schedule, *, weight_decay: NonNegative, momentum: Decay = 0.9,
-         trust_coefficient: Positive = 0.001, clip_norm: Positive | None = None) -> optax.GradientTransformation:
+         trust_coefficient: Positive = 0.001, clip_norm: Positive | None = None,
+         rate_in_velocity: bool = True) -> optax.GradientTransformation:
   """LARS (1708.03888v3 algorithm 1): each array's gradient is scaled to trust_coefficient * its norm.
 
   Parameters that `decays` does not name (biases, norms, tokens) are neither decayed nor scaled: plain momentum SGD, as
@@ -336,13 +342,16 @@ def lars(schedule: optax.Schedule, *, weight_decay: NonNegative, momentum: Decay
   |g| + weight_decay |w|; it is 1 where a norm is 0.
 
   Args:
-    schedule: step -> learning rate; it multiplies what enters the velocity.
+    schedule: step -> learning rate.
     weight_decay, momentum: of the parameters that `decays` names, of all.
     trust_coefficient: the paper's eta.
     clip_norm: largest global norm of the gradient, None for no clipping.
+    rate_in_velocity: whether the rate multiplies what enters the velocity (the paper, SimCLR's code), or the velocity:
+      the code of BYOL (byol/utils/optimizers.py), Barlow Twins, VICReg and SwAV. The two differ where the rate changes.
   """
-  return optax.chain(_clip(clip_norm), optax.lars(
-    schedule, weight_decay, _mask(), trust_coefficient, trust_ratio_mask=_mask(), momentum=momentum))
+  made = optax.lars(schedule if rate_in_velocity else 1., weight_decay, _mask(), trust_coefficient,
+                    trust_ratio_mask=_mask(), momentum=momentum)
+  return optax.chain(_clip(clip_norm), made, *([] if rate_in_velocity else [optax.scale_by_schedule(schedule)]))
 
 
 class Holding(NamedTuple):

@@ -57,6 +57,19 @@ def linear(start: float, end: float, steps: int) -> Callable:
   return lambda step: start + (end - start) * jnp.clip(step / max(1, steps), 0., 1.)
 
 
+def linspace(start: float, end: float, steps: int, every: int = 1) -> Callable:
+  """np.linspace(start, end, steps // every), each value for `every` steps, then `end`: a function of the step.
+
+  The teacher's temperature in the code of DINO (main_dino.py), iBOT (main_ibot.py; both by epochs) and DINOv2.
+  """
+  count = steps // every
+
+  def value(step):
+    share = jnp.where(step < count * every, step // every / max(1, count - 1), 1.)
+    return start + (end - start) * share
+  return value
+
+
 def collapse(probabilities, name: str = 'teacher') -> dict:
   """Two metrics of probabilities [..., k], a teacher's or others' of that name, in nats, that show collapse.
 

@@ -22,6 +22,7 @@ from tests.reference import masking
 from tests.reference import simclr as simclr_twin
 from tests.reference import supervised as supervised_twin
 from tests.reference import teacher as teacher_twin
+from tests.reference import videomae as videomae_twin
 
 # Compiled, as in a training step; temperatures, thresholds and weights are traced, since they may follow a schedule.
 nt_xent, dino = jax.jit(losses.nt_xent), jax.jit(losses.dino)
@@ -257,6 +258,17 @@ def test_standardize_patches_invariances():
   assert_close(standardize_patches(patches + 1e4), result, atol=1e-2)  # float32 holds 1e4 to 1e-3
   flat = np.full((2, 3, 8), 0.5, np.float32)
   assert_finite(lambda x: standardize_patches(x)[..., 0].sum(), (flat,), (1e4 * patches,))
+
+
+def test_standardize_cubes_equals_twin_and_by_hand():
+  clip = np.random.default_rng(0).random((4, 6, 6, 3)).astype(np.float32)
+  cubes = np.stack([cube.reshape(-1, 3) for cube in videomae_twin.cubes(clip, 3, 2)])[None].astype(np.float32)
+  result = jax.jit(losses.standardize_cubes)(cubes)
+  assert result.shape == (1, 8, 18, 3) and result.dtype == jnp.float32
+  assert_close(np.asarray(result).reshape(8, -1), videomae_twin.targets(clip, 3, 2), atol=1e-5)
+  small = np.array([[[[0, 5]], [[1e-3, 5]]]], np.float32).reshape(1, 1, 2, 2)  # deviations sqrt(5e-7) and 0
+  side = 5e-4 / (math.sqrt(5e-7) + 1e-6)  # 0.706; under the root 1e-6 would give 0.408
+  assert_close(losses.standardize_cubes(small), [[[[-side, 0], [side, 0]]]])
 
 
 # --- DINO ----------------------------------------------------------------------------------------------------------

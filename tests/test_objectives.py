@@ -16,6 +16,7 @@ from pretrain.config import ConfigError
 from pretrain.objective import Objective, check_batch
 from pretrain.step import Training, compile_step
 from tests.cases import CASES, CLASSES, B, raw
+from tests.reference.teacher import temperatures
 
 TX = optax.sgd(0.1, momentum=0.9)  # its trace after the first step is the gradient
 MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4), 'fsdp=4 tensor=2': dict(fsdp=4, tensor=2),
@@ -250,3 +251,22 @@ def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
     probabilities = jax.jit(made.predict)(state.params, state.memory, images)
     assert probabilities.shape == (B, CLASSES)
     np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(('name', 'every'), [('dino', 2), ('ibot', 2), ('dinov2', 1), ('dinov2_distill', 1)])
+def test_a_teachers_temperature_is_that_of_its_authors_table(name, every):
+  """The loss at a step is that of an objective with the table's temperature throughout."""
+  def losses(start, end, steps, **more):
+    given = CASES[name].kwargs | dict(teacher_temperature_start=start, teacher_warmup_steps=steps, **more) | {
+        key: end for key in ('teacher_temperature', 'teacher_patch_temperature') if key in CASES[name].kwargs}
+    made = config.build(objectives, dict(name=name, **given), 'test', backbone=CASES[name].backbone, steps=10)
+    batch = viewed(name, 0)
+    at = jax.jit(lambda step: made.loss(*made.init(jax.random.key(0)), batch, jax.random.key(1), step)[0])
+    return lambda step: float(at(step))
+
+  changing = losses(0.04, 0.4, 4 * every, **({'teacher_warmup_every': every} if every > 1 else {}))
+  table = temperatures(0.04, 0.4, 4, epoch=every, steps=10)
+  got = np.array([changing(step) for step in range(10)])
+  for t in (float(table[every]), 0.4):  # the second and the last
+    np.testing.assert_allclose(got[table == t], losses(t, t, 0)(0), rtol=1e-5)
+  assert len(set(got.round(5))) == 4

@@ -3,6 +3,7 @@
 Tolerances: rates are one float32 expression (1e-6 relative, and 1e-7 of the peak near 0); parameters after five steps
 add five updates of relative error 1e-6.
 """
+import runpy
 from functools import partial
 
 import jax
@@ -11,11 +12,12 @@ import numpy as np
 import optax
 import pytest
 
-from pretrain import config, optim
+from pretrain import config, optim, teacher
 from pretrain.models.functional import functional
 from pretrain.models.resnet import resnet
 from pretrain.models.vit import vit
 from tests.reference import optim as twin
+from tests.reference import teacher as teacher_twin
 
 PEAK, STEPS = 3e-3, 1000
 RATES = {
@@ -55,6 +57,33 @@ def test_schedule_is_its_twin_at_starts_joins_middles_and_ends(name):
   assert rates.dtype == jnp.float32
   np.testing.assert_allclose(rates, [expected(n) for n in at], rtol=1e-5, atol=1e-7 * PEAK)
   np.testing.assert_allclose([schedule(n) for n in at], rates, rtol=1e-6, atol=1e-7 * PEAK)  # plain ints, no jit
+
+
+@pytest.mark.parametrize(('warmup_steps', 'end'), [(0, 0.), (1, 1e-4), (2, 0.), (10, 1e-4), (49, 1e-6)])
+def test_a_linspace_warm_up_is_the_table_of_dinos_code_at_every_step(warmup_steps, end):
+  schedule = optim.cosine(peak=PEAK, steps=50, warmup_steps=warmup_steps, end=end, linspace=True)
+  wanted = twin.linspace_cosine(peak=PEAK, end=end, warmup_steps=warmup_steps, steps=50)
+  np.testing.assert_allclose(jax.vmap(schedule)(jnp.arange(50)), wanted, rtol=1e-5, atol=1e-7 * PEAK)
+
+
+@pytest.mark.parametrize(('name', 'steps', 'warmup', 'peak', 'decay'), [
+  ('dino/vit_s16_imagenet', 300 * 1251, 10 * 1251, 5e-4 * 1024 / 256, .4),  # 1,281,167 // 1,024 steps an epoch
+  ('ibot/vit_s16_imagenet', 800 * 1251, 10 * 1251, 5e-4 * 1024 / 256, .4),
+  ('dinov2/vit_l14_imagenet22k', 500 * 1250, 80 * 1250, 2e-4 * 3 ** .5, .2),
+  ('dinov2/vit_g14_imagenet22k', 500 * 1250, 80 * 1250, 2e-4 * 3 ** .5, .2)])
+def test_presets_have_the_tables_of_their_authors_at_every_step(name, steps, warmup, peak, decay):
+  c = runpy.run_path(f'configs/{name}.py')['get_config']()
+  assert c.steps == steps and c.optimizer.weight_decay == .04 and c.optimizer.weight_decay_end == decay
+  schedule = config.build(optim, c.schedule.to_dict(), 'config.schedule', steps=c.steps)
+  wanted = twin.linspace_cosine(peak=peak, end=1e-6, warmup_steps=warmup, steps=steps)
+  np.testing.assert_allclose(jax.jit(jax.vmap(schedule))(jnp.arange(steps)), wanted, atol=1e-6 * peak)
+  every = c.objective.get('teacher_warmup_every', 1)
+  temperature = teacher.linspace(c.objective.teacher_temperature_start, c.objective.teacher_temperature,
+                                 c.objective.teacher_warmup_steps, every)
+  epoch = 1250 if name.startswith('dinov2') else 1251
+  wanted = teacher_twin.temperatures(.04, .07, 30 * epoch // every, epoch=every, steps=steps)
+  assert every in (1, epoch) and c.objective.freeze_prototypes_steps == epoch
+  np.testing.assert_allclose(jax.jit(jax.vmap(temperature))(jnp.arange(steps)), wanted, rtol=1e-6)
 
 
 def test_schedules_at_hand_computed_points():
@@ -241,12 +270,14 @@ def test_sgd_is_its_twin(nesterov):
     p, g, b[0], learning_rate=schedule(n), momentum=.7, nesterov=nesterov, weight_decay=.3 * decay), params, grads))
 
 
-def test_lars_is_its_twin():
+@pytest.mark.parametrize('inside', [True, False])
+def test_lars_is_its_twin(inside):
   params, grads = problem()
-  got, _ = trained(optim.lars(schedule, weight_decay=.3, trust_coefficient=.02), params, grads)
+  tx = optim.lars(schedule, weight_decay=.3, trust_coefficient=.02, rate_in_velocity=inside)
+  got, _ = trained(tx, params, grads)
   close(got, reference(lambda p, g, n, decay, b: twin.lars(
     p, g, b[0], learning_rate=schedule(n), momentum=.9, weight_decay=.3, trust_coefficient=.02, excluded=not decay,
-    norm_of_sum=True, rate_in_velocity=True), params, grads))
+    norm_of_sum=True, rate_in_velocity=inside), params, grads))
 
 
 def test_lars_update_has_the_norm_of_the_parameter_whatever_the_gradient():
@@ -294,8 +325,9 @@ def test_layer_decay_multiplies_the_whole_update():
 
 @pytest.mark.parametrize('tx', [
   optim.adamw(schedule, weight_decay=.3, clip_norm=1.), optim.sgd(schedule, weight_decay=.3),
-  optim.lars(schedule, weight_decay=.3, clip_norm=1.),
-  optim.lamb(schedule, weight_decay=.3, weight_decay_end=.5, steps=9)], ids=['adamw', 'sgd', 'lars', 'lamb'])
+  optim.lars(schedule, weight_decay=.3, clip_norm=1.), optim.lars(schedule, weight_decay=.3, rate_in_velocity=False),
+  optim.lamb(schedule, weight_decay=.3, weight_decay_end=.5, steps=9)],
+  ids=['adamw', 'sgd', 'lars', 'lars, rate outside', 'lamb'])
 def test_state_is_arrays_and_resumes_bit_for_bit(tx):
   params, grads = problem()
   whole, _ = trained(tx, params, grads)

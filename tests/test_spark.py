@@ -15,6 +15,7 @@ from pretrain.models.functional import functional
 from pretrain.models.patches import patchify
 from pretrain.models.resnet import Norm, resnet, spread
 from pretrain.models.vit import vit
+from pretrain.objectives.mae import mae
 from pretrain.objectives.spark import spark
 from tests.checks import assert_close, assert_gradient, normal
 from tests.reference import spark as twin
@@ -77,6 +78,28 @@ def test_the_loss_is_that_of_the_twin():
   assert_close(loss(predicted), twin.spark_loss(images, predicted, mask, 4))
   assert_gradient(loss, lambda p: twin.spark_loss(images, p, mask, 4), predicted)
   assert np.all(np.asarray(jax.grad(loss)(jnp.asarray(predicted)))[~mask] == 0)
+
+
+@pytest.mark.parametrize('name', ['mae', 'spark'])
+def test_targets_are_of_pixels_that_are_normalised_channel_by_channel(name):
+  """As the backbone sees them: in one patch a channel with a small deviation weighs more."""
+  statistics = dict(mean=(0.2, 0.5, 0.7), std=(0.1, 0.2, 0.4))
+  if name == 'mae':
+    made = mae(vit(image=8, patch=4, width=16, depth=1, heads=2, mlp=16, channels=3, **statistics), mask_ratio=0.5,
+               decoder_width=16, decoder_depth=1, decoder_heads=2, standardize=True)
+  else:
+    made = spark(resnet(**SMALL | dict(blocks=(1, 1, 1), channels=3), stem='cifar', **statistics), mask_ratio=0.5,
+                 decoder_width=8)
+  params, memory = made.init(jax.random.key(0))
+  params['decoder']['predict']['kernel'] *= 0.  # it predicts its bias
+  bias = np.array([0.25, -0.5, 1.])
+  params['decoder']['predict']['bias'] += np.resize(bias, params['decoder']['predict']['bias'].shape)
+  images, index = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32), jnp.arange(3)
+  _, mask = random_mask(jax.random.key(1), index, 4, 0.5)
+  normalised = (images - np.array(statistics['mean'])) / np.array(statistics['std'])
+  wanted = twin.spark_loss(normalised, np.resize(bias, (3, 4, 48)), np.asarray(mask), 4)
+  got, _ = made.loss(params, memory, {'image': images, 'index': index}, jax.random.key(1), 0)
+  assert_close(got, wanted, rtol=1e-4)
 
 
 def test_the_objective_sees_the_visible_pixels_alone():

@@ -274,6 +274,39 @@ def test_randaugment_keeps_its_stages_in_memory_on_cpus_alone(platform, barriers
   assert text.count('optimization_barrier') == barriers
 
 
+def test_randaugment_applies_an_operation_with_its_probability():
+  """Below it a draw is that of a sure operation, stretched; above it the image stays; two draws are independent."""
+  n = 4000
+  images, u = jnp.float32(photos(n, 8, 8)).transpose(0, 3, 1, 2), np.random.default_rng(0).random((n, 2, 2), np.float32)
+  augment = jax.jit(randaugment.rand_augment, static_argnames='probability')
+  sure, never = (np.asarray(augment(images, u[:, :1], probability=p)) for p in (1., 0.))
+  np.testing.assert_array_equal(never, images)
+  half = np.asarray(augment(images, u[:, :1], probability=0.5))
+  stretched = np.asarray(augment(images, np.where([True, False], 2 * u[:, :1], u[:, :1]), probability=1.))
+  np.testing.assert_array_equal(half, np.where(u[:, :1, :1, None] < 0.5, stretched, images))
+  changed = lambda x: np.mean(np.any(np.asarray(x) != images, (1, 2, 3)))
+  assert changed(sure) > 0.7  # 13 of 14 operations, some of which do nothing to some images
+  assert abs(changed(half) - 0.5 * changed(sure)) < 4 * (0.25 / n) ** 0.5
+  both = changed(augment(images, u, probability=0.5))
+  assert abs(both - (1 - (1 - 0.5 * changed(sure)) ** 2)) < 4 * (0.25 / n) ** 0.5
+
+
+def test_the_views_pass_the_probability_of_their_operations_on():
+  n = 400
+  images = photos(n, 8, 8)
+  raw = lambda: {'image': jnp.asarray(images), 'index': jnp.arange(n), 'epoch': jnp.zeros(n, jnp.int32)}
+  batch = {'labeled': raw() | {'label': jnp.zeros(n, jnp.int32)}, 'unlabeled': raw()}
+  changed = {}
+  for probability in (1., 0.5, 0.):
+    options = dict(operations=1, probability=probability, flip=0.)
+    strong = jax.jit(fixmatch(translate=0., cutout_share=0., **options))(batch, jax.random.key(0))['strong']
+    crop = jax.jit(supervised(size=8, pad=0, **options))(raw(), jax.random.key(0))['image']
+    made = np.stack([strong, crop])
+    changed[probability] = np.mean(np.abs(made - images / 255).max((2, 3, 4)) > 1e-3, 1)
+  assert np.all(changed[1.] > 0.7) and np.all(changed[0.] == 0)
+  assert np.all(np.abs(changed[0.5] - changed[1.] / 2) < 0.08)
+
+
 def test_cutout_greys_a_square():
   images = jnp.zeros((512, 32, 32, 3))
   u = np.random.default_rng(0).random((512, 2), np.float32)

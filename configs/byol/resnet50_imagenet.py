@@ -20,6 +20,6 @@ def get_config():
                     std=(0.229, 0.224, 0.225), dtype='bfloat16')
   c.objective = dict(name='byol', hidden=4096, dim=256, predictor_hidden=4096, momentum=0.996)
   c.schedule = dict(name='cosine', peak=3.2, warmup_steps=3128)  # 0.2 * 4096 / 256; 10 epochs
-  c.optimizer = dict(name='lars', weight_decay=1.5e-6, momentum=0.9, trust_coefficient=0.001)
+  c.optimizer = dict(name='lars', weight_decay=1.5e-6, momentum=0.9, trust_coefficient=0.001, rate_in_velocity=False)
   c.checkpoint = dict(every_steps=2000)
   return c

@@ -22,6 +22,6 @@ def get_config():
                     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), dtype='bfloat16')
   c.objective = dict(name='dcl', hidden=(2048,), dim=128, temperature=0.1, sigma=None)
   c.schedule = dict(name='cosine', peak=1.2, warmup_steps=50040)  # 0.075 * sqrt(256); 10 epochs
-  c.optimizer = dict(name='lars', weight_decay=1e-6, momentum=0.9)
+  c.optimizer = dict(name='lars', weight_decay=1e-6, momentum=0.9, rate_in_velocity=False)
   c.checkpoint = dict(every_steps=5000)
   return c

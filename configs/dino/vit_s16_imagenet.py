@@ -16,13 +16,13 @@ def get_config():
   c.source = dict(name='array_record', path='data_sets/imagenet', split='train', size=256)
   c.views = dict(name='dino', size=224, local_size=96, local_crops=10, global_scale=(0.4, 1.0), local_scale=(0.05, 0.4))
   c.batch = 1024
-  c.epochs = 300.0
+  c.steps = 375300  # 300 epochs of 1,281,167 // 1,024 = 1,251 steps
   c.backbone = dict(name='vit', variant='S/16', image=224, channels=3, drop_path=0.1, mean=(0.485, 0.456, 0.406),
                     std=(0.229, 0.224, 0.225), dtype='bfloat16')
   c.objective = dict(name='dino', prototypes=65536, hidden=2048, bottleneck=256, student_temperature=0.1,
-                     teacher_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=37534,  # 30 epochs
-                     momentum=0.996, center_momentum=0.9, freeze_prototypes_steps=1251)  # 1 epoch
-  c.schedule = dict(name='cosine', peak=2e-3, warmup_steps=12511, end=1e-6)  # 5e-4 * 1024 / 256; 10 epochs
+                     teacher_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=37530,
+                     teacher_warmup_every=1251, momentum=0.996, center_momentum=0.9, freeze_prototypes_steps=1251)
+  c.schedule = dict(name='cosine', peak=2e-3, warmup_steps=12510, end=1e-6, linspace=True)  # 5e-4 * 1024 / 256
   c.optimizer = dict(name='adamw', weight_decay=0.04, weight_decay_end=0.4, clip_norm=3.0)
   c.checkpoint = dict(every_steps=2000)
   return c

@@ -26,7 +26,7 @@ def get_config():
                      patch_bottleneck=256, mask_ratio=(0.1, 0.5), koleo_weight=0.1, student_temperature=0.1,
                      teacher_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=600,
                      momentum=0.994, freeze_prototypes_steps=20)
-  c.schedule = dict(name='cosine', peak=3.46e-5, warmup_steps=1600, end=1e-6)
+  c.schedule = dict(name='cosine', peak=3.46e-5, warmup_steps=1600, end=1e-6, linspace=True)
   c.optimizer = dict(name='adamw', weight_decay=0.04, weight_decay_end=0.2, clip_norm=3.0)
   c.checkpoint = dict(every_steps=1000)
   return c

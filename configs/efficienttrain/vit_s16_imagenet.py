@@ -13,7 +13,8 @@ def get_config():
   c = ConfigDict()
   c.seed = 0
   c.source = dict(name='array_record', path='data_sets/imagenet', split='train', size=256)
-  c.views = dict(name='supervised', size=224, scale=(0.08, 1.0), operations=2, magnitude=0.9)
+  c.views = dict(name='supervised', size=224, scale=(0.08, 1.0), operations=2, magnitude=0.9,
+                 probability=0.5)
   c.batch = 4096
   c.steps = 93_835  # 300 epochs
   c.phases = tuple((18_767 * (i + 1), dict(bandwidth=b, magnitude=m))

@@ -16,14 +16,14 @@ def get_config():
   c.views = dict(name='dino', size=224, local_size=96, local_crops=10, global_scale=(0.25, 1.0),
                  local_scale=(0.05, 0.25))
   c.batch = 1024
-  c.epochs = 800.0
+  c.steps = 1000800  # 800 epochs of 1,281,167 // 1,024 = 1,251 steps
   c.backbone = dict(name='vit', variant='S/16', image=224, channels=3, drop_path=0.1, mean=(0.485, 0.456, 0.406),
                     std=(0.229, 0.224, 0.225), dtype='bfloat16')
   c.objective = dict(name='ibot', prototypes=8192, hidden=2048, bottleneck=256, normalize_last=False,
                      mask_probability=0.5, mask_ratio=(0.1, 0.5), student_temperature=0.1, teacher_temperature=0.07,
-                     teacher_patch_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=37534,
-                     momentum=0.996, center_momentum=0.9, freeze_prototypes_steps=1251)  # 30 epochs, 1 epoch
-  c.schedule = dict(name='cosine', peak=2e-3, warmup_steps=12511, end=1e-6)  # 5e-4 * 1024 / 256; 10 epochs
+                     teacher_patch_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=37530,
+                     teacher_warmup_every=1251, momentum=0.996, center_momentum=0.9, freeze_prototypes_steps=1251)
+  c.schedule = dict(name='cosine', peak=2e-3, warmup_steps=12510, end=1e-6, linspace=True)  # 5e-4 * 1024 / 256
   c.optimizer = dict(name='adamw', weight_decay=0.04, weight_decay_end=0.4, clip_norm=3.0)
   c.checkpoint = dict(every_steps=2000)
   return c

@@ -13,7 +13,7 @@ def get_config():
   c.source = dict(name='folder', path='data_sets/cifar10', split='train', size=32)
   c.labels = dict(per_class=4, seed=0)
   c.unlabeled = dict(batch=448)
-  c.views = dict(name='fixmatch')
+  c.views = dict(name='fixmatch', probability=0.5)
   c.batch = 64
   c.steps = 1048576
   c.backbone = dict(name='wide_resnet', depth=28, widen=2, channels=3, mean=(0.4914, 0.4822, 0.4465),

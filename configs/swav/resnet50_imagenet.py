@@ -1,9 +1,10 @@
 """SwAV, ResNet-50 on ImageNet-1k for 800 epochs, 2x224 + 6x96 crops: arXiv:2006.09882v5, 75.3 % (linear).
 
-Settings of the authors' script `swav_800ep_pretrain.sh`. Deviations: LARS does not scale or decay biases and norms, and
-the warm-up starts at 0 instead of 0.3; batch normalisation is over the whole batch instead of groups of 8 devices;
-crops are cut out of 256 pixels (`python -m data prepare --size=256`), not out of the whole photograph. Encoder in
-bfloat16. No `evaluate`: the probe holds all features in memory; give it a labeled subset.
+Settings of the authors' script `swav_800ep_pretrain.sh`. Deviations: LARS does not scale or decay biases and norms and
+adds the decay before it takes the gradient's norm; the warm-up starts at 0 instead of 0.3; batch normalisation is over
+the whole batch instead of groups of 8 devices; crops are cut out of 256 pixels (`python -m data prepare --size=256`),
+not out of the whole photograph. Encoder in bfloat16. No `evaluate`: the probe holds all features in memory; give it a
+labeled subset.
 The set is one that `python -m data prepare` wrote; another place: --config.source.path=DIR.
 
   python -m pretrain train --config=configs/swav/resnet50_imagenet.py --workdir=runs/swav_resnet50
@@ -23,7 +24,7 @@ def get_config():
                     std=(0.228, 0.224, 0.225), dtype='bfloat16')
   c.objective = dict(name='swav', hidden=(2048,), dim=128, prototypes=3000, temperature=0.1, epsilon=0.05, iterations=3,
                      freeze_prototypes_steps=313)
-  c.schedule = dict(name='cosine', peak=4.8, end=0.0048, warmup_steps=3128)  # 10 epochs
-  c.optimizer = dict(name='lars', weight_decay=1e-6, momentum=0.9)
+  c.schedule = dict(name='cosine', peak=4.8, end=0.0048, warmup_steps=3128, linspace=True)  # 10 epochs
+  c.optimizer = dict(name='lars', weight_decay=1e-6, momentum=0.9, rate_in_velocity=False)
   c.checkpoint = dict(every_steps=2000)
   return c

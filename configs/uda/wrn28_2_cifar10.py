@@ -1,9 +1,9 @@
 """UDA, WRN-28-2 on CIFAR-10 with 250 labels (arXiv:1904.12848v6): 94.57 % accuracy in the authors' README.
 
 Settings of the authors' code (google-research/uda, image/scripts/run_cifar10_gpu.sh and the defaults of image/main.py).
-Deviations: labels are as many of each class; augmented images are new each time (theirs: one of 100 kept ones), and
-each of the two operations is applied (theirs: half of the time, of nine strengths). configs/fixmatch/wrn28_2_cifar10.py
-says where the images are.
+Deviations: labels are as many of each class; augmented images are new each time (theirs: one of 100 kept ones), the
+operations are FixMatch's, of continuous strengths (theirs: fifteen, of nine strengths).
+configs/fixmatch/wrn28_2_cifar10.py says where the images are.
 
   python -m pretrain train --config=configs/uda/wrn28_2_cifar10.py --workdir=runs/uda_wrn28_2_cifar10
 """
@@ -16,7 +16,7 @@ def get_config():
   c.source = dict(name='folder', path='data_sets/cifar10', split='train', size=32)
   c.labels = dict(per_class=25, seed=0)
   c.unlabeled = dict(batch=448)
-  c.views = dict(name='fixmatch')
+  c.views = dict(name='fixmatch', probability=0.5)
   c.batch = 64
   c.steps = 500000
   c.backbone = dict(name='wide_resnet', depth=28, widen=2, channels=3, mean=(0.4914, 0.4822, 0.4465),

@@ -22,6 +22,6 @@ def get_config():
                     std=(0.229, 0.224, 0.225), dtype='bfloat16')
   c.objective = dict(name='vicreg', hidden=(8192, 8192), dim=8192, invariance=25.0, variance=25.0, covariance=1.0)
   c.schedule = dict(name='cosine', peak=1.6, end=1.6e-3, warmup_steps=6255)  # 0.2 * 2048 / 256; 10 epochs
-  c.optimizer = dict(name='lars', weight_decay=1e-6, momentum=0.9)
+  c.optimizer = dict(name='lars', weight_decay=1e-6, momentum=0.9, rate_in_velocity=False)
   c.checkpoint = dict(every_steps=2000)
   return c

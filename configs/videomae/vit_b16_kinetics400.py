@@ -23,7 +23,7 @@ def get_config():
                     pool='mean', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), dtype='bfloat16')
   c.objective = dict(name='videomae', mask_ratio=0.9, decoder_width=384, decoder_depth=4, decoder_heads=6,
                      standardize=True)
-  c.schedule = dict(name='cosine', peak=1.2e-3, end=8e-5, warmup_steps=4688)  # 1.5e-4 * 2048 / 256; 40 epochs
+  c.schedule = dict(name='cosine', peak=1.2e-3, end=8e-5, warmup_steps=4688, linspace=True)  # 1.5e-4 * 2048 / 256
   c.optimizer = dict(name='adamw', b1=0.9, b2=0.95, weight_decay=0.05)
   c.checkpoint = dict(every_steps=2000)
   return c

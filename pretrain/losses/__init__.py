@@ -44,7 +44,7 @@ from pretrain.losses.distillation import (
   simsiam,
   smooth_l1,
 )
-from pretrain.losses.masked import masked_l1, masked_mse, masked_words, standardize_patches
+from pretrain.losses.masked import masked_l1, masked_mse, masked_words, standardize_cubes, standardize_patches
 from pretrain.losses.semi_supervised import (
   adamatch,
   align,

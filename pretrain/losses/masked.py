@@ -14,6 +14,15 @@ def standardize_patches(patches):
   return (patches - patches.mean(-1, keepdims=True)) * jax.lax.rsqrt(patches.var(-1, keepdims=True, ddof=1) + 1e-6)
 
 
+def standardize_cubes(cubes):
+  """Each channel of a cube minus its mean over its unbiased standard deviation + 1e-6: [b, n, p, c] -> f32[b, n, p, c].
+
+  arXiv:2203.12602v3, section 3.2; form and number of the authors' code, engine_for_pretraining.py.
+  """
+  cubes = cubes.astype(f32)
+  return (cubes - cubes.mean(-2, keepdims=True)) / (cubes.std(-2, keepdims=True, ddof=1) + 1e-6)
+
+
 def masked_mse(predicted, target, mask):
   """Mean squared error of the hidden patches only.
 

@@ -10,13 +10,13 @@ from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.objective import Objective, cosine, ema, flat
 from pretrain.ranges import Count, Decay, Natural, Positive
-from pretrain.teacher import collapse, linear, with_teacher
+from pretrain.teacher import collapse, linspace, with_teacher
 
 
 def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, student_temperature: Positive,
          teacher_temperature: Positive, teacher_temperature_start: Positive, teacher_warmup_steps: Natural,
          momentum: Decay, center_momentum: Decay, freeze_prototypes_steps: Natural, steps: Count,
-         packed: bool = False) -> Objective:
+         teacher_warmup_every: Count = 1, packed: bool = False) -> Objective:
   """The student matches, from every view, the centred and sharpened output of its own moving average on global views.
 
   arXiv:2104.14294v2, section 3.1, eq. 2 to 4 and algorithm 1; section 3.2 for the schedules.
@@ -27,6 +27,8 @@ def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     prototypes, hidden, bottleneck: of the head; the paper's are 65536, 2048, 256.
     student_temperature: 0.1 in the paper.
     teacher_temperature, teacher_temperature_start, teacher_warmup_steps: linear from 0.04 to 0.07 in 30 epochs there.
+    teacher_warmup_every: steps for which each temperature of the warm-up stays; one epoch in the authors' code, whose
+      30 temperatures are np.linspace(0.04, 0.07, 30).
     momentum: of the teacher at step 0, a half cosine up to 1 at the last step; 0.996 in the paper.
     center_momentum: 0.9 in the paper.
     freeze_prototypes_steps: steps in which the last layer stands still, as the authors take its gradient away; one
@@ -44,7 +46,7 @@ def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     return nnx.Dict(backbone=f, head=head)
 
   net = functional(parts)
-  temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
+  temperature = linspace(teacher_temperature_start, teacher_temperature, teacher_warmup_steps, teacher_warmup_every)
   shared = with_teacher(net, cosine(momentum, 1., steps), encoder='teacher')
 
   def init(key):

@@ -14,7 +14,7 @@ from pretrain.models.patches import grid_of
 from pretrain.objective import Objective, cosine, flat
 from pretrain.objectives.dino import encode_crops, views_first
 from pretrain.ranges import Count, Decay, Natural, NonNegative, Parts, Positive
-from pretrain.teacher import collapse, linear, with_teacher
+from pretrain.teacher import collapse, linspace, with_teacher
 
 
 def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hidden: Count, bottleneck: Count,
@@ -35,7 +35,8 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
       (0.1, 0.5) in the paper. Deviation from the authors' code: there, half of all views, with evenly spread shares.
     koleo_weight: 0.1 in the paper.
     student_temperature: 0.1 in the paper.
-    teacher_temperature, teacher_temperature_start, teacher_warmup_steps: linear from 0.04 to 0.07 in the paper.
+    teacher_temperature, teacher_temperature_start, teacher_warmup_steps: linear from 0.04 to 0.07 in the paper,
+      np.linspace(0.04, 0.07, teacher_warmup_steps) in the authors' code.
     momentum: of the teacher at step 0, a half cosine up to 1 at the last step; 0.994 in the paper.
     freeze_prototypes_steps: steps in which the heads' last layers have a learning rate of 0.
     steps: of the whole run.
@@ -49,7 +50,7 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
     return nnx.Dict(backbone=f, head=head, patch_head=patch_head, mask_token=MaskToken(f.width, rngs=rngs))
 
   net = functional(parts)
-  temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
+  temperature = linspace(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
 
   def loss(params, memory, batch, key, step):
     b, keys = len(batch['global']), jax.random.split(key, 3)

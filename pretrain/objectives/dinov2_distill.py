@@ -13,7 +13,7 @@ from pretrain.objectives.dino import views_first
 from pretrain.objectives.dinov2 import rate_of_last_layers
 from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive
 from pretrain.semi_supervised import averaged
-from pretrain.teacher import collapse, linear
+from pretrain.teacher import collapse, linspace
 
 
 def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, patch_prototypes: Count, hidden: Count,
@@ -44,7 +44,7 @@ def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, 
     return make
 
   net, frozen = functional(parts(backbone)), functional(parts(teacher))
-  temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
+  temperature = linspace(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
   shared = averaged(net, cosine(momentum, 1., steps), 'shared', couples_batch=True)
 
   def init(key):

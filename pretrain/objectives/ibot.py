@@ -14,14 +14,14 @@ from pretrain.models.patches import grid_of
 from pretrain.objective import Objective, cosine, ema, flat
 from pretrain.objectives.dino import encode_crops, views_first
 from pretrain.ranges import Count, Decay, Natural, Positive, Share, Shares
-from pretrain.teacher import collapse, linear, with_teacher
+from pretrain.teacher import collapse, linspace, with_teacher
 
 
 def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, normalize_last: bool,
          mask_probability: Share, mask_ratio: Shares, student_temperature: Positive, teacher_temperature: Positive,
          teacher_patch_temperature: Positive, teacher_temperature_start: Positive, teacher_warmup_steps: Natural,
          momentum: Decay, center_momentum: Decay, freeze_prototypes_steps: Natural, steps: Count,
-         packed: bool = False) -> Objective:
+         teacher_warmup_every: Count = 1, packed: bool = False) -> Objective:
   """DINO on the class tokens, and on hidden patches what the teacher says of them, who sees the whole view.
 
   arXiv:2111.07832v3, section 3 and algorithm 1 (appendix A), with the head shared by class token and patches. Of the
@@ -37,6 +37,8 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     student_temperature: 0.1 in the paper.
     teacher_temperature, teacher_patch_temperature: of class tokens and patches; both rise linearly from
       teacher_temperature_start within teacher_warmup_steps; 0.07, 0.07 from 0.04 in 30 epochs in the paper.
+    teacher_warmup_every: steps for which each temperature of the warm-up stays; one epoch in the authors' code, whose
+      30 temperatures are np.linspace(0.04, 0.07, 30).
     momentum: of the teacher at step 0, a half cosine up to 1 at the last step; 0.996 in the paper.
     center_momentum: 0.9 in the paper, for both centres.
     freeze_prototypes_steps: steps in which the last layer stands still, as the authors take its gradient away; one
@@ -51,8 +53,9 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     return nnx.Dict(backbone=f, head=head, mask_token=MaskToken(f.width, rngs=rngs))
 
   net = functional(parts)
-  temperature = linear(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
-  patch_temperature = linear(teacher_temperature_start, teacher_patch_temperature, teacher_warmup_steps)
+  temperature, patch_temperature = (
+      linspace(teacher_temperature_start, end, teacher_warmup_steps, teacher_warmup_every)
+      for end in (teacher_temperature, teacher_patch_temperature))
   shared = with_teacher(net, cosine(momentum, 1., steps), encoder='teacher')
 
   def init(key):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pretrain import losses
 from pretrain.masked_autoencoder import masked_autoencoder
 from pretrain.masks import random_mask
-from pretrain.models.patches import patchify
+from pretrain.models.patches import normalize, patchify
 from pretrain.objective import Objective
 from pretrain.ranges import Count, ProperPart
 
@@ -14,13 +14,14 @@ def mae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, dec
         standardize: bool) -> Objective:
   """Reconstructs the pixels of hidden patches from the visible ones, which alone the encoder sees.
 
-  arXiv:2111.06377v3, section 3. The mask of an example depends on the step and its index, not on its row.
+  arXiv:2111.06377v3, section 3. The mask of an example depends on the step and its index, not on its row. The pixels to
+  predict are normalised as the backbone's mean and std say, as in the authors' code (main_pretrain.py).
 
   Args:
     backbone: a ViT, build(rngs) -> module with `embed`, `encode`, `patches`, `patch`, `grid` and `width`.
     mask_ratio: share of hidden patches, in (0, 1); the paper's is 0.75. int(n * (1 - mask_ratio)) patches stay.
     decoder_width, decoder_depth, decoder_heads: the paper's are 512, 8, 16.
-    standardize: whether targets are normalised patch by patch ("w/ norm" in table 1d).
+    standardize: whether targets are normalised patch by patch besides ("w/ norm" in table 1d).
   Raises:
     ValueError: the mask ratio leaves no patch visible, or hides none.
   """
@@ -28,7 +29,7 @@ def mae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, dec
     return random_mask(key, index, math.prod(grid), mask_ratio)
 
   def targets(images, f):
-    target = patchify(images, f.patch)  # [b, n, p]
+    target = patchify(normalize(images, channels=f.channels, mean=f.mean, std=f.std), f.patch)  # [b, n, p]
     return losses.standardize_patches(target) if standardize else target
 
   return masked_autoencoder(backbone, {'image': 'b h w c', 'index': 'b'}, hide, targets, decoder_width=decoder_width,

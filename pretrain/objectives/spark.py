@@ -8,7 +8,7 @@ from pretrain import losses
 from pretrain.masks import random_mask
 from pretrain.models.decoder import MapDecoder
 from pretrain.models.functional import functional
-from pretrain.models.patches import grid_of, patchify
+from pretrain.models.patches import grid_of, normalize, patchify
 from pretrain.objective import Objective, plain
 from pretrain.ranges import Count, ProperPart
 
@@ -17,9 +17,9 @@ def spark(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count) -
   """Reconstructs the pixels of hidden patches from the maps that a residual network makes of the visible ones alone.
 
   arXiv:2301.03580, section 3 (numbers of sections from memory), and the authors' code: a patch is what a position of
-  the last map stands for; its pixels are normalised patch by patch, as MAE's. Deviations: int(n (1 - mask_ratio))
-  patches stay, not the nearest number, as with MAE here; the decoder's last map takes the encoder's of the same
-  size too, if there is one (not in networks that begin with a stride); no drop_path.
+  the last map stands for; its pixels are normalised by the backbone's mean and std, then patch by patch, as MAE's.
+  Deviations: int(n (1 - mask_ratio)) patches stay, not the nearest number, as with MAE here; the decoder's last map
+  takes the encoder's of the same size too, if there is one (not in networks that begin with a stride); no drop_path.
 
   Args:
     backbone: a residual network, build(rngs) -> module with `outputs`, `widths`, `reduction` and `channels`.
@@ -47,7 +47,8 @@ def spark(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count) -
       _, mask = random_mask(key, batch['index'], math.prod(grid), mask_ratio)  # [b, n]
       visible = ~mask.reshape(-1, *grid)
       predicted = m.decoder(m.backbone.outputs(images, visible, train=True, key=key), visible, train=True)
-      return patchify(predicted, size), losses.standardize_patches(patchify(images, size)), mask
+      pixels = normalize(images, channels=m.backbone.channels, mean=m.backbone.mean, std=m.backbone.std)
+      return patchify(predicted, size), losses.standardize_patches(patchify(pixels, size)), mask
 
     (predicted, target, mask), statistics = net.apply(params, memory['statistics'], reconstruct)
     return losses.masked_mse(predicted, target, mask), ({'statistics': statistics}, {})

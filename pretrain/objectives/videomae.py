@@ -31,8 +31,7 @@ def videomae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count
     target = tubelets(clips, f.patch, f.tubelet)  # [b, n, p * c]
     if not standardize:
       return target
-    channels = target.reshape(*target.shape[:2], -1, f.channels).swapaxes(2, 3)  # [b, n, c, p]
-    return losses.standardize_patches(channels).swapaxes(2, 3).reshape(target.shape)
+    return losses.standardize_cubes(target.reshape(*target.shape[:2], -1, f.channels)).reshape(target.shape)
 
   return masked_autoencoder(backbone, {'video': 'b t h w c', 'index': 'b'}, hide, targets, decoder_width=decoder_width,
                             decoder_depth=decoder_depth, decoder_heads=decoder_heads)

@@ -9,13 +9,15 @@ from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout
 
 
 def fixmatch(*, translate: NonNegative = 0.125, flip: Share = 0.5, operations: Natural = 2, cutout_share: Share = 0.5,
-             labeled_strong: bool = False, strongs: Natural = 0):
+             probability: Share = 1.0, labeled_strong: bool = False, strongs: Natural = 0):
   """Weak: flip and shift.  Strong: another weak one, RandAugment, Cutout (arXiv:2001.07685v2 section 2.3, table 12).
 
   Args:
     translate: the farthest shift as a fraction of the side, rounded to pixels; borders reflected.
     flip: probability; 0 where mirror images mean something else (the paper: SVHN).
     operations: how many operations of RandAugment, drawn with replacement; ranges in `ops.randaugment`.
+    probability: that an operation that is drawn is applied; 0.5 in the code of FixMatch (libml/augment.py), UDA and
+      CoMatch, which their papers do not mention, 1 in USB.
     cutout_share: side of the grey square as a fraction of the image's (the authors' code: 16 of 32 pixels).
     labeled_strong: whether the labeled images get a strong view too (AdaMatch).
     strongs: if not 0, as many strong views of the unlabeled as 'strongs' f32[u, strongs, h, w, c], and no 'strong'
@@ -39,7 +41,7 @@ def fixmatch(*, translate: NonNegative = 0.125, flip: Share = 0.5, operations: N
     shift, chain, hole = uniforms(keys, 1, (3 * (n + 1), n * operations * OPERATION_DRAWS, n * CUTOUT_DRAWS))
     both = weak(to_planes(images), shift.reshape(-1, n + 1, 3))  # [b, n + 1, c, h, w]
     strong = jnp.round(255 * both[:, 1:]).reshape(-1, *both.shape[2:])  # [b * n, c, h, w]
-    strong = rand_augment(strong, chain.reshape(len(strong), operations, OPERATION_DRAWS))
+    strong = rand_augment(strong, chain.reshape(len(strong), operations, OPERATION_DRAWS), probability=probability)
     strong = cutout(strong, hole.reshape(-1, CUTOUT_DRAWS), share=cutout_share) / 255
     return both[:, 0], strong.reshape(both[:, 1:].shape)
 

@@ -16,7 +16,7 @@ from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout
 
 def supervised(*, size: Count, scale: Parts | None = None, pad: Natural | None = None,
                ratio: Positives = (3 / 4, 4 / 3), flip: Share = 0.5, operations: Natural = 0, magnitude: Share = 1.0,
-               cutout_share: Share = 0.0, bandwidth: Count | None = None):
+               probability: Share = 1.0, cutout_share: Share = 0.0, bandwidth: Count | None = None):
   """One crop of each image, perhaps mirrored, in one of two ways: give `scale` or `pad`, not both.
 
   Args:
@@ -27,6 +27,7 @@ def supervised(*, size: Count, scale: Parts | None = None, pad: Natural | None =
     flip: probability.
     operations: of RandAugment on the crop (arXiv:1909.13719v2), drawn with replacement; ranges in `ops.randaugment`.
     magnitude: of these, in [0, 1]: the weakest such share of every range.
+    probability: that an operation that is drawn is applied; 0.5 in timm's code.
     cutout_share: side of a grey square in the crop, as a fraction of the crop's.
     bandwidth: the low frequencies of the view alone, as an image of this side (`ops.frequency.fourier_crop`).
 
@@ -49,7 +50,8 @@ def supervised(*, size: Count, scale: Parts | None = None, pad: Natural | None =
     crops = crops[:, 0]
     if strong:
       chain, hole = strong
-      crops = rand_augment(jnp.round(255 * crops), chain.reshape(len(crops), operations, OPERATION_DRAWS), magnitude)
+      chain = chain.reshape(len(crops), operations, OPERATION_DRAWS)
+      crops = rand_augment(jnp.round(255 * crops), chain, magnitude, probability)
       crops = cutout(crops, hole[:, 0], share=cutout_share) / 255
     if bandwidth is not None:
       crops = fourier_crop(crops, bandwidth)

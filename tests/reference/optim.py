@@ -32,6 +32,17 @@ def partial_cosine(step, *, peak, part, steps):
   return peak * (complex(-1) ** (part * min(step, steps) / steps)).real
 
 
+def linspace_cosine(*, peak, end, warmup_steps, steps):
+  """The table float64[steps] of DINO's and DINOv2's rates: the warm-up ends at the peak, with which the cosine begins.
+
+  facebookresearch/dino, utils.py, lines 187 to 198, and facebookresearch/dinov2, dinov2/utils/utils.py, lines 66 to 82.
+  """
+  table = list(np.linspace(0., peak, warmup_steps))
+  for i in range(steps - warmup_steps):
+    table.append(end + (peak - end) * (1 + math.cos(math.pi * i / (steps - warmup_steps))) / 2)
+  return np.array(table)
+
+
 def warmup_stable_decay(step, *, peak, end, warmup_steps, decay_steps, steps, shape):
   """Linear warm-up, `peak` until steps - decay_steps, then down to `end` at `steps`, then `end` (WSD).
 
@@ -189,9 +200,12 @@ def lars(
   |-------------------------------|-----------------------------------------|-------------------------------------|
   | the paper                     | no                                      | yes: v <- m v + rate ratio (g + ..) |
   | SimCLR's code, optax.lars     | yes                                     | yes                                 |
-  | MoCo v3's and MAE's code      | yes                                     | no: v <- m v + ratio (g + ..)       |
+  | BYOL's, Barlow Twins',        | yes                                     | no: v <- m v + ratio (g + ..)       |
+  | VICReg's, MoCo v3's, MAE's    |                                         |                                     |
+  | apex.LARC around SGD (SwAV),  | no                                      | no                                  |
+  | solo-learn, lightly           |                                         |                                     |
 
-  With a constant rate the last two give the same parameters.
+  With a constant rate both forms of the velocity give the same parameters.
 
   Args:
     param, grad, velocity: arrays of one shape; velocity is 0 before the first step.

@@ -12,6 +12,18 @@ def ema(old, new, momentum):
   return momentum * np.asarray(old, np.float64) + (1 - momentum) * np.asarray(new, np.float64)
 
 
+def temperatures(start, end, epochs, *, epoch, steps):
+  """The table float64[steps] of a teacher's temperatures, by epochs of `epoch` steps; 1 is DINOv2's, by steps.
+
+  np.linspace(start, end, epochs), then `end`: facebookresearch/dino, main_dino.py, lines 374 to 378 and 388 (the
+  schedule is read at the epoch), bytedance/ibot, main_ibot.py, lines 498 to 512.
+  """
+  table = np.full(steps, float(end))
+  for i, value in enumerate(np.linspace(start, end, epochs)):
+    table[i * epoch:(i + 1) * epoch] = value
+  return table
+
+
 def cosine(step, start, end, steps):
   """Half a cosine from `start` at step 0 to `end` at `steps` (no step past it): BYOL's and DINO's momentum.
 

@@ -26,18 +26,19 @@ CUTOUT_DRAWS = 2
 GREY = 128.0  # what stands where the warp shows nothing, and in the cutout
 
 
-def rand_augment(images, u, magnitude: float = 1.0):
+def rand_augment(images, u, magnitude: float = 1.0, probability: float = 1.0):
   """A chain of random operations of random magnitude (arXiv:1909.13719v2; ranges of arXiv:2001.07685v2 table 12).
 
   Args: `images` f32[n, c, h, w], whole numbers 0..255; `u` f32[n, operations, OPERATION_DRAWS] uniform: which
-    operation, and where in its range; `magnitude` in [0, 1] draws from the weakest such share of every range.
+    operation, and where in its range; `magnitude` in [0, 1] draws from the weakest such share of every range;
+    `probability` that an operation that is drawn is applied (in both papers always).
   Returns: f32[n, c, h, w], whole numbers 0..255.
-  Deviations from the authors' code: every operation drawn is applied (theirs: with probability 0.5, which the paper
-  does not mention), over the table's ranges (their code has others, e.g. enhancement to 1.72 and 1 to 4 bits), with
-  continuous magnitudes and shifts relative to the image's size (theirs up to 9 pixels).
+  Deviations from the authors' code: the table's ranges (their code has others, e.g. enhancement to 1.72 and 1 to 4
+  bits), with continuous magnitudes and shifts relative to the image's size (theirs up to 9 pixels).
   """
   for i in range(u.shape[1]):
-    chosen = jnp.floor(u[:, i, 0] * len(POOL)).astype(jnp.int32)
+    drawn = jnp.floor(u[:, i, 0] / probability * len(POOL)).astype(jnp.int32)
+    chosen = jnp.where(u[:, i, 0] < probability, drawn, POOL.index('Identity'))
     images = apply_operation(images, chosen, u[:, i, 1] if magnitude == 1 else weakened(chosen, u[:, i, 1], magnitude))
   return images
 
