@@ -16,7 +16,6 @@ from pretrain import config as configs
 from pretrain.ranges import Count, Decay, Natural, NonNegative, Part, Positive, Range
 
 TOKENS = {'cls', 'register', 'registers', 'mask', 'position', 'positions', 'pos'}  # words of a parameter's name
-EMBED = TOKENS | {'project', 'stem', 'patches', 'embed', 'embedding'}  # what lies before the first block
 
 
 # Schedules ------------------------------------------------------------------------------------------------------------
@@ -226,9 +225,10 @@ def decays(path: str, leaf, *, decay_1d: bool = False) -> bool:
 def layer_multipliers(params, layer_decay: float):
   """For each parameter, layer_decay ** (depth + 1 - layer), a tree of floats: what multiplies its learning rate.
 
-  Layer-wise decay of 2106.08254v2 and 2111.06377v3 table 9: in the backbone, layer 0 is what comes before the blocks
-  (patch projection, tokens, positions) and block i of `depth` is layer i + 1; all else, its last norm, heads and other
-  subtrees such as a decoder, is layer depth + 1 and keeps the full rate.
+  Layer-wise decay of 2106.08254v2 and 2111.06377v3 table 9: block i of `depth` of the backbone is layer i + 1, its last
+  norm is layer depth + 1 and all else in it (patch projection, stem, embeddings, tokens, positions) is layer 0, as is
+  the mask token that stands among its inputs. Other subtrees, such as heads and a decoder with its own mask token, are
+  layer depth + 1, too, and keep the full rate.
 
   Raises:
     ValueError: layer_decay is not in (0, 1], or no path has the form '...backbone/.../blocks/<i>/...'.
@@ -247,14 +247,14 @@ def layer_multipliers(params, layer_decay: float):
     if found := _BLOCK.search(path):
       layer = int(found[1]) + 1
     else:
-      inside = re.search(r'(^|/)backbone/(.*)', path)
-      layer = 0 if inside and any(set(key.split('_')) & EMBED for key in inside[2].split('/')) else depth + 1
+      layer = 0 if _BEFORE.search(path) else depth + 1
     return layer_decay ** (depth + 1 - layer)
 
   return jax.tree_util.tree_map_with_path(multiplier, params)
 
 
 _BLOCK = re.compile(r'(?:^|/)backbone/(?:[^/]+/)*?blocks/(\d+)(?:/|$)')
+_BEFORE = re.compile(r'(?:^|/)(?:backbone/(?!(?:trunk/)?norm(?:/|$))|mask_token/mask_token$)')  # and no _BLOCK
 
 
 def _name(path) -> str:

@@ -15,7 +15,10 @@ import pytest
 from pretrain import config, optim, teacher
 from pretrain.models.functional import functional
 from pretrain.models.resnet import resnet
+from pretrain.models.table import table
+from pretrain.models.text import text
 from pretrain.models.vit import vit
+from pretrain.models.wide_resnet import wide_resnet
 from tests.reference import optim as twin
 from tests.reference import teacher as teacher_twin
 
@@ -177,6 +180,39 @@ def test_layer_multipliers():
   assert set(jax.tree.leaves([trunk['norm'], multipliers['head'], multipliers['decoder']])) == {1.}
   strings = jax.tree.map(lambda x: x, params) | {'backbone': {'blocks': {'0': jnp.zeros(1), '11': jnp.zeros(1)}}}
   assert optim.layer_multipliers(strings, .5)['backbone']['blocks'] == {'0': .5 ** 12, '11': .5}
+
+
+SMALL = dict(width=8, depth=2, heads=2, mlp=12)
+PATCHES = {'project/kernel', 'project/bias'}
+BEFORE = {  # each kind of backbone with blocks: build, what comes before its first one, blocks
+  'vit': (VIT, PATCHES | {'cls', 'register_tokens', 'position_table'}, 2),
+  'vit of clips': (vit(image=8, channels=1, patch=4, frames=4, tubelet=2, pool='mean', positions='sincos', **SMALL),
+                   PATCHES | {'cls'}, 2),
+  'text': (text(vocabulary=9, length=4, **SMALL), {'tokens/embedding', 'position_table'}, 2),
+  'table': (table(numeric=2, categories=(3, 2), registers=1, **SMALL),
+            {'weight', 'values', 'bias', 'register_tokens'}, 2),
+  'resnet': (resnet(depth=18, channels=3, stem='cifar', width=8),
+             {'stem/kernel', 'stem_norm/norm/scale', 'stem_norm/norm/bias'}, 8),
+  'wide_resnet': (wide_resnet(depth=10, widen=1, channels=3), {'stem/kernel'}, 3),
+}
+
+
+@pytest.mark.parametrize('name', BEFORE)
+def test_every_parameter_of_every_backbone_has_its_layer(name):
+  build, before, depth = BEFORE[name]
+  params = {'backbone': shapes(build), 'mask_token': {'mask_token': jnp.zeros(8)}, 'head': {'norm': jnp.zeros(8)}}
+  params['decoder'] = {'mask_token': jnp.zeros(8), 'blocks': [{'kernel': jnp.zeros((8, 8))}]}
+  got = {jax.tree_util.keystr(path, simple=True, separator='/'): value
+         for path, value in jax.tree_util.tree_leaves_with_path(optim.layer_multipliers(params, .5))}
+  at = lambda layer: twin.layer_decay(layer, depth=depth, decay=.5)  # noqa: E731
+  assert {path for path, value in got.items() if value == at(0)} == {
+    f'backbone/{path}' for path in before} | {'mask_token/mask_token'}
+  for i in range(depth):
+    inside = {path for path in got if f'blocks/{i}/' in path and path.startswith('backbone')}
+    assert inside and {got[path] for path in inside} == {at(i + 1)}
+  last = {path for path, value in got.items() if value == 1}
+  norm = {f'backbone/{"" if name == "wide_resnet" else "trunk/"}norm/{leaf}' for leaf in ('scale', 'bias')}
+  assert last == {'head/norm', 'decoder/mask_token', 'decoder/blocks/0/kernel'} | (norm if name != 'resnet' else set())
 
 
 # Optimizers -----------------------------------------------------------------------------------------------------------

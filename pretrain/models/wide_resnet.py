@@ -83,7 +83,12 @@ def wide_resnet(*, depth: Count, widen: Count, channels: Count, mean: tuple[Numb
   Follows the code of 2001.07685v2: leaky ReLU of slope 0.1, BatchNorm with momentum 0.999 (flax's convention: the part
   of the old statistics that is kept) and epsilon 1e-3, kernels a normal of variance 2 / (size * size * out), the first
   activation shared with the shortcut in the first block. Deviations: its convolutions have biases and pad as
-  TensorFlow's 'SAME'; ours have no biases and pad symmetrically, as the PyTorch versions.
+  TensorFlow's 'SAME'; ours have no biases and pad symmetrically.
+
+  The PyTorch versions pad as ours and differ in where channels change, that is in the first block of each stage:
+  kekmodel/FixMatch-pytorch (models/wideresnet.py; no biases, epsilon 1e-5) and TorchSSL (models/nets/wrn.py; biases)
+  feed the first convolution of stages 2 and 3 with the block's input, without its norm and activation; USB
+  (semilearn/nets/wrn/wrn.py; biases) shares the first activation with the shortcut in all three stages.
 
   Args:
     depth: convolutions on the longest path and the classifier, 6 * n + 4: n blocks in each of three stages.
