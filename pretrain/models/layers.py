@@ -150,41 +150,55 @@ def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> LayerNo
   return LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def normalized(x, gain, offset, mask, epsilon: float):
+FAR = 64.  # squared deviations between a guess and the mean from which `normalized` sums again
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def normalized(x, gain, offset, near, mask, epsilon: float):
   """x [..., c], float, normalised by its own statistics, in its dtype; its mean and biased variance, f32[c] each.
 
-  gain, offset: f32[c]. mask: bool, of x's shape, or None: statistics are over where it is True.
+  gain, offset: f32[c]. near: f32[c], a guess of the mean. mask: bool, of x's shape, or None: statistics are over where
+  it is True.
+
+  Sums are of x - near and its square, so that x is gone over once: where it is a convolution's output, TPUs sum while
+  they write it. Their rounding errors grow with ((mean - near) / deviation)^2; where that is above `FAR` in a channel,
+  all are summed again, about the mean that the first sums gave.
 
   The gradient (1502.03167v3 section 3) keeps x alone; JAX's own keeps x - mean besides, and goes over both more often.
-  Nothing flows through the statistics that are returned. There is no forward-mode derivative.
+  Nothing flows through `near` and the statistics that are returned. There is no forward-mode derivative.
   """
-  return _normalized(x, gain, offset, mask, epsilon)[0]
+  return _normalized(x, gain, offset, near, mask, epsilon)[0]
 
 
-def _normalized(x, gain, offset, mask, epsilon: float):
-  if mask is None:
-    count, (total, squares) = x.size // x.shape[-1], sums(lambda x: (x, jnp.square(x)), x)
-  else:
-    count, total, squares = sums(lambda x, mask: (mask, jnp.where(mask, x, 0), jnp.where(mask, jnp.square(x), 0)), x,
-                                 mask)
-  mean = total / count
-  var = jnp.maximum(0., squares / count - jnp.square(mean))
+def _normalized(x, gain, offset, near, mask, epsilon: float):
+  def about(centre):
+    if mask is None:
+      count, (total, squares) = x.size // x.shape[-1], sums(lambda x: (x - centre, jnp.square(x - centre)), x)
+    else:
+      count, total, squares = sums(lambda x, mask: (mask, jnp.where(mask, x - centre, 0),
+                                                    jnp.where(mask, jnp.square(x - centre), 0)), x, mask)
+    beside = total / count
+    return count, (centre, beside, jnp.maximum(0., squares / count - jnp.square(beside)))
+
+  count, first = about(near)
+  centre, beside, var = first
+  far = jnp.any(jnp.square(beside) > FAR * (var + epsilon))
+  centre, beside, var = jax.lax.cond(far, lambda: about(centre + beside)[1], lambda: first)
   scale = jax.lax.rsqrt(var + epsilon)
-  y = (x.astype(jnp.float32) - mean) * (scale * gain) + offset
-  return (y.astype(x.dtype), mean, var), (x, gain, mask, count, mean, scale)
+  y = (x.astype(jnp.float32) - centre) * (scale * gain) + (offset - beside * (scale * gain))
+  return (y.astype(x.dtype), centre + beside, var), (x, gain, mask, count, centre, beside, scale)
 
 
 def _normalized_gradients(epsilon: float, kept, cotangents):
   del epsilon
-  (x, gain, mask, count, mean, scale), (dy, _, _) = kept, cotangents
-  centre = mean if x.ndim == 2 else 0.  # more exact; of maps XLA would keep x - mean from the forward pass
+  (x, gain, mask, count, centre, beside, scale), (dy, _, _) = kept, cotangents
+  centre = jax.lax.optimization_barrier(centre)  # of maps XLA would keep x - centre from the forward pass
   by_offset, along = sums(lambda dy, x: (dy, dy * (x - centre)), dy, x)
-  by_gain = (along - (mean - centre) * by_offset) * scale
+  by_gain = (along - beside * by_offset) * scale
   slope = scale * by_gain / count
-  shared = slope * (x.astype(jnp.float32) - centre) + (by_offset / count - slope * (mean - centre))
+  shared = slope * (x.astype(jnp.float32) - centre) + (by_offset / count - slope * beside)
   by_x = (scale * gain) * (dy.astype(jnp.float32) - (shared if mask is None else jnp.where(mask, shared, 0)))
-  return by_x.astype(x.dtype), by_gain, by_offset, None
+  return by_x.astype(x.dtype), by_gain, by_offset, None, None
 
 
 normalized.defvjp(_normalized, _normalized_gradients)
@@ -216,7 +230,7 @@ class BatchNorm(nnx.BatchNorm):
       return super().__call__(x, use_running_average=True)
     gain = jnp.ones(self.num_features) if self.scale is None else self.scale[...]
     offset = jnp.zeros(self.num_features) if self.bias is None else self.bias[...]
-    y, *statistics = normalized(x.astype(self.dtype), gain, offset, mask, self.epsilon)
+    y, *statistics = normalized(x.astype(self.dtype), gain, offset, self.mean[...], mask, self.epsilon)
     for running, new in zip((self.mean, self.var), statistics, strict=True):
       running[...] = self.momentum * running[...] + (1 - self.momentum) * new
     return y
