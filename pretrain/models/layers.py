@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain.models import winograd
-from pretrain.sharding import platform
+from pretrain.sharding import batch_shares, platform
 
 
 def weighted(primitive, *given, **params) -> bool:
@@ -150,6 +150,7 @@ def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> LayerNo
   return LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)
 
 
+CACHED = 1 << 15  # numbers of an array whose sums are taken at a time on CPUs
 FAR = 64.  # squared deviations between a guess and the mean from which `normalized` sums again
 
 
@@ -185,14 +186,14 @@ def _normalized(x, gain, offset, near, mask, epsilon: float):
   far = jnp.any(jnp.square(beside) > FAR * (var + epsilon))
   centre, beside, var = jax.lax.cond(far, lambda: about(centre + beside)[1], lambda: first)
   scale = jax.lax.rsqrt(var + epsilon)
-  y = (x.astype(jnp.float32) - centre) * (scale * gain) + (offset - beside * (scale * gain))
-  return (y.astype(x.dtype), centre + beside, var), (x, gain, mask, count, centre, beside, scale)
+  mean = centre + beside
+  y = (x.astype(jnp.float32) - mean) * (scale * gain) + offset
+  return (y.astype(x.dtype), mean, var), (x, gain, mask, count, centre, beside, scale)
 
 
 def _normalized_gradients(epsilon: float, kept, cotangents):
   del epsilon
   (x, gain, mask, count, centre, beside, scale), (dy, _, _) = kept, cotangents
-  centre = jax.lax.optimization_barrier(centre)  # of maps XLA would keep x - centre from the forward pass
   by_offset, along = sums(lambda dy, x: (dy, dy * (x - centre)), dy, x)
   by_gain = (along - beside * by_offset) * scale
   slope = scale * by_gain / count
@@ -207,29 +208,37 @@ normalized.defvjp(_normalized, _normalized_gradients)
 def sums(terms: Callable, *arrays) -> list:
   """The sums over rows, f32[c] each, of what `terms` makes of arrays [..., c], cast to float32 if they are of floats.
 
-  On CPUs maps that are cast are taken some images at a time: what several sums read XLA would cast whole, into memory.
+  On CPUs some rows are taken at a time, which stay in the cache: what several sums read XLA would write to memory.
   """
   def total(*arrays):
     cast = [a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a for a in arrays]
     return [term.sum(tuple(range(term.ndim - 1)), dtype=jnp.float32) for term in terms(*cast)]
 
-  x = arrays[0]
-  if x.dtype == jnp.float32 or x.ndim != 4 or platform() != 'cpu':
+  if platform() != 'cpu':
     return total(*arrays)
-  parts = winograd.cut(x.shape, (1 << 18) // x.shape[-1], *arrays)
+  *rows, channels = arrays[0].shape
+  pixels, most = math.prod(rows[1:]), max(1, CACHED // channels)
+  strips = math.gcd(pixels, 1 << (pixels // most).bit_length())  # of an image
+  parts = winograd.cut((rows[0], pixels // strips, 1, channels), most * batch_shares(), *(
+    a.reshape(rows[0], strips, -1, channels) for a in arrays))
+  parts = [a.reshape(len(a), -1, *a.shape[3:]) for a in parts]
   part = lambda i: total(*(jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in parts))
-  none = [jnp.zeros(x.shape[-1]) for _ in jax.eval_shape(part, 0)]
+  none = [jnp.zeros(channels) for _ in jax.eval_shape(part, 0)]
   return jax.lax.fori_loop(0, parts[0].shape[1], lambda i, so_far: jax.tree.map(jnp.add, so_far, part(i)), none)
 
 
 class BatchNorm(nnx.BatchNorm):
-  """`nnx.BatchNorm` over all axes but the last, whose gradient keeps less: `normalized`."""
+  """`nnx.BatchNorm` over all axes but the last, whose gradient keeps less: `normalized`.
+
+  Both by the batch's and by the running statistics it computes in float32 and rounds its output alone to its dtype.
+  """
 
   def __call__(self, x, use_running_average: bool, *, mask=None):  # pyrefly: ignore[bad-override]
-    if use_running_average:
-      return super().__call__(x, use_running_average=True)
     gain = jnp.ones(self.num_features) if self.scale is None else self.scale[...]
     offset = jnp.zeros(self.num_features) if self.bias is None else self.bias[...]
+    if use_running_average:
+      scale = jax.lax.rsqrt(self.var[...] + self.epsilon) * gain
+      return ((x.astype(jnp.float32) - self.mean[...]) * scale + offset).astype(self.dtype)
     y, *statistics = normalized(x.astype(self.dtype), gain, offset, self.mean[...], mask, self.epsilon)
     for running, new in zip((self.mean, self.var), statistics, strict=True):
       running[...] = self.momentum * running[...] + (1 - self.momentum) * new
