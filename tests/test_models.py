@@ -685,7 +685,8 @@ def test_batch_norm_is_exact_however_far_the_mean_is_from_zero(shape, dtype, mas
   z, dy = (np.float32(jnp.asarray(rng.normal(size=shape), dtype)) for _ in range(2))
   gain, offset, sign = (np.float32(a) for a in (rng.uniform(0.5, 2, 8), rng.normal(size=8), rng.choice([-1, 1], 8)))
   deviation, rounding = np.geomspace(0.3, 30, 8), 2 ** -8 if dtype == 'bfloat16' else 0.
-  for ratio in (0., 3., 10., 1000., 3000., 30000.):
+  # in bfloat16 numbers of 256 deviations and more are more than a deviation apart
+  for ratio in (0., 3., 10., 100., *((1000., 3000., 30000.) if dtype == 'float32' else ())):
     x = jnp.asarray(deviation * (z + sign * ratio), dtype)
     running = np.float32(0 * sign if behind is None else deviation * (sign * ratio - behind))
     y, mean, var, *gradients = normalized64(x, gain, offset, mask, dy)
