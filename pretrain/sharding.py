@@ -241,6 +241,12 @@ def alone() -> bool:
   return mesh is None or mesh.size == 1
 
 
+def batch_shares() -> int:
+  """Into how many parts the mesh that is laid on splits a batch; 1 without one."""
+  mesh = _mesh.get()
+  return 1 if mesh is None else shares(mesh)
+
+
 @functools.cache
 def local_rows(mesh: Mesh, batch: int) -> np.ndarray:
   """Which rows of a global batch the devices of this process hold, ascending: i64[rows].

@@ -18,6 +18,7 @@ from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import resnet
 from pretrain.models.vit import Block, Transformer, drop, vit
 from pretrain.models.wide_resnet import wide_resnet
+from pretrain.sharding import batch_sharding, laid_on, make_mesh, replicated
 
 TINY = dict(image=8, channels=3, patch=4, width=16, depth=2, heads=2, mlp=24)
 
@@ -637,6 +638,76 @@ def test_batch_norm_has_the_outputs_statistics_and_gradients_of_flax(dtype, tole
   for got, want in zip(*map(jax.tree.leaves, map(results, (BatchNorm, nnx.BatchNorm))), strict=True):
     np.testing.assert_allclose(got.astype(jnp.float32), want.astype(jnp.float32), rtol=tolerance,
                                atol=tolerance * float(jnp.abs(want).max()))
+
+
+def normalized64(x, gain, offset, mask, dy, epsilon=1e-5):
+  """Output, mean, variance and the gradients by x, gain and offset, in float64: definition and chain rule."""
+  x, gain, offset, dy = (np.asarray(a, np.float64) for a in (x, gain, offset, dy))
+  y, by_x, statistics, by_gain = np.zeros(x.shape), np.zeros(x.shape), [], []
+  for c in range(x.shape[-1]):
+    use = np.asarray(mask)[..., c]
+    mean, var = x[..., c][use].mean(), x[..., c][use].var()
+    deviation = np.sqrt(var + epsilon)
+    z, by_z = (x[..., c] - mean) / deviation, dy[..., c] * gain[c]
+    y[..., c] = z * gain[c] + offset[c]
+    through = -by_z.sum() - (by_z * z).sum() * z  # z falls as the mean and the deviation rise
+    by_x[..., c] = (by_z + np.where(use, through / use.sum(), 0)) / deviation
+    statistics, by_gain = [*statistics, (mean, var)], [*by_gain, (dy[..., c] * z).sum()]
+  return y, *np.array(statistics).T, by_x, np.array(by_gain), dy.sum(tuple(range(x.ndim - 1)))
+
+
+@functools.cache
+def batch_norm_step(dtype: str, masked: bool, devices: int):
+  """(x, gain, offset, mask, dy, running mean) to what `normalized64` gives, but running statistics, momentum 0.9."""
+  net, mesh = functional(lambda rngs: batch_norm(8, dtype=dtype, rngs=rngs)), make_mesh(devices=jax.devices()[:devices])
+
+  def call(x, gain, offset, mask, dy, running):
+    def loss(x, gain, offset):
+      y, moved = net.apply({'scale': gain, 'bias': offset}, {'mean': running, 'var': jnp.ones(8)},
+                           lambda norm: norm(x, use_running_average=False, mask=mask if masked else None))
+      return (y.astype(jnp.float32) * dy).sum(), (y, moved['mean'], moved['var'])
+
+    gradients, values = jax.grad(loss, (0, 1, 2), has_aux=True)(x, gain, offset)
+    return *values, *gradients
+
+  rows, whole = batch_sharding(mesh), replicated(mesh)
+  with laid_on(mesh):
+    return jax.jit(call, in_shardings=(rows, whole, whole, rows, rows, whole), out_shardings=whole)
+
+
+@pytest.mark.parametrize('behind', [None, 0., 7.9, 300.])  # deviations of the running mean from the mean; None: it is 0
+@pytest.mark.parametrize(('dtype', 'masked', 'devices'), [
+  ('float32', False, 1), ('float32', True, 1), ('bfloat16', False, 1), ('bfloat16', True, 1), ('float32', False, 8)])
+@pytest.mark.parametrize('shape', [(512, 8), (8, 32, 32, 8)])
+def test_batch_norm_is_exact_however_far_the_mean_is_from_zero(shape, dtype, masked, devices, behind):
+  rng, step = np.random.default_rng(0), batch_norm_step(dtype, masked, devices)
+  mask = np.broadcast_to(rng.random((*shape[:-1], 1)) < 0.6 if masked else True, shape)
+  z, dy = (np.float32(jnp.asarray(rng.normal(size=shape), dtype)) for _ in range(2))
+  gain, offset, sign = (np.float32(a) for a in (rng.uniform(0.5, 2, 8), rng.normal(size=8), rng.choice([-1, 1], 8)))
+  deviation, rounding = np.geomspace(0.3, 30, 8), 2 ** -8 if dtype == 'bfloat16' else 0.
+  # in bfloat16 numbers of 256 deviations and more are more than a deviation apart
+  for ratio in (0., 3., 10., 100., *((1000., 3000., 30000.) if dtype == 'float32' else ())):
+    x = jnp.asarray(deviation * (z + sign * ratio), dtype)
+    running = np.float32(0 * sign if behind is None else deviation * (sign * ratio - behind))
+    y, mean, var, *gradients = normalized64(x, gain, offset, mask, dy)
+    scales = np.abs(y).max(), np.sqrt(var), 0.1 * var, *(np.abs(g).max(tuple(range(g.ndim - 1))) for g in gradients)
+    want = y, 0.9 * running.astype(float) + 0.1 * mean, 0.9 + 0.1 * var, *gradients
+    errors = [np.max(np.abs(np.asarray(a, np.float64) - b) / scale) for a, b, scale in zip(
+      step(x, gain, offset, mask, dy, running), want, scales, strict=True)]
+    most = np.array([rounding, 0, 0, rounding, 0, 0]) + (1e-3 if ratio <= 3000 else 1e-2)
+    assert (errors < most).all(), (ratio, errors)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_batch_norm_by_running_statistics_rounds_its_output_alone(dtype):
+  net = functional(lambda rngs: batch_norm(4, dtype=dtype, rngs=rngs))
+  params, state = net.init(jax.random.key(0))
+  state = {'mean': jnp.array([0.3, 10.1, 100.7, -33.3]), 'var': jnp.array([1.1, 0.9, 2.3, 0.1])}
+  x = (state['mean'] + jnp.sqrt(state['var']) * jax.random.normal(jax.random.key(1), (64, 4))).astype(dtype)
+  y, _ = net.apply(params, state, lambda norm: norm(x, use_running_average=True))
+  want = (np.asarray(x, np.float64) - state['mean']) / np.sqrt(np.float64(state['var']) + 1e-5)
+  assert y.dtype == dtype
+  np.testing.assert_allclose(y.astype(jnp.float32), want, atol=1e-4, rtol=1e-5 if dtype == 'float32' else 2 ** -8)
 
 
 def growth(build, x) -> float:

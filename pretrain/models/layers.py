@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain.models import winograd
-from pretrain.sharding import platform
+from pretrain.sharding import batch_shares, platform
 
 
 def weighted(primitive, *given, **params) -> bool:
@@ -150,41 +150,56 @@ def layer_norm(width: int, *, dtype: str = 'float32', rngs: nnx.Rngs) -> LayerNo
   return LayerNorm(width, epsilon=1e-6, dtype=jnp.dtype(dtype), use_fast_variance=False, rngs=rngs)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def normalized(x, gain, offset, mask, epsilon: float):
+CACHED = 1 << 15  # numbers of an array whose sums are taken at a time on CPUs
+FAR = 64.  # squared deviations between a guess and the mean from which `normalized` sums again
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def normalized(x, gain, offset, near, mask, epsilon: float):
   """x [..., c], float, normalised by its own statistics, in its dtype; its mean and biased variance, f32[c] each.
 
-  gain, offset: f32[c]. mask: bool, of x's shape, or None: statistics are over where it is True.
+  gain, offset: f32[c]. near: f32[c], a guess of the mean. mask: bool, of x's shape, or None: statistics are over where
+  it is True.
+
+  Sums are of x - near and its square, so that x is gone over once: where it is a convolution's output, TPUs sum while
+  they write it. Their rounding errors grow with ((mean - near) / deviation)^2; where that is above `FAR` in a channel,
+  all are summed again, about the mean that the first sums gave.
 
   The gradient (1502.03167v3 section 3) keeps x alone; JAX's own keeps x - mean besides, and goes over both more often.
-  Nothing flows through the statistics that are returned. There is no forward-mode derivative.
+  Nothing flows through `near` and the statistics that are returned. There is no forward-mode derivative.
   """
-  return _normalized(x, gain, offset, mask, epsilon)[0]
+  return _normalized(x, gain, offset, near, mask, epsilon)[0]
 
 
-def _normalized(x, gain, offset, mask, epsilon: float):
-  if mask is None:
-    count, (total, squares) = x.size // x.shape[-1], sums(lambda x: (x, jnp.square(x)), x)
-  else:
-    count, total, squares = sums(lambda x, mask: (mask, jnp.where(mask, x, 0), jnp.where(mask, jnp.square(x), 0)), x,
-                                 mask)
-  mean = total / count
-  var = jnp.maximum(0., squares / count - jnp.square(mean))
+def _normalized(x, gain, offset, near, mask, epsilon: float):
+  def about(centre):
+    if mask is None:
+      count, (total, squares) = x.size // x.shape[-1], sums(lambda x: (x - centre, jnp.square(x - centre)), x)
+    else:
+      count, total, squares = sums(lambda x, mask: (mask, jnp.where(mask, x - centre, 0),
+                                                    jnp.where(mask, jnp.square(x - centre), 0)), x, mask)
+    beside = total / count
+    return count, (centre, beside, jnp.maximum(0., squares / count - jnp.square(beside)))
+
+  count, first = about(near)
+  centre, beside, var = first
+  far = jnp.any(jnp.square(beside) > FAR * (var + epsilon))
+  centre, beside, var = jax.lax.cond(far, lambda: about(centre + beside)[1], lambda: first)
   scale = jax.lax.rsqrt(var + epsilon)
+  mean = centre + beside
   y = (x.astype(jnp.float32) - mean) * (scale * gain) + offset
-  return (y.astype(x.dtype), mean, var), (x, gain, mask, count, mean, scale)
+  return (y.astype(x.dtype), mean, var), (x, gain, mask, count, centre, beside, scale)
 
 
 def _normalized_gradients(epsilon: float, kept, cotangents):
   del epsilon
-  (x, gain, mask, count, mean, scale), (dy, _, _) = kept, cotangents
-  centre = mean if x.ndim == 2 else 0.  # more exact; of maps XLA would keep x - mean from the forward pass
+  (x, gain, mask, count, centre, beside, scale), (dy, _, _) = kept, cotangents
   by_offset, along = sums(lambda dy, x: (dy, dy * (x - centre)), dy, x)
-  by_gain = (along - (mean - centre) * by_offset) * scale
+  by_gain = (along - beside * by_offset) * scale
   slope = scale * by_gain / count
-  shared = slope * (x.astype(jnp.float32) - centre) + (by_offset / count - slope * (mean - centre))
+  shared = slope * (x.astype(jnp.float32) - centre) + (by_offset / count - slope * beside)
   by_x = (scale * gain) * (dy.astype(jnp.float32) - (shared if mask is None else jnp.where(mask, shared, 0)))
-  return by_x.astype(x.dtype), by_gain, by_offset, None
+  return by_x.astype(x.dtype), by_gain, by_offset, None, None
 
 
 normalized.defvjp(_normalized, _normalized_gradients)
@@ -193,30 +208,38 @@ normalized.defvjp(_normalized, _normalized_gradients)
 def sums(terms: Callable, *arrays) -> list:
   """The sums over rows, f32[c] each, of what `terms` makes of arrays [..., c], cast to float32 if they are of floats.
 
-  On CPUs maps that are cast are taken some images at a time: what several sums read XLA would cast whole, into memory.
+  On CPUs some rows are taken at a time, which stay in the cache: what several sums read XLA would write to memory.
   """
   def total(*arrays):
     cast = [a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a for a in arrays]
     return [term.sum(tuple(range(term.ndim - 1)), dtype=jnp.float32) for term in terms(*cast)]
 
-  x = arrays[0]
-  if x.dtype == jnp.float32 or x.ndim != 4 or platform() != 'cpu':
+  if platform() != 'cpu':
     return total(*arrays)
-  parts = winograd.cut(x.shape, (1 << 18) // x.shape[-1], *arrays)
+  *rows, channels = arrays[0].shape
+  pixels, most = math.prod(rows[1:]), max(1, CACHED // channels)
+  strips = math.gcd(pixels, 1 << (pixels // most).bit_length())  # of an image
+  parts = winograd.cut((rows[0], pixels // strips, 1, channels), most * batch_shares(), *(
+    a.reshape(rows[0], strips, -1, channels) for a in arrays))
+  parts = [a.reshape(len(a), -1, *a.shape[3:]) for a in parts]
   part = lambda i: total(*(jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in parts))
-  none = [jnp.zeros(x.shape[-1]) for _ in jax.eval_shape(part, 0)]
+  none = [jnp.zeros(channels) for _ in jax.eval_shape(part, 0)]
   return jax.lax.fori_loop(0, parts[0].shape[1], lambda i, so_far: jax.tree.map(jnp.add, so_far, part(i)), none)
 
 
 class BatchNorm(nnx.BatchNorm):
-  """`nnx.BatchNorm` over all axes but the last, whose gradient keeps less: `normalized`."""
+  """`nnx.BatchNorm` over all axes but the last, whose gradient keeps less: `normalized`.
+
+  Both by the batch's and by the running statistics it computes in float32 and rounds its output alone to its dtype.
+  """
 
   def __call__(self, x, use_running_average: bool, *, mask=None):  # pyrefly: ignore[bad-override]
-    if use_running_average:
-      return super().__call__(x, use_running_average=True)
     gain = jnp.ones(self.num_features) if self.scale is None else self.scale[...]
     offset = jnp.zeros(self.num_features) if self.bias is None else self.bias[...]
-    y, *statistics = normalized(x.astype(self.dtype), gain, offset, mask, self.epsilon)
+    if use_running_average:
+      scale = jax.lax.rsqrt(self.var[...] + self.epsilon) * gain
+      return ((x.astype(jnp.float32) - self.mean[...]) * scale + offset).astype(self.dtype)
+    y, *statistics = normalized(x.astype(self.dtype), gain, offset, self.mean[...], mask, self.epsilon)
     for running, new in zip((self.mean, self.var), statistics, strict=True):
       running[...] = self.momentum * running[...] + (1 - self.momentum) * new
     return y

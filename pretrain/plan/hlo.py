@@ -172,7 +172,10 @@ def attribute(i: Instruction, key: str) -> str | None:
 
 
 def calls(module: Module, i: Instruction) -> list[tuple[str, int | None]]:
-  """The computations that an instruction runs, and how often; None: a loop of unknown length."""
+  """The computations that an instruction runs, and how often; None: a loop of unknown length.
+
+  Of a conditional it is the branch of the least traffic: the others are for what is rare (`layers.normalized`).
+  """
   if i.op == 'while':
     n = _trips(module, i)
     return [(c, n) for c in (attribute(i, 'body'), attribute(i, 'condition')) if c]
@@ -180,7 +183,10 @@ def calls(module: Module, i: Instruction) -> list[tuple[str, int | None]]:
   if found := re.search(r'(?:branch_computations|called_computations)=\{([^}]*)\}', i.line):
     names += [name.strip().lstrip('%') for name in found[1].split(',')]
   names += [attribute(i, key) for key in ('true_computation', 'false_computation')]
-  return [(name, 1) for name in names if name in module]
+  names = [name for name in names if name in module]
+  if i.op == 'conditional':
+    names = [min(names, key=lambda name: _moved(module, name))]
+  return [(name, 1) for name in names]
 
 
 def executions(module: Module, entry: str):
@@ -261,6 +267,13 @@ def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
   if i.op == 'custom-call' and re.search(r'ConcatBitcast|AssumeGather', i.line):
     return 0.
   return size(result(i), True) + sum(size(operand(k), True) for k in range(len(i.operands)))
+
+
+def _moved(module: Module, name: str) -> float:
+  """Bytes of HBM that a computation reads and writes, what it calls included, loops once."""
+  types = {i.name: i.type for i in module[name]}
+  return sum(_traffic(module, i, types) + (0. if i.op == 'fusion' else sum(
+      _moved(module, callee) for callee, _ in calls(module, i))) for i in module[name])
 
 
 def _read(module: Module, inside: str, k: int, full: float) -> float:
