@@ -144,5 +144,6 @@ def _tables(x, chosen, magnitude):
 
 
 def _look_up(x, tables):
-  places = x.reshape(*x.shape[:2], -1).astype(jnp.int32)
+  # by way of bytes: else XLA for GPUs writes one array of indices, for the histogram and for this
+  places = x.reshape(*x.shape[:2], -1).astype(jnp.uint8).astype(jnp.int32)
   return jnp.take_along_axis(tables, places, axis=2).reshape(x.shape)
