@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from pretrain.models import winograd
+from pretrain.models import layers, winograd
 from pretrain.models.convolutions import Conv, convolution, max_pool
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, MaskedWords, PrototypeHead
@@ -667,12 +667,12 @@ def batch_norm_step(dtype: str, masked: bool, devices: int):
                            lambda norm: norm(x, use_running_average=False, mask=mask if masked else None))
       return (y.astype(jnp.float32) * dy).sum(), (y, moved['mean'], moved['var'])
 
-    gradients, values = jax.grad(loss, (0, 1, 2), has_aux=True)(x, gain, offset)
+    with laid_on(mesh):
+      gradients, values = jax.grad(loss, (0, 1, 2), has_aux=True)(x, gain, offset)
     return *values, *gradients
 
   rows, whole = batch_sharding(mesh), replicated(mesh)
-  with laid_on(mesh):
-    return jax.jit(call, in_shardings=(rows, whole, whole, rows, rows, whole), out_shardings=whole)
+  return jax.jit(call, in_shardings=(rows, whole, whole, rows, rows, whole), out_shardings=whole)
 
 
 @pytest.mark.parametrize('behind', [None, 0., 7.9, 300.])  # deviations of the running mean from the mean; None: it is 0
@@ -680,7 +680,25 @@ def batch_norm_step(dtype: str, masked: bool, devices: int):
   ('float32', False, 1), ('float32', True, 1), ('bfloat16', False, 1), ('bfloat16', True, 1), ('float32', False, 8)])
 @pytest.mark.parametrize('shape', [(512, 8), (8, 32, 32, 8)])
 def test_batch_norm_is_exact_however_far_the_mean_is_from_zero(shape, dtype, masked, devices, behind):
-  rng, step = np.random.default_rng(0), batch_norm_step(dtype, masked, devices)
+  check_batch_norm(batch_norm_step(dtype, masked, devices), shape, dtype, masked, behind)
+
+
+@pytest.mark.parametrize(('masked', 'devices'), [(False, 1), (True, 1), (False, 8)])
+def test_batch_norm_is_so_on_gpus_without_a_condition(masked, devices, monkeypatch):
+  """The host would wait for its outcome."""
+  step = lambda: batch_norm_step.__wrapped__('float32', masked, devices)  # traced anew
+  args = [jax.ShapeDtypeStruct(shape, kind) for shape, kind in [
+      ((8, 32, 32, 8), 'float32'), ((8,), 'float32'), ((8,), 'float32'), ((8, 32, 32, 8), bool),
+      ((8, 32, 32, 8), 'float32'), ((8,), 'float32')]]
+  assert 'cond[' in str(step().trace(*args).jaxpr)
+  monkeypatch.setattr(layers, 'platform', lambda: 'gpu')
+  assert 'cond[' not in str(step().trace(*args).jaxpr)
+  for shape in ((8, 32, 32, 8), *([] if masked else [(512, 8)])):  # of each device's first example something is visible
+    check_batch_norm(step(), shape, 'float32', masked, None)
+
+
+def check_batch_norm(step, shape, dtype: str, masked: bool, behind: float | None) -> None:
+  rng = np.random.default_rng(0)
   mask = np.broadcast_to(rng.random((*shape[:-1], 1)) < 0.6 if masked else True, shape)
   z, dy = (np.float32(jnp.asarray(rng.normal(size=shape), dtype)) for _ in range(2))
   gain, offset, sign = (np.float32(a) for a in (rng.uniform(0.5, 2, 8), rng.normal(size=8), rng.choice([-1, 1], 8)))
