@@ -67,7 +67,7 @@ def test_the_loss_and_its_slope_are_the_twins():
   """The gradient is held against the twin's finite difference along itself and along a random direction."""
   made, params, memory, batch = begun()
   params = jax.tree.map(lambda x: x + normal(x.size, *x.shape, scale=0.1), params)  # features far from each other
-  step, temperature = 1, 0.04 + 0.03 / 3
+  step, temperature = 1, np.linspace(0.04, 0.07, 3)[1]
   (value, (_, metrics)), grads = jax.jit(jax.value_and_grad(made.loss, has_aux=True))(
       params, memory, batch, jax.random.key(1), step)
   wanted, terms = twins(params, memory, batch, temperature)
