@@ -15,7 +15,7 @@ from pretrain.models.heads import MLP, Classifier, MaskedWords, PrototypeHead
 from pretrain.models.layers import REMAT, BatchNorm, Linear, batch_norm, dot_general, layer_norm
 from pretrain.models.patches import interpolate, patchify, sincos, unpatchify
 from pretrain.models.resnet import Block as ResidualBlock
-from pretrain.models.resnet import resnet
+from pretrain.models.resnet import Norm, resnet
 from pretrain.models.vit import Block, Transformer, drop, vit
 from pretrain.models.wide_resnet import wide_resnet
 from pretrain.sharding import batch_sharding, laid_on, make_mesh, replicated
@@ -726,6 +726,30 @@ def test_batch_norm_by_running_statistics_rounds_its_output_alone(dtype):
   want = (np.asarray(x, np.float64) - state['mean']) / np.sqrt(np.float64(state['var']) + 1e-5)
   assert y.dtype == dtype
   np.testing.assert_allclose(y.astype(jnp.float32), want, atol=1e-4, rtol=1e-5 if dtype == 'float32' else 2 ** -8)
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_group_norm_is_exact_however_far_the_mean_is_from_zero(masked):
+  net, rng = functional(lambda rngs: Norm('group', 64, rngs=rngs)), np.random.default_rng(0)
+  params, _ = net.init(jax.random.key(0))
+  z, dy = (np.float32(rng.normal(size=(3, 8, 8, 64))) for _ in range(2))
+  visible = jnp.asarray(rng.random((3, 4, 4)) < 0.6) if masked else None
+  mask = np.repeat(np.repeat(visible, 2, 1), 2, 2)[..., None] if masked else np.ones((3, 8, 8, 1), bool)
+
+  @jax.jit
+  def call(x):
+    y, pull = jax.vjp(lambda x: net.apply(params, {}, lambda norm: norm(x, train=True, visible=visible))[0], x)
+    return y, pull(dy)[0]
+
+  by_group = lambda a: np.moveaxis(np.reshape(a, (3, 64, 32, 2)), 2, 1).reshape(-1, 128).T[:, None]  # [128, 1, 96]
+  use = by_group(np.broadcast_to(mask, z.shape))[:, 0]
+  for ratio in (0., 10., 1000., 3000., 30000.):
+    x = np.float32(z + ratio * rng.choice([-1, 1], (3, 1, 1, 32)).repeat(2, -1))
+    got = [by_group(a)[:, 0] for a in call(x)]
+    y, _, _, by_x, _, _ = normalized64(by_group(x)[:, 0], np.ones(96), np.zeros(96), use, by_group(dy * mask)[:, 0])
+    want = np.where(use, y, 0), by_x
+    assert all(np.abs(a - b).max() < (1e-3 if ratio <= 3000 else 1e-2) * np.abs(b).max()
+               for a, b in zip(got, want, strict=True)), ratio
 
 
 def growth(build, x) -> float:
