@@ -34,32 +34,15 @@ class Norm(nnx.Module):
       raise ValueError(f'wanted channels divisible by 32, the groups of norm=\'group\', got {width}; '
                        f'the nearest is {max(32, round(width / 32) * 32)}')
     init = nnx.initializers.zeros_init() if zero else nnx.initializers.ones_init()
-    self.norm = nnx.GroupNorm(width, num_groups=32, epsilon=1e-5, scale_init=init, dtype=jnp.dtype(dtype), rngs=rngs)
+    self.norm = nnx.GroupNorm(width, num_groups=32, epsilon=1e-5, scale_init=init, dtype=jnp.dtype(dtype),
+                              use_fast_variance=False, rngs=rngs)  # whose error grows with the mean
 
   def __call__(self, x, *, train: bool, visible=None):
     """visible: bool[b, rows, columns] or None: statistics are over the visible positions, the others become 0."""
     mask = None if visible is None else jnp.broadcast_to(spread(visible, x), x.shape)
-    if isinstance(self.norm, nnx.BatchNorm):
-      x = self.norm(x, use_running_average=not train, mask=mask)
-    else:
-      x = self.norm(x if x.dtype == jnp.bfloat16 else near_zero(x, mask), mask=mask)
+    x = self.norm(x, use_running_average=not train, mask=mask) if isinstance(self.norm, nnx.BatchNorm) else \
+        self.norm(x, mask=mask)
     return x if mask is None else jnp.where(mask, x, 0)
-
-
-def near_zero(x, mask):
-  """x [b, h, w, c] minus a number for each image and each of its 32 groups, which cancels in GroupNorm.
-
-  `nnx.GroupNorm` has variances from sums of squares in float32. The number is the first channel at a position in the
-  middle, with a mask at the first one that is visible. bfloat16 has no numbers near enough to each other to need it.
-  """
-  b, h, w, c = x.shape
-  flat = x.reshape(b, h * w, c)
-  if mask is None:
-    pixel = flat[:, h // 2 * w + w // 2]
-  else:
-    first = jnp.argmax(mask[..., 0].reshape(b, -1), 1)
-    pixel = jnp.take_along_axis(flat, first[:, None, None], 1)[:, 0]
-  return x - jax.lax.stop_gradient(jnp.repeat(pixel[:, ::c // 32], c // 32, 1))[:, None, None]
 
 
 class Block(nnx.Module):
