@@ -111,12 +111,15 @@ def test_dots_are_counted_by_hand():
   assert got.padded == 2 * 7 * 8 * 128 * 128  # 5 to 8, 3 and 11 to 128
 
 
-def test_a_conditional_counts_as_its_branch_of_least_traffic():
+def test_a_conditional_counts_as_its_branch_that_does_nothing_else_as_all():
   f = lambda far, x: jax.lax.cond(far, lambda: x @ x, lambda: x)
   text = jax.jit(lambda far, x: f(far, jnp.sin(x))).lower(True, jnp.ones((64, 64))).compile().as_text()
   assert 'conditional(' in text and 'dot' in text and hlo.costs(text).flops == 0
   whole = hlo.costs(text.replace('conditional(', 'call('))  # which runs both
   assert whole.flops == 2 * 64 ** 3 and whole.bytes > hlo.costs(text).bytes
+  turns = lambda which, x: jax.lax.switch(which, [lambda: x @ x, lambda: (x @ x) @ x])
+  text = jax.jit(lambda which, x: turns(which, jnp.sin(x))).lower(1, jnp.ones((64, 64))).compile().as_text()
+  assert 'conditional(' in text and hlo.costs(text).flops == 3 * 2 * 64 ** 3
 
 
 def test_products_of_eight_bits_are_counted_apart_and_take_the_time_of_the_chips_own_peak():

@@ -24,6 +24,7 @@ CUDNN = {'__cudnn$convForward': (0, 1, 2), '__cudnn$convBackwardInput': (2, 1, 0
          '__cudnn$convBackwardFilter': (0, 2, 1)}
 FREE = {'parameter', 'get-tuple-element', 'tuple', 'bitcast', 'constant', 'while', 'conditional', 'call', 'after-all',
         'partition-id', 'replica-id', 'iota', 'opt-barrier', 'domain', 'add-dependency'}
+INSIDE = {'fusion', 'fusion-start', 'call-start', 'async-start'}  # whose traffic is that of what they call
 
 
 class Instruction(NamedTuple):
@@ -174,7 +175,8 @@ def attribute(i: Instruction, key: str) -> str | None:
 def calls(module: Module, i: Instruction) -> list[tuple[str, int | None]]:
   """The computations that an instruction runs, and how often; None: a loop of unknown length.
 
-  Of a conditional it is the branch of the least traffic: the others are for what is rare (`layers.normalized`).
+  Of a conditional with a branch that moves next to nothing it is that one: the other is for what is rare
+  (`layers.normalized`).
   """
   if i.op == 'while':
     n = _trips(module, i)
@@ -185,7 +187,9 @@ def calls(module: Module, i: Instruction) -> list[tuple[str, int | None]]:
   names += [attribute(i, key) for key in ('true_computation', 'false_computation')]
   names = [name for name in names if name in module]
   if i.op == 'conditional':
-    names = [min(names, key=lambda name: _moved(module, name))]
+    moved = {name: _moved(module, name) for name in names}
+    least = min(moved, key=moved.__getitem__)
+    names = [least] if moved[least] < .01 * max(moved.values()) else names
   return [(name, 1) for name in names]
 
 
@@ -259,7 +263,7 @@ def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
   if i.op.startswith('dynamic-update-slice'):
     return 2 * size(operand(1), True)
   inside = attribute(i, 'calls') or attribute(i, 'to_apply')
-  if i.op in ('fusion', 'fusion-start', 'call-start', 'async-start') and inside in module:
+  if i.op in INSIDE and inside in module:
     read = sum(_read(module, inside, k, size(operand(k), True)) for k in range(len(i.operands)))
     return read + _written(module, inside, result(i))
   if i.op.endswith('-start') and i.op != 'all-reduce-start':  # a tuple of operands and results
@@ -272,7 +276,7 @@ def _traffic(module: Module, i: Instruction, types: dict[str, str]) -> float:
 def _moved(module: Module, name: str) -> float:
   """Bytes of HBM that a computation reads and writes, what it calls included, loops once."""
   types = {i.name: i.type for i in module[name]}
-  return sum(_traffic(module, i, types) + (0. if i.op == 'fusion' else sum(
+  return sum(_traffic(module, i, types) + (0. if i.op in INSIDE else sum(
       _moved(module, callee) for callee, _ in calls(module, i))) for i in module[name])
 
 
