@@ -1,0 +1,228 @@
+"""The networks of the twins of whole objectives: forward passes in NumPy float64, of parameters that are given.
+
+A network is made of its nested dict of parameters; those with batch normalisation get a dict of running statistics,
+too, which a pass with train=True replaces in place, as one after the other does in the real one.
+"""
+import math
+
+import numpy as np
+from scipy.special import erf
+
+
+def softmax(x, axis=-1):
+  e = np.exp(x - x.max(axis, keepdims=True))
+  return e / e.sum(axis, keepdims=True)
+
+
+def log_softmax(x, axis=-1):
+  x = x - x.max(axis, keepdims=True)
+  return x - np.log(np.exp(x).sum(axis, keepdims=True))
+
+
+def unit(x, axis=-1):
+  """x divided by its Euclidean length."""
+  return x / np.sqrt((x ** 2).sum(axis, keepdims=True))
+
+
+def relu(x):
+  return np.maximum(x, 0)
+
+
+def gelu(x):
+  """Exact: x times the normal distribution function of x."""
+  return x * (1 + erf(x / math.sqrt(2))) / 2
+
+
+def linear(p, x, axes=1):
+  """Over the last `axes` axes of x."""
+  return np.tensordot(x, p['kernel'], axes) + p.get('bias', 0.)
+
+
+def layer_norm(p, x, epsilon=1e-6):
+  mean = x.mean(-1, keepdims=True)
+  return (x - mean) / np.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + epsilon) * p['scale'] + p['bias']
+
+
+def batch_norm(p, statistics, x, train, momentum=0.9, epsilon=1e-5):
+  """Over all axes but the last; `statistics` {'mean', 'var'} move if `train`."""
+  if not train:
+    return (x - statistics['mean']) / np.sqrt(statistics['var'] + epsilon) * p.get('scale', 1.) + p.get('bias', 0.)
+  flat = x.reshape(-1, x.shape[-1])
+  mean = flat.mean(0)
+  var = ((flat - mean) ** 2).mean(0)
+  for name, new in (('mean', mean), ('var', var)):
+    statistics[name] = momentum * statistics[name] + (1 - momentum) * new
+  return (x - mean) / np.sqrt(var + epsilon) * p.get('scale', 1.) + p.get('bias', 0.)
+
+
+def in_order(tree):
+  """The entries of a list's dict, {'0': ..., '1': ...}."""
+  return [tree[key] for key in sorted(tree, key=int)]
+
+
+class Tiny:
+  """The forward pass of `tests.twin.tiny`: linear, BatchNorm where there is one, tanh, noise when training, linear."""
+
+  def __init__(self, params, statistics):
+    self.p, self.statistics = params, statistics
+
+  def __call__(self, images, train=False, noise=None):
+    """images [b, ...]; noise [b, hidden]: what a pass with a key has drawn, None for one without -> [b, width]."""
+    x = linear(self.p['first'], images.reshape(len(images), -1) - 0.5)
+    if 'norm' in self.p:
+      x = batch_norm(self.p['norm'], self.statistics['norm'], x, train)
+    x = np.tanh(x)
+    if noise is not None:
+      x = x * (0.5 + noise)
+    return linear(self.p['last'], x)
+
+
+def mlp(p, statistics, x, train=False, activation=relu):
+  """`heads.MLP`: its 'layers', and its 'norms' where there are some, with or without gain and offset.
+
+  `statistics` is that of the head, {} without BatchNorm.
+  """
+  layers, norms = in_order(p['layers']), p.get('norms', {})
+  running = statistics.get('norms', {})
+  for i, layer in enumerate(layers):
+    x = linear(layer, x)
+    if str(i) in running or i in running:
+      key = str(i) if str(i) in running else i
+      x = batch_norm(norms.get(key, {}), running[key], x, train)
+    if i < len(layers) - 1:
+      x = activation(x)
+  return x
+
+
+def prototypes(p, x):
+  """`heads.PrototypeHead`: an MLP with GELU, a point on the sphere, cosines with the prototypes, times their gain."""
+  z = unit(mlp(p['mlp'], {}, x, activation=gelu))
+  cosines = z @ unit(p['prototypes'], 0)
+  return cosines * p['gain'][0] if 'gain' in p else cosines
+
+
+def attention(p, x, sees=None):
+  """Softmax attention of tokens [b, n, d]; sees bool[b, n, n]: whom a token (row) looks at; None: at all."""
+  qkv = linear(p['qkv'], x)  # [b, n, 3, heads, d]
+  b, n, _, heads, d = qkv.shape
+  out = np.zeros((b, n, heads, d))
+  for i in range(b):
+    for h in range(heads):
+      q, k, v = (qkv[i, :, j, h] for j in range(3))
+      scores = q @ k.T / math.sqrt(d)
+      if sees is not None:
+        scores = np.where(sees[i], scores, -np.inf)
+      out[i, :, h] = softmax(scores) @ v
+  return linear(p['out'], out, 2)
+
+
+def transformer(p, x, sees=None):
+  """What each block gives, and the last one normalised: ([[b, n, d], ...], [b, n, d])."""
+  outputs = []
+  for block in in_order(p['blocks']):
+    x = x + attention(block['attention'], layer_norm(block['norm1'], x), sees) * block.get('scale1', 1.)
+    x = x + linear(block['mlp2'], gelu(linear(block['mlp1'], layer_norm(block['norm2'], x)))) * block.get('scale2', 1.)
+    outputs.append(x)
+  return outputs, layer_norm(p['norm'], x)
+
+
+def patchify(images, size):
+  """[b, h, w, c] -> [b, n, size * size * c], row by row."""
+  b, h, w, _ = images.shape
+  return np.stack([images[:, i:i + size, j:j + size].reshape(b, -1)
+                   for i in range(0, h, size) for j in range(0, w, size)], 1)
+
+
+def sincos(rows, columns, width):
+  """Sines and cosines of the column, then of the row, of each patch: [rows * columns, width]."""
+  table, quarter = np.zeros((rows * columns, width)), width // 4
+  for i in range(rows):
+    for j in range(columns):
+      for f in range(quarter):
+        w = 10_000. ** (-f / quarter)
+        table[i * columns + j, [f, quarter + f, 2 * quarter + f, 3 * quarter + f]] = (
+            math.sin(j * w), math.cos(j * w), math.sin(i * w), math.cos(i * w))
+  return table
+
+
+class ViT:
+  """`models.vit` in its parts: without positions of another grid than its own unless they are fixed."""
+
+  def __init__(self, params, *, patch, registers=0, pool='cls', mean=0.5, std=0.5):
+    self.p, self.patch, self.registers, self.pooling, self.mean, self.std = params, patch, registers, pool, mean, std
+
+  def __call__(self, images):
+    return self.pool(self.encode(self.embed(images)))
+
+  def pixels(self, images):
+    """Patches of the normalised pixels, [b, n, p]."""
+    return patchify((images - self.mean) / self.std, self.patch)
+
+  def embed(self, images, mask=None, mask_token=None):
+    """Tokens [b, n, d] with positions; `mask_token` in place of the patches where `mask` bool[b, n]."""
+    x = linear(self.p['project'], self.pixels(images))
+    if mask is not None:
+      x = np.where(mask[..., None], mask_token, x)
+    if 'position_table' in self.p:
+      return x + self.p['position_table'][1:]
+    return x + sincos(images.shape[1] // self.patch, images.shape[2] // self.patch, x.shape[-1])
+
+  def extended(self, tokens):
+    first = self.p['cls'] + (self.p['position_table'][0] if 'position_table' in self.p else 0)
+    extra = np.concatenate([first[None], self.p['register_tokens']]) if self.registers else first[None]
+    return np.concatenate([np.broadcast_to(extra, (len(tokens), *extra.shape)), tokens], 1)
+
+  def encode(self, tokens):
+    """[b, n, d] -> [b, 1 + registers + n, d], normalised."""
+    return transformer(self.p['trunk'], self.extended(tokens))[1]
+
+  def outputs(self, tokens):
+    """As `encode`, what each block gives, not normalised."""
+    return transformer(self.p['trunk'], self.extended(tokens))[0]
+
+  def pool(self, tokens):
+    return tokens[:, 0] if self.pooling == 'cls' else self.patches(tokens).mean(1)
+
+  def patches(self, tokens):
+    return tokens[:, 1 + self.registers:]
+
+
+def patch_decoder(p, tokens, visible, rows, columns):
+  """`decoder.PatchDecoder`: tokens [b, e + k, d] (e extra ones), visible int[b, k] -> [b, rows * columns, p]."""
+  x = linear(p['embed'], tokens)
+  extra = x.shape[1] - visible.shape[1]
+  full = np.zeros((len(x), rows * columns, x.shape[-1])) + p['mask_token']
+  for i, places in enumerate(visible):
+    for j, place in enumerate(places):
+      full[i, place] = x[i, extra + j]
+  full = full + sincos(rows, columns, x.shape[-1])
+  return linear(p['predict'], transformer(p['trunk'], np.concatenate([x[:, :extra], full], 1))[1][:, extra:])
+
+
+class Text:
+  """`models.text`: token ids [b, l] to tokens; PAD (id 0) is seen by PAD alone, if causal nothing that comes later."""
+
+  def __init__(self, params, *, causal, pool, pad=0):
+    self.p, self.causal, self.pooling, self.pad = params, causal, pool, pad
+
+  def __call__(self, tokens):
+    return self.pool(self.encode(tokens), tokens)
+
+  def encode(self, tokens):
+    b, n = tokens.shape
+    x = self.p['tokens']['embedding'][tokens] + self.p['position_table'][:n]
+    sees = np.zeros((b, n, n), bool)
+    for i in range(b):
+      for q in range(n):
+        for k in range(n):
+          sees[i, q, k] = k <= q if self.causal else (tokens[i, q] == self.pad) == (tokens[i, k] == self.pad)
+    return transformer(self.p['trunk'], x, sees)[1]
+
+  def pool(self, x, tokens):
+    if self.pooling == 'cls':
+      return x[:, 0]
+    rows = []
+    for i, row in enumerate(tokens):
+      there = [j for j, token in enumerate(row) if token != self.pad]
+      rows.append(x[i, there].mean(0) if self.pooling == 'mean' else x[i, there[-1]])
+    return np.stack(rows)
