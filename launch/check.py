@@ -1,6 +1,7 @@
 """What of a config is refused before anything is submitted: all that needs neither its machines nor absent data."""
 import inspect
 import math
+import re
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ from jax.sharding import AbstractMesh, AxisType
 
 import data.sources
 import pretrain.models
+import pretrain.objectives
 from data.source import Source
 from data.wrap import few_labels
 from launch.job import check_fits
@@ -17,7 +19,7 @@ from pretrain import optim, run, sharding
 from pretrain.config import ConfigError, nearest
 from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
 from pretrain.plan import plan as planning
-from pretrain.programs.stages import check_program
+from pretrain.programs.stages import FROM_THE_RUN, check_program
 from pretrain.train import PLACES
 
 MANY = 2 ** 27  # examples of a source that is not here: no epoch of it is too short
@@ -25,11 +27,14 @@ ENTRIES = dict(checkpoint=run.Saving, nonfinite=run.NonFinite, reading=run.Readi
                unlabeled=run.Unlabeled, evaluate=Evaluation, initialize=beginning.Initialize, mesh=sharding.make_mesh,
                labels=few_labels)  # what reads the entries of a config that are no specs of a function
 
+DEFAULTS = {name: p.default for name, p in inspect.signature(run.prepare).parameters.items()}
+
 
 def check(config: dict, devices: int | None, slices: int = 1, here: bool = True) -> None:
   """Refuses what `pretrain.run.prepare` would refuse on the machines of a job, and a first step that cannot be traced.
 
-  Of a program: what it refuses before its first stage begins, and runs that do not fit the machines.
+  Of a program: what it refuses before its first stage begins, and the same of each of its runs to which it adds no key
+  that `prepare` needs.
 
   Args:
     config: as `train` or `program` takes it. What it says of data that are not here is believed.
@@ -45,15 +50,19 @@ def check(config: dict, devices: int | None, slices: int = 1, here: bool = True)
       for name, part in config.items():
         if name != 'program' and 'batch' in part:
           check_fits(part, devices or named_by(part), slices, f'config.{name}')
+          check_stage(name, part, devices or named_by(part), slices, here)
       return
     configs.check(run.prepare, config, 'config')
-    config = {name: p.default for name, p in inspect.signature(run.prepare).parameters.items()} | config
+    config = DEFAULTS | config
     for key, function in ENTRIES.items():
       if config[key] is not None:
         own = {'mesh': ('devices',), 'labels': ('source',)}.get(key, ())
         configs.check(function, config[key], f'config.{key}', own)
     check_fits(config, devices or named_by(config), slices)
-    check_run(config, devices or named_by(config), slices, here)
+    abstract = check_run(config, devices or named_by(config), slices, here)
+    if abstract is not None:
+      begin = None if config['initialize'] is None else beginning.Initialize(**config['initialize'])
+      beginning.check_fits(begin, abstract.memory)
   except ConfigError:
     raise
   except ValueError as error:
@@ -65,8 +74,25 @@ def named_by(config: dict) -> int:
   return math.prod(size for size in (config.get('mesh') or {}).values() if size and size > 0)
 
 
-def check_run(config: dict, devices: int, slices: int, here: bool) -> None:
-  """The part of `check` that makes objective and step, on a mesh of devices that are not here; all keys are given."""
+def check_stage(name: str, part: dict, devices: int, slices: int, here: bool) -> None:
+  """`check_run` of a program's run; nothing where the program gives it keys without which nothing can be made."""
+  config = DEFAULTS | part
+  if inspect.Parameter.empty in config.values():
+    return
+  objective = inspect.signature(configs.find(pretrain.objectives, part['objective']['name'])).parameters.values()
+  if any(p.default is p.empty and p.name not in part['objective'] for p in objective if p.name not in FROM_THE_RUN):
+    return
+  try:
+    check_run(config, devices, slices, here)
+  except ValueError as error:
+    raise ConfigError(re.sub(r'^(config: )?(config)?', f'config.{name}', str(error), count=1)) from error
+
+
+def check_run(config: dict, devices: int, slices: int, here: bool) -> Any:
+  """The part of `check` that makes objective and step, on a mesh of devices that are not here; all keys are given.
+
+  Returns the abstract state, None where the shapes of the batch are not known.
+  """
   sizes = sharding.mesh_sizes(devices, slices, **(config['mesh'] or {}))
   mesh: Any = AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
   unlabeled = run.Unlabeled(**config['unlabeled']) if config['unlabeled'] is not None else None
@@ -81,8 +107,7 @@ def check_run(config: dict, devices: int, slices: int, here: bool) -> None:
   raw, count, indexed = batches(config, unlabeled, original, labeled, others, mesh)
   steps = configs.total_steps(config['steps'], config['epochs'], count, config['batch'])
   run.check_phases(config['phases'], config['views'], steps)
-  begin = None if config['initialize'] is None else beginning.Initialize(**config['initialize'])
-  if config['continues'] is not None and (begin or config['steps'] is None):
+  if config['continues'] is not None and (config['initialize'] or config['steps'] is None):
     raise ConfigError('config.continues: the whole state is that of another run, and its steps count; wanted steps, '
                       f'and no initialize, got steps={config["steps"]}, initialize={config["initialize"]}')
   taken = (inspect.signature(run.assemble).parameters.keys() - {'raw', 'mesh'}) & config.keys()
@@ -91,7 +116,8 @@ def check_run(config: dict, devices: int, slices: int, here: bool) -> None:
   if raw is None:
     check_parts(**{key: given[key] for key in ('views', 'backbone', 'objective', 'optimizer', 'schedule', 'steps',
                                                'examples')})
-    return
+    return None
+
   def step_with(changes):
     method, _, training = run.assemble(raw, mesh, **given | {'views': {**(config['views'] or {}), **changes} or None})
     training.step.trace(training.abstract, raw)
@@ -100,9 +126,9 @@ def check_run(config: dict, devices: int, slices: int, here: bool) -> None:
   for _, changes in config['phases']:
     configs.call(lambda changes=changes: step_with(changes), {}, 'config.phases')
   method, training = configs.call(lambda: step_with({}), {}, 'config')
-  beginning.check_fits(begin, training.abstract.memory)
   if sets:
     check_encodes(method, training.abstract, sets)
+  return training.abstract
 
 
 def evaluation_of(config: dict, labeled: Source | None, here: bool) -> Sets | None:

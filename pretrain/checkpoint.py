@@ -52,6 +52,7 @@ class Checkpoints:
 
   def __init__(self, directory: str | Path, keep: int = 2, reading: bool = False):
     self._directory = Path(directory).absolute()
+    self._way_out = '; the command that trained it goes back to the checkpoint before it' if reading else ''
     context = ocp.Context()
     context.pytree.loading.partial_load = True  # `restore` compares the lists of arrays
     context.array.saving.use_replica_parallel = False  # True compiles programs per array shape at the first save
@@ -124,7 +125,7 @@ class Checkpoints:
       return meta
     what = f'checkpoint {step} in {self._directory}'
     if meta.get('digest') != digest(meta) or meta.get('step') != step:
-      raise Damaged(f'{what} is damaged: what stands beside its arrays is not what was saved')
+      raise Damaged(f'{what} is damaged: what stands beside its arrays is not what was saved{self._way_out}')
     if meta['format'] != FORMAT:
       raise ConfigError(f'{what} is of format {meta["format"]}, and this version reads up to {FORMAT}: it was saved by '
                         'a later one; use that')
@@ -148,7 +149,7 @@ class Checkpoints:
     saved = dict(zip(meta['arrays'], meta['fingerprint'], strict=True))
     if on_host(self._fingerprint(state)).tolist() != [saved[path] for path in wanted]:
       raise Damaged(f'checkpoint {step or self.latest} in {self._directory} is damaged: its arrays are not those that '
-                    'were saved')
+                    f'were saved{self._way_out}')
     return state, meta
 
   def restore_newest(self, abstract: Any) -> tuple[int, Any, dict, list[str]]:
@@ -214,7 +215,8 @@ class Checkpoints:
       raise
     except (ValueError, KeyError, OSError) as error:
       reason = ' '.join(str(error.__cause__ or error).split())[:300]  # Orbax wraps the message that helps
-      raise Damaged(f'checkpoint {step or self.latest} in {self._directory} is damaged: {reason}') from error
+      raise Damaged(f'checkpoint {step or self.latest} in {self._directory} is damaged: {reason}'
+                    f'{self._way_out}') from error
 
 
 def digest(meta: dict) -> str:

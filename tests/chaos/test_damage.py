@@ -3,6 +3,7 @@ import contextlib
 import inspect
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -17,6 +18,7 @@ import pretrain.objectives
 from pretrain import rundir, train
 from pretrain.checkpoint import Damaged
 from pretrain.config import ConfigError, call
+from pretrain.label import open_model
 from pretrain.metrics import read_rows
 from pretrain.programs.stages import program
 from pretrain.train import DONE, FAILED, STOPPED
@@ -112,6 +114,21 @@ def test_the_only_checkpoint_damaged_is_an_error_and_nothing_is_lost(tmp_path, m
     with pytest.raises(Damaged, match='checkpoint 3 .* is damaged: .*there is no earlier one'):
       train.train(tiny(), tmp_path, quiet=True)
   assert (tmp_path / 'checkpoints/3').is_dir() and events(tmp_path)[-1] == 'error'
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_what_only_reads_a_damaged_checkpoint_says_who_mends_it(damage, tmp_path, whole):
+  """And takes no other for the newest: its numbers would stand for those of the last step."""
+  shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+  DAMAGES[damage](tmp_path, 12)
+  words = 'checkpoint 12 .* is damaged: .*; the command that trained it goes back to the checkpoint before it'
+  with pytest.raises(Damaged, match=words):
+    train.evaluate(tiny(SETS), tmp_path)
+  try:
+    assert_same(jax.device_get(open_model(tmp_path).state().params), final(whole, tiny())[0].params)
+  except Damaged as error:
+    assert re.search(words, str(error))
+  assert (tmp_path / 'checkpoints/12').is_dir()
 
 
 def test_an_evaluation_leaves_the_save_of_a_run_alone(tmp_path, whole):
