@@ -86,11 +86,6 @@ def test_labels_of_a_part_of_a_source_are_under_the_numbers_of_the_whole(teacher
                                                                  pixels(whole)[rows] / np.float32(255))
   np.testing.assert_allclose(found.probabilities, wanted, rtol=1e-5, atol=1e-6)
   np.testing.assert_array_equal(found.label, np.argmax(wanted, 1))
-  joined = pseudo_labeled(source=part, store=str(tmp_path / 'store'))
-  batch = joined.batch(np.arange(len(joined)))
-  np.testing.assert_array_equal(batch['index'], rows)
-  np.testing.assert_array_equal(batch['label'], found.label)
-  np.testing.assert_array_equal(batch['image'], pixels(whole)[rows])
 
 
 class Interrupted:

@@ -25,8 +25,8 @@ MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4), 'fsdp=4
 WITHIN = ('data=8', 'supervised', 'simclr', 'fixmatch')
 
 
-# Whose loss draws: masks, rotations, mixtures, directions.
-DRAWING = {'mae', 'vat', 'mixmatch', 'remixmatch', 'adamatch', 'deepercluster', 'ibot', 'dinov2', 'simmim', 'spark',
+# Whose loss draws: masks, rotations, mixtures, directions. AdaMatch mixes logits that without batch norm are the same.
+DRAWING = {'mae', 'vat', 'mixmatch', 'remixmatch', 'deepercluster', 'ibot', 'dinov2', 'simmim', 'spark',
            'data2vec', 'i_jepa', 'self_distillation_fpt', 'videomae', 't_jepa', 'bert', 'weighted', 'alternate'}
 
 every_objective = pytest.mark.parametrize('name', CASES)
@@ -181,7 +181,7 @@ def test_what_is_drawn_follows_the_step_and_the_seed(name):
   if name in DRAWING or within(name, ''):  # at step 1 the masked part of `alternate` has its turn
     assert len({value(1, 0), value(1, 1), value(2, 0)}) == 3
   else:
-    assert value(1, 0) == value(1, 1)
+    assert value(1, 0) == pytest.approx(value(1, 1), rel=1e-6)
 
 
 def by_turns(names):

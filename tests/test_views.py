@@ -547,9 +547,9 @@ def test_each_view_of_each_example_is_drawn_apart(name):
   each = made.shape[1]
   assert each == (4 if name == 'fixmatch' else 2)
   for i in range(each):
-    assert len(np.unique(made[:, i], axis=0)) >= 12, i  # some outcomes are the same by chance
+    assert len(np.unique(made[:, i], axis=0)) >= 10, i  # some outcomes are the same by chance
     for j in range(i):
-      assert (made[:, i] != made[:, j]).any(-1).sum() >= 12, (i, j)
+      assert (made[:, i] != made[:, j]).any(-1).sum() >= 10, (i, j)
 
 
 def test_no_label_of_the_unlabeled_stream_gets_through():
