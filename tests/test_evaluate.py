@@ -255,6 +255,7 @@ def test_few_shot_draws_its_labels_from_each_class(monkeypatch):
   few_shot(x, y, x, y, classes=3, per_class=4, trials=2)
   for features, labels in drawn:
     assert np.bincount(labels).tolist() == [4, 4, 4]
+    assert [y[np.flatnonzero((x == row).all(1))[0]] for row in features] == labels.tolist()
     assert len({row.tobytes() for row in features} & {row.tobytes() for row in x}) == 12  # without replacement
   assert not np.array_equal(drawn[0][0], drawn[1][0])
 

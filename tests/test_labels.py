@@ -74,6 +74,20 @@ def test_labels_are_those_of_predict_in_the_order_of_the_source(teacher, store):
   assert np.mean(labels.label == digits(split='train').labels) > 0.25
 
 
+def test_labels_of_a_part_of_a_source_are_under_the_numbers_of_the_whole(teacher, tmp_path):
+  part, whole = dict(name='of_classes', source=DIGITS, classes=('7', '2')), digits(split='train')
+  assert label.label(teacher, tmp_path / 'store', source=part, examples_per_part=100, quiet=True) == DONE
+  rows = np.flatnonzero(np.isin(whole.labels, (2, 7)))
+  found, tree = stores.read(tmp_path / 'store'), json.loads((teacher / 'config.json').read_text())
+  np.testing.assert_array_equal(found.index, rows)
+  assert found.about.examples == len(rows) > 200 and found.about.names == tuple('0123456789')
+  state, _ = final(teacher, tree)
+  wanted = config.call(prepare, tree, 'config').objective.predict(state.params, state.memory,
+                                                                 pixels(whole)[rows] / np.float32(255))
+  np.testing.assert_allclose(found.probabilities, wanted, rtol=1e-5, atol=1e-6)
+  np.testing.assert_array_equal(found.label, np.argmax(wanted, 1))
+
+
 class Interrupted:
   """Stands for a signal while a part is computed, or for a kill while it is written."""
 

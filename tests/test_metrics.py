@@ -135,10 +135,12 @@ def test_what_has_no_json_form_is_named():
 
 
 def test_throughput_leaves_out_pauses_and_the_eta_does_not(tmp_path, clock, capsys):
-  with recorder(tmp_path, batch=10, steps=100, quiet=False, tokens=128) as rec:
+  with recorder(tmp_path, batch=10, steps=100, quiet=False, tokens=128, flops=3e12, peak=1e14) as rec:
     clock[0] += 60  # XLA
     rec.restart(0)
-    clock[0] += 2
+    for name, seconds in (('read', 0.5), ('wait', 1.25), ('read', 0.25)):
+      with rec.spend(name):
+        clock[0] += seconds
     with rec.pause():
       clock[0] += 5
       with rec.pause():
@@ -146,13 +148,16 @@ def test_throughput_leaves_out_pauses_and_the_eta_does_not(tmp_path, clock, caps
     row = rec.log(10, {'loss': 4.5})
     assert row['examples_per_second'] == pytest.approx(50)  # 100 examples in 2 s
     assert row['tokens_per_second'] == pytest.approx(50 * 128)
+    assert (row['tflops_per_second'], row['mfu']) == (5 * 3, 0.15)  # five steps a second
+    assert (row['time/read'], row['time/wait']) == (0.075, 0.125)  # of 10 s, pauses too
     assert 'ETA 0:01:30' in capsys.readouterr().out  # 10 s for 10 steps, 90 to go
     with rec.pause():
       clock[0] += 5
       rec.log(10, {'loss': 4.5})
       clock[0] += 5
     clock[0] += 1
-    assert rec.log(20, {'loss': 4.4})['examples_per_second'] == pytest.approx(100)
+    row = rec.log(20, {'loss': 4.4})
+    assert row['examples_per_second'] == pytest.approx(100) and row['mfu'] == 0.3 and 'time/read' not in row
     assert 'examples_per_second' not in rec.log(20, {'loss': 4.4})
 
 

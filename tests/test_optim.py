@@ -257,6 +257,20 @@ def close(got, expected, rtol=1e-5):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6), got, expected)
 
 
+@pytest.mark.parametrize(('make', 'kernel', 'bias'), [
+  (partial(optim.adamw, weight_decay=.3), 1 - .1 * .3, 1), (partial(optim.sgd, weight_decay=.3), 1 - .1 * .3, 1),
+  (partial(optim.adamw, weight_decay=.3, decay_1d=True), 1 - .1 * .3, 1 - .1 * .3),
+  (partial(optim.lamb, weight_decay=.3), 1 - .1, 1),  # the norm of the parameter times the rate, whatever the decay
+  (partial(optim.lars, weight_decay=.3, trust_coefficient=.02), 1 - .1 * .02, 1)],
+  ids=['adamw', 'sgd', 'adamw with decay_1d', 'lamb', 'lars'])
+def test_without_a_gradient_what_decays_shrinks_and_nothing_else_moves(make, kernel, bias):
+  params, _ = problem()
+  tx = make(optax.constant_schedule(.1))
+  updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+  left = {'backbone': {'kernel': kernel, 'bias': bias}, 'cls': 1}
+  close(optax.apply_updates(params, updates), jax.tree.map(lambda p, share: np.float64(p) * share, params, left))
+
+
 def test_adamw_is_its_twin():
   params, grads = problem()
   got, _ = trained(optim.adamw(schedule, weight_decay=.3, b1=.8, b2=.95, eps=1e-6), params, grads)

@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +13,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from pretrain import config, train
 from pretrain.__main__ import main
 from pretrain.checkpoint import Checkpoints
 from pretrain.metrics import read_rows
+from pretrain.plan.hardware import CHIPS
+from pretrain.plan.plan import plan
 from pretrain.train import DONE, FAILED, STOPPED, prepare
+from tests.tiny import pixels
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
@@ -31,11 +36,11 @@ def tiny(*overrides: str) -> dict:
   return config.load(TINY, list(overrides))
 
 
-def final(workdir: Path, tree: dict):
-  """The newest checkpoint's state and its step."""
+def final(workdir: Path, tree: dict, step: int | None = None):
+  """The state and the rest of the newest checkpoint, or of that of a step."""
   run = config.call(prepare, tree, 'config')
   checkpoints = Checkpoints(workdir / 'checkpoints')
-  state, meta = checkpoints.restore(run.training.abstract)
+  state, meta = checkpoints.restore(run.training.abstract, step)
   checkpoints.close()
   return jax.device_get(state), meta
 
@@ -86,8 +91,30 @@ def test_the_run_directory_is_the_contract(undisturbed):
   assert events(undisturbed) == ['start', 'compile', 'first_step', 'save', 'save', 'save', 'stop']
   assert json.loads((undisturbed / 'config.json').read_text())['objective']['name'] == 'simclr'
   result = json.loads((undisturbed / 'result.json').read_text())
-  assert result['steps'] == 12 and result['metrics']['loss'] == rows[-1]['loss']
+  assert result['steps'] == 12 and result['examples'] == 12 * 32 and result['metrics'] == rows[-1]
   assert any(path.name.startswith('events') for path in (undisturbed / 'tensorboard').iterdir())
+
+
+def test_rows_have_the_rate_of_their_step(undisturbed):
+  """The step of a row is the number of steps done: its rate is the schedule's at the one before."""
+  rates = [row['lr'] for row in read_rows(undisturbed / 'metrics.jsonl')]
+  wanted = [1e-3 * n / 2 if n < 2 else 1e-3 * (1 + np.cos(np.pi * (n - 2) / 10)) / 2 for n in range(12)]
+  np.testing.assert_allclose(rates, wanted, rtol=1e-5)
+
+
+def test_a_row_is_of_its_step_alone_and_says_how_much_of_the_peak_was_used(undisturbed, tmp_path, monkeypatch):
+  monkeypatch.setattr(train, 'by_kind', lambda _: CHIPS['v5e']._replace(flops=1e6))
+  assert train.train(tiny('log_every_steps=5'), tmp_path, quiet=True) == DONE
+  every = losses(undisturbed)
+  assert losses(tmp_path) == {step: every[step] for step in (5, 10, 12)}
+  flops = read_rows(tmp_path / 'events.jsonl')[0]['flops_per_step']
+  planned = plan(tiny(), 'v5e:2x4', free=True)['flops_per_step']
+  scores, sums = 2 * 64 * 2 * 5 * 5 * 16, 2 * 64 * (5 * (2 * 32 + 64 + 3 * 32) + 4 * 32)
+  assert flops == planned + scores + sums  # CPUs compute scores twice and add up the gradients of biases by products
+  for row in read_rows(tmp_path / 'metrics.jsonl'):
+    rate = flops * row['examples_per_second'] / 32
+    assert row['mfu'] == pytest.approx(rate / 8e6, rel=1e-3)
+    assert row['tflops_per_second'] == pytest.approx(rate / 1e12, abs=1e-4)
 
 
 def test_a_finished_run_says_so(undisturbed, capsys):
@@ -274,19 +301,50 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_whole_checkpoint(tmp_path):
     subprocess.run(['umount', str(tmp_path)], check=True)
 
 
-def test_evaluate_and_report_of_a_run_on_another_mesh(tmp_path, capsys):
+def vote(x, y, z, k=20, temperature=0.07):
+  """Labels that the k nearest of x by cosine give to z, each weighted by exp(cosine / temperature)."""
+  x, z = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (np.float64(x), np.float64(z)))
+  cosine = z @ x.T
+  near = np.argsort(-cosine, 1)[:, :k]
+  votes = np.zeros((len(z), 10))
+  np.add.at(votes, (np.arange(len(z))[:, None], y[near]), np.exp(np.take_along_axis(cosine, near, 1) / temperature))
+  return votes.argmax(1)
+
+
+def test_evaluate_and_report_of_a_run_on_another_mesh(tmp_path, undisturbed, capsys):
   sets = "dict(train=dict(name='digits', split='train'), test=dict(name='digits', split='test'), pictures=False)"
-  tree = tiny('steps=2', 'schedule.warmup_steps=1', f'evaluate={sets}')
-  tree['evaluate']['every_steps'] = 2
+  tree = tiny(f'evaluate={sets}')
+  tree['evaluate']['every_steps'] = 4
   assert train.train(tree, tmp_path, quiet=True) == DONE
+  assert losses(tmp_path) == losses(undisturbed)  # evaluation draws nothing that a step would have drawn
   first = json.loads((tmp_path / 'evaluation.json').read_text())
-  assert [row['step'] for row in read_rows(tmp_path / 'metrics.jsonl') if 'eval/knn' in row] == [2]
+  online = {row['step']: row for row in read_rows(tmp_path / 'metrics.jsonl') if 'eval/knn' in row}
+  assert list(online) == [4, 8, 12] and first['step'] == 12
   (tmp_path / 'report.html').unlink()
   assert not (tmp_path / 'report_data.npz').exists()  # `evaluate` draws the pictures that the config leaves out
   assert main(['evaluate', f'--workdir={tmp_path}', '--config.mesh=dict(data=2, fsdp=4)']) == DONE
   again = json.loads((tmp_path / 'evaluation.json').read_text())
   for a, b in zip(first['rows'], again['rows'], strict=True):
     assert a['features'] == b['features'] and abs(a['knn'] - b['knn']) < 0.01
+  run, one = config.call(prepare, tree, 'config'), 1.5 / 360  # near ties decide differently in another precision
+  (x, y), (z, truth) = ((pixels(s) / np.float32(255), s.labels) for s in (run.evaluation.train, run.evaluation.test))
+  states = {step: final(tmp_path, tree, step)[0] for step in (8, 12)} | {0: jax.device_get(run.training.init())}
+  encode = jax.jit(run.objective.encode)
+  seen = {n: [np.asarray(encode(state.params, state.memory, images)) for images in (x, z)]
+          for n, state in states.items()}
+  score = {n: np.mean(vote(features, y, tested) == truth) for n, (features, tested) in seen.items()}
+  raw = np.mean(vote(x.reshape(len(x), -1), y, z.reshape(len(z), -1)) == truth)
+  for found in (first, again):
+    assert [row['knn'] for row in found['rows']] == pytest.approx([raw, score[0], score[12]], abs=one)
+  for step in (8, 12):
+    shares = np.linalg.svd(np.float64(seen[step][1]), compute_uv=False)
+    shares /= shares.sum()
+    assert online[step]['eval/knn'] == pytest.approx(score[step], abs=one)
+    assert online[step]['eval/effective_rank'] == pytest.approx(np.exp(-shares @ np.log(shares)), rel=1e-3)
+  mean, std = seen[12][0].mean(0), seen[12][0].std(0)
+  penalty = float(re.search(r'penalty (\S+) chosen', first['rows'][-1]['protocol'])[1])
+  probe = LogisticRegression(C=1 / (penalty * len(y)), max_iter=5000).fit((seen[12][0] - mean) / std, y)
+  assert first['rows'][-1]['linear'] == pytest.approx(probe.score((seen[12][1] - mean) / std, truth), abs=3 * one)
   *_, trained = first['rows']
   assert trained['projector'] == pytest.approx(again['rows'][-1]['projector'], abs=1e-3)
   assert abs(trained['projector']['uniformity'] - trained['geometry']['uniformity']) > 0.01

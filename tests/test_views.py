@@ -1,5 +1,6 @@
 """Views against Pillow, scipy and colorsys; their randomness; the promises of every view set."""
 import colorsys
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from scipy import ndimage
 from sklearn.datasets import load_digits, load_sample_images
 
+from pretrain.views.byol import byol
 from pretrain.views.dino import dino
 from pretrain.views.evaluation import evaluation
 from pretrain.views.fixmatch import fixmatch
@@ -516,9 +518,38 @@ def test_views_differ_with_key_index_and_epoch(case):
   base = images_of(name, views(same(0), jax.random.key(0)))
   for k, x in base.items():
     assert len(np.unique(x.reshape(8, -1), axis=0)) >= 6, k  # a padded crop has few outcomes: some rows may agree
+    for i, j in itertools.combinations(range(x.shape[1]) if x.ndim == 5 else (), 2):
+      assert (x[:, i] != x[:, j]).reshape(8, -1).any(1).sum() >= 6, (k, i, j)
   for other in (views(same(0), jax.random.key(1)), views(same(1), jax.random.key(0))):
     for k, x in images_of(name, other).items():
       assert (x != base[k]).reshape(8, -1).any(1).sum() >= 6, k
+
+
+ALONE = {'jitter_probability': 0.0, 'grayscale': 0.0, 'flip': 0.0}
+STILL = {'translate': 0.0, 'flip': 0.0, 'strongs': 2}
+APART = {  # sets whose views have the same settings; of some a single source of their draws is left
+  'byol': (byol(size=8, scale=(0.2, 1.0), blur=(0.0, 0.0), solarize=(0.0, 0.0), **ALONE), ['views']),
+  'dino': (dino(**DINO | {'local_crops': 0, 'size': 8}, blur=(0.0, 0.0, 0.0), solarize=0.0, **ALONE), ['global']),
+  'fixmatch': (fixmatch(operations=0, cutout_share=0.0, labeled_strong=True),
+               ['image', 'image_strong', 'weak', 'strong']),
+  'operations': (fixmatch(**STILL, operations=1, cutout_share=0.0), ['strongs']),
+  'holes': (fixmatch(**STILL, operations=0), ['strongs']),
+}
+
+
+@pytest.mark.parametrize('name', APART)
+def test_each_view_of_each_example_is_drawn_apart(name):
+  """Of one image and index, as labeled and as unlabeled, and of the same pixels at other indices."""
+  (views, names), batch = APART[name], batch_of(np.repeat(photos(1, 16, 16), 16, 0))
+  made = jax.jit(views)(batch if name in ('byol', 'dino') else {'labeled': batch, 'unlabeled': batch},
+                        jax.random.key(0))
+  made = np.concatenate([np.reshape(made[k], (16, -1, np.prod(made[k].shape[-3:]))) for k in names], 1)  # [b, v, ...]
+  each = made.shape[1]
+  assert each == (4 if name == 'fixmatch' else 2)
+  for i in range(each):
+    assert len(np.unique(made[:, i], axis=0)) >= 10, i  # some outcomes are the same by chance
+    for j in range(i):
+      assert (made[:, i] != made[:, j]).any(-1).sum() >= 10, (i, j)
 
 
 def test_no_label_of_the_unlabeled_stream_gets_through():
