@@ -77,6 +77,8 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   Returns:
     the next state, and f32 scalars: loss (the number minimised), lr, grad_norm, skipped (steps so far, if they may be)
     and the objective's own; and i32 nonfinite, as in the state.
+  Raises:
+    ValueError: when traced, a metric of the objective with one of the step's names.
   """
   key = jax.random.fold_in(jax.random.split(jax.random.key(state.seed))[1], state.step)
   views_key, loss_key = jax.random.split(key)
@@ -114,6 +116,8 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   norm = optax.tree.norm(grads)
   bad = ~jnp.isfinite(loss) | ~jnp.isfinite(norm)
   nonfinite = jnp.where(bad & (state.nonfinite < 0), state.step, state.nonfinite)
+  if taken := sorted(metrics.keys() & {'loss', 'lr', 'grad_norm', 'skipped', 'nonfinite'}):
+    raise ValueError(f'wanted other names for the metrics {taken} of the objective: the step has its own of these')
   metrics = {'loss': loss, 'lr': schedule(state.step), 'grad_norm': norm, **metrics}
   if skip:
     params, memory, opt_state = jax.tree.map(lambda new, old: jnp.where(bad, old, new), (params, memory, opt_state),

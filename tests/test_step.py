@@ -135,3 +135,15 @@ def test_a_step_is_its_rate_times_the_gradient(way):
     np.testing.assert_allclose(states[step + 1].params['kernel'][:, 0], kernel, rtol=1e-5)
     after = states[step + 1]
     assert after.step == step + 1 and after.memory['embedded'] == after.memory['updated'] == step and after.seed == 0
+
+
+@pytest.mark.parametrize('name', ['loss', 'lr', 'grad_norm', 'skipped', 'nonfinite'])
+def test_a_metric_of_the_steps_name_is_refused(name):
+  def named(*args):
+    value, (carry, _) = loss(*args)
+    return value, (carry, {name: value})
+
+  made = compile_step(MADE._replace(loss=named, parts=None), views, optim.sgd(schedule, momentum=0.), schedule, seed=0,
+                      batch=RAW, mesh=sharding.make_mesh(devices=jax.devices()[:1]))
+  with pytest.raises(ValueError, match=f"other names for the metrics .'{name}'"):
+    jax.eval_shape(made.step, made.abstract, RAW)
