@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.simclr import simclr
-from tests.reference.networks import Tiny, mlp, unit
+from tests.reference.networks import Tiny, layout, mlp, unit
 from tests.twin import Case, check, copied, tiny
 
 B, TEMPERATURE = 5, 0.3
@@ -20,6 +20,8 @@ def project(p, statistics, images, train=False, noise=None):
 def twin(params, stopped, memory, batch, draws, step):
   del stopped, step
   statistics = copied(memory['statistics'])
+  full = 'norm gain offset'
+  assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, full)]
   both = np.stack([batch['views'][i, v] for i in range(B) for v in (0, 1)])  # x_2k-1, x_2k
   (_, noise), = draws
   z = unit(project(params, statistics, both, True, noise))
