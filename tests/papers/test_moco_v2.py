@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.moco_v2 import moco_v2
-from tests.reference.networks import Tiny, mlp, unit
+from tests.reference.networks import Tiny, layout, mlp, unit
 from tests.twin import Case, check, copied, tiny
 
 B, QUEUE, TEMPERATURE, MOMENTUM = 4, 12, 0.3, 0.7
@@ -23,6 +23,8 @@ def project(p, statistics, images, train=False, noise=None):
 def twin(params, stopped, memory, batch, draws, step):
   del stopped  # the keys are the teacher's
   statistics, teacher_statistics = copied(memory['statistics']), copied(memory['teacher_statistics'])
+  assert layout(params['projector']) == [(6, 8, 'bias'), (8, 5, 'bias')]
+  assert statistics.keys() == {'backbone'}
   (_, noise), = draws
   q = unit(project(params, statistics, batch['views'][:, 0], True, noise))
   k = unit(project(memory['teacher'], teacher_statistics, batch['views'][:, 1], True))
