@@ -1,8 +1,8 @@
-"""SimSiam as a whole against its twin: arXiv:2011.10566v1, section 3, eq. 1 to 4, algorithm 1; section 4.1 for `spread`."""
+"""SimSiam as a whole against its twin: arXiv:2011.10566v1, section 3, eq. 1 to 4, algorithm 1; section 4.1."""
 import math
 
 from pretrain.objectives.simsiam import simsiam
-from tests.reference.networks import Tiny, mlp, unit
+from tests.reference.networks import Tiny, layout, mlp, unit
 from tests.twin import Case, check, copied, tiny
 
 B, DIM = 5, 5
@@ -20,6 +20,9 @@ def project(p, statistics, images, train=False, noise=None):
 def twin(params, stopped, memory, batch, draws, step):
   del step
   statistics, unused = copied(memory['statistics']), copied(memory['statistics'])
+  full = 'norm gain offset'
+  assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, 'norm')]
+  assert layout(params['predictor'], statistics['predictor']) == [(5, 9, full), (9, 5, 'bias')]
   views = [(batch['views'][:, v], noise) for v, (_, noise) in enumerate(draws)]
   z = [project(params, statistics, x, True, noise) for x, noise in views]
   p = [mlp(params['predictor'], statistics['predictor'], x, True) for x in z]
