@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.nnclr import nnclr
-from tests.reference.networks import Tiny, mlp, unit
+from tests.reference.networks import Tiny, layout, mlp, unit
 from tests.twin import Case, check, copied, tiny
 
 B, QUEUE, TEMPERATURE = 4, 12, 0.3
@@ -23,6 +23,9 @@ def project(p, statistics, images, train=False, noise=None):
 
 def twin(params, stopped, memory, batch, draws, step):
   statistics, unused = copied(memory['statistics']), copied(memory['statistics'])
+  full = 'norm gain offset'
+  assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, full)]
+  assert layout(params['predictor'], statistics['predictor']) == [(5, 9, full), (9, 5, 'bias')]
   views = [(batch['views'][:, v], noise) for v, (_, noise) in enumerate(draws)]
   z = [unit(project(stopped, unused, x, True, noise)) for x, noise in views]
   p = [project(params, statistics, x, True, noise) for x, noise in views]
