@@ -17,8 +17,9 @@ def batch(rng):
 def started(rng, memory):
   average = rng.uniform(0.5, 2, size=EXAMPLES)
   average[::2], average[1] = 0., 400.
-  return memory | {'average': average, 'temperature': np.linspace(LOWEST + 0.01, HIGHEST - 0.01, EXAMPLES),
-                   'velocity': rng.normal(size=EXAMPLES)}
+  temperature = np.array([0.31, 0.33, 0.87, 0.5, 0.7, 0.85, 0.35, 0.89])  # some near either end, and going there
+  return memory | {'average': average, 'temperature': temperature,
+                   'velocity': np.array([3, 2, -3, 1, 0.5, -1, 1.5, -2])}
 
 
 def project(p, statistics, images, train=False, noise=None):
@@ -35,7 +36,7 @@ def twin(params, stopped, memory, batch, draws, step):
   fixed = unit(project(stopped, copied(memory['statistics']), both, True, noise)).reshape(B, 2, 5)
   index, new = batch['index'], {key: np.array(memory[key]) for key in ('average', 'temperature', 'velocity')}
   tau = memory['temperature'][index]
-  loss, clipped, ended, fresh = 0., 0, 0, 0
+  loss, clipped, ends, fresh = 0., 0, set(), 0
   for i in range(B):
     old = memory['average'][index[i]]
     fresh += old == 0
@@ -57,11 +58,11 @@ def twin(params, stopped, memory, batch, draws, step):
     clipped += abs(gradient) > 3
     velocity = (1 - GRADIENT_RATE) * memory['velocity'][index[i]] + GRADIENT_RATE * np.clip(gradient, -3, 3)
     there = tau[i] - RATE * velocity
-    ended += not LOWEST < there < HIGHEST
+    ends.add('low' if there < LOWEST else 'high' if there > HIGHEST else 'between')
     new['average'][index[i]], new['velocity'][index[i]] = np.mean(averages), velocity
     new['temperature'][index[i]] = np.clip(there, LOWEST, HIGHEST)
   if step == 0:
-    assert 0 < clipped < B and 0 < ended < B and 0 < fresh < B, (clipped, ended, fresh)
+    assert 0 < clipped < B and len(ends) == 3 and 0 < fresh < B, (clipped, ends, fresh)
   return loss, {'temperature': np.mean(tau)}, lambda params: (params, {'statistics': statistics, **new})
 
 
