@@ -21,7 +21,7 @@ def hard_simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, te
   Args:
     backbone, hidden, dim: as in `simclr`.
     temperature: > 0.
-    share: of the negatives that count, in (0, 1]; 1 is `simclr`.
+    share: of the negatives that count, in (0, 1], their number rounded up; 1 is `simclr`.
   """
   def parts(rngs):
     f = backbone(rngs)

@@ -22,7 +22,8 @@ def isogclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temper
   """Views repel with a temperature that each example learns: high where many others are like it, low where few are.
 
   arXiv:2305.11965v1, algorithm 1, for images alone; projector, clipping of the temperatures' gradient to [-3, 3] and
-  their upper end as in the authors' code. Memory holds three numbers for each example of the source.
+  their upper end as in the authors' code. Memory holds three numbers for each example of the source;
+  an average of 0 has not begun. The metric `temperature` is the mean of those that the batch was given.
 
   Args:
     backbone: f, build(rngs) -> module with `width`.

@@ -19,7 +19,8 @@ def nnclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predicto
   """The positive of a view is the other view's nearest neighbour among embeddings of earlier images.
 
   arXiv:2104.14548v2, section 3.2, eq. 3 and 4, and the algorithm of its appendix; embeddings of first views enter the
-  queue. The views pass the network one after the other, so each is normalised by its own batch.
+  queue. The views pass the network one after the other, so each is normalised by its own batch. The metric
+  `neighbor_cosine` is the mean cosine of an embedding, of either view, with its nearest neighbour.
 
   Args:
     backbone: f, build(rngs) -> module with `width`.

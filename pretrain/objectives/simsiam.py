@@ -15,7 +15,8 @@ from pretrain.ranges import Count
 def simsiam(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count) -> Objective:
   """From each view a predictor says what the projection of the other view is, through which no gradient flows.
 
-  arXiv:2011.10566v1, section 3 and algorithm 1. Each view is normalised on its own.
+  arXiv:2011.10566v1, section 3 and algorithm 1. Each view is normalised on its own. The metric `spread` is the
+  standard deviation of section 4.1 times sqrt(dim), of the projections of first views.
 
   Args:
     backbone: build(rngs) -> module with `width`; f of the paper is backbone and projector.

@@ -226,3 +226,14 @@ class Text:
       there = [j for j, token in enumerate(row) if token != self.pad]
       rows.append(x[i, there].mean(0) if self.pooling == 'mean' else x[i, there[-1]])
     return np.stack(rows)
+
+
+def layout(p, statistics=None):
+  """What an MLP that `mlp` takes is made of, layer by layer: (inputs, outputs, 'bias norm gain offset' or less)."""
+  norms, running, said = p.get('norms', {}), (statistics or {}).get('norms', {}), []
+  for i, layer in enumerate(in_order(p['layers'])):
+    gain = norms.get(str(i), {})
+    words = (('bias', 'bias' in layer), ('norm', str(i) in running), ('gain', 'scale' in gain),
+             ('offset', 'bias' in gain))
+    said.append((*layer['kernel'].shape, ' '.join(word for word, there in words if there)))
+  return said

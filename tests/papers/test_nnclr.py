@@ -1,0 +1,63 @@
+"""NNCLR as a whole against its twin: arXiv:2104.14548v2, section 3.2, eq. 3 and 4, the algorithm of the appendix."""
+import numpy as np
+
+from pretrain.objectives.nnclr import nnclr
+from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.twin import Case, check, copied, tiny
+
+B, QUEUE, TEMPERATURE = 4, 12, 0.3
+
+
+def batch(rng):
+  return {'views': rng.uniform(size=(B, 2, 4, 4, 1))}
+
+
+def filled(rng, memory):
+  return memory | {'queue': unit(rng.normal(size=(QUEUE, 5)))}
+
+
+def project(p, statistics, images, train=False, noise=None):
+  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
+  return mlp(p['projector'], statistics['projector'], h, train)
+
+
+def twin(params, stopped, memory, batch, draws, step):
+  statistics, unused = copied(memory['statistics']), copied(memory['statistics'])
+  full = 'norm gain offset'
+  assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, full)]
+  assert layout(params['predictor'], statistics['predictor']) == [(5, 9, full), (9, 5, 'bias')]
+  views = [(batch['views'][:, v], noise) for v, (_, noise) in enumerate(draws)]
+  z = [unit(project(stopped, unused, x, True, noise)) for x, noise in views]
+  p = [project(params, statistics, x, True, noise) for x, noise in views]
+  p = [unit(mlp(params['predictor'], statistics['predictor'], x, True)) for x in p]
+  nearest = [np.stack([min(memory['queue'], key=lambda q: np.sum((x - q) ** 2)) for x in z[v]]) for v in (0, 1)]
+
+  def contrast(nn, p):
+    loss = 0.
+    for i in range(B):
+      logits = [np.exp(nn[i] @ p[k] / TEMPERATURE) for k in range(B)]
+      loss -= np.log(logits[i] / sum(logits)) / B
+    return loss
+
+  loss = contrast(nearest[0], p[1]) / 2 + contrast(nearest[1], p[0]) / 2
+  cosine = sum(nearest[v][i] @ z[v][i] for v in (0, 1) for i in range(B)) / (2 * B)
+
+  def after(params):
+    queue = np.array(memory['queue'])
+    for i in range(B):  # the embeddings of the oldest batch are replaced
+      queue[(step * B + i) % QUEUE] = z[0][i]
+    return params, {'statistics': statistics, 'queue': queue}
+
+  return loss, {'neighbor_cosine': cosine}, after
+
+
+CASE = Case(
+    nnclr(tiny(), hidden=(8,), dim=5, predictor_hidden=9, temperature=TEMPERATURE, queue=QUEUE), batch, twin,
+    encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
+    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=filled,
+    moves={'views/0': {'loss', 'neighbor_cosine'}, 'views/1': {'loss', 'neighbor_cosine'}})
+
+
+def test_its_twin():
+  check(CASE)
