@@ -15,7 +15,7 @@ def simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, tempera
   """Two views of an image attract each other and repel all other views of the batch.
 
   arXiv:2002.05709v3, section 2.1 and algorithm 1; the projector is that of the authors' code, with batch normalisation
-  after every linear layer (the last one too).
+  after every linear layer (the last one too). Deviation: the output's has an offset (theirs: a gain alone).
 
   Args:
     backbone: f, build(rngs) -> module with `width`.
