@@ -233,6 +233,19 @@ def classifier(p, statistics, images, train=False, noise=None):
   return linear(p['head']['linear'], Tiny(p['backbone'], statistics['backbone'])(images, train, noise))
 
 
+def of_average(statistics):
+  """`encode` and `predict` of a classifier's average, memory['ema'], with the batch statistics of that name."""
+  def encode(params, memory, images):
+    del params
+    return Tiny(memory['ema']['backbone'], memory[statistics]['backbone'])(images)
+
+  def predict(params, memory, images):
+    del params
+    return softmax(classifier(memory['ema'], memory[statistics], images))
+
+  return dict(encode=encode, predict=predict)
+
+
 def averaged(old, new, momentum):
   """momentum * old + (1 - momentum) * new, of trees."""
   return {key: averaged(value, new[key], momentum) if isinstance(value, dict)
