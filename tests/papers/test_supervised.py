@@ -1,6 +1,6 @@
 """Cross-entropy as a whole against its twin: weighted, behind a projector, smoothed (arXiv:1512.00567v3, section 7)."""
 from pretrain.objectives.supervised import supervised
-from tests.reference.networks import Tiny, linear, log_softmax, mlp, relu, softmax
+from tests.reference.networks import Tiny, classifier, linear, log_softmax, mlp, relu, softmax
 from tests.twin import Case, check, copied, tiny
 
 B, K, SMOOTHING = 8, 3, 0.2
@@ -41,5 +41,30 @@ CASE = Case(
     moves={'image': {'loss', 'accuracy'}, 'label': {'loss', 'accuracy'}, 'weight': {'loss'}})
 
 
+def plain_twin(params, stopped, memory, batch, draws, step):
+  del stopped, step
+  (_, noise), = draws
+  statistics = copied(memory['statistics'])
+  made = classifier(params, statistics, batch['tokens'], True, noise)
+  loss, right = 0., 0
+  for i, label in enumerate(batch['label']):
+    loss -= log_softmax(made[i])[label] / B
+    right += made[i].argmax() == label
+  return loss, {'accuracy': right / B}, lambda params: (params, {'statistics': statistics})
+
+
+PLAIN = Case(
+    supervised(tiny(width=5, hidden=9), classes=K, tokens=True),
+    lambda rng: {'tokens': rng.integers(0, 5, (B, 16)), 'label': rng.integers(0, K, B)}, plain_twin,
+    encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
+    predict=lambda params, memory, x: softmax(classifier(params, memory['statistics'], x)),
+    images=lambda rng: rng.integers(0, 5, (3, 16)), grown={'head/linear/kernel': 60.},
+    moves={'tokens': {'loss'}, 'label': {'loss', 'accuracy'}})
+
+
 def test_its_twin():
   check(CASE)
+
+
+def test_its_twin_without_options():
+  check(PLAIN)
