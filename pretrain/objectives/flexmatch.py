@@ -15,9 +15,10 @@ def flexmatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled
   """FixMatch with a threshold for each class, lower while few examples are confidently labeled with it.
 
   arXiv:2110.08263v3, algorithm 1. Memory holds a class for each example of the unlabeled source, -1 at first.
-  Thresholds are those before this batch; until an example is confident they are 0, and all are used, as in the
-  authors' code. So is the evaluation: with the batch statistics of training (TorchSSL/TorchSSL, train_utils.py, and
-  microsoft/Semi-supervised-learning, semilearn/core/utils/misc.py: `EMA`).
+  Thresholds are those before this batch ('mean_threshold' is their mean over the classes); until an example is
+  confident they are 0, and all are used, as in the authors' code. So is the evaluation: with the batch statistics of
+  training (TorchSSL/TorchSSL, train_utils.py, and microsoft/Semi-supervised-learning, semilearn/core/utils/misc.py:
+  `EMA`).
 
   Args:
     backbone: build(rngs) -> module with `width`.

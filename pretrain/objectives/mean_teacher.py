@@ -15,7 +15,8 @@ def mean_teacher(backbone: Callable, *, classes: Count, unlabeled_weight: NonNeg
 
   arXiv:1703.01780v6, section 2. The paper's views are two of the same kind: `views` of FixMatch with operations=0 and
   cutout_share=0. The teacher, which encode and predict use, has the batch statistics of its own passes, as in the
-  authors' code (CuriousAI/mean-teacher, pytorch/main.py: `update_ema_variables` moves the parameters alone).
+  authors' code (CuriousAI/mean-teacher, pytorch/main.py: `update_ema_variables` moves the parameters alone), which hold
+  the labeled images too.
   Deviations: consistency on the unlabeled images only (the authors' code: on all), no noise, dropout or second output.
 
   Args:

@@ -23,7 +23,8 @@ def supervised(backbone: Callable, *, classes: Count, label_smoothing: Annotated
     classes: number of classes, k.
     label_smoothing: in [0, 1): targets are (1 - s) one-hot + s / k (arXiv:1512.00567v3, section 7).
     projector: widths of layers (linear, BatchNorm, ReLU) between backbone and classifier: the first ones of a SimCLR
-      projector, from a middle layer of which the network is fine-tuned (arXiv:2006.10029v2, section 2).
+      projector, from a middle layer of which the network is fine-tuned (arXiv:2006.10029v2, section 2). `project` gives
+      what comes before the last ReLU.
     weighted: batches hold the examples' weights; the loss is the mean of weight times cross-entropy.
     tokens: the backbone reads texts.
   """

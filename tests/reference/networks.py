@@ -237,3 +237,27 @@ def layout(p, statistics=None):
              ('offset', 'bias' in gain))
     said.append((*layer['kernel'].shape, ' '.join(word for word, there in words if there)))
   return said
+
+
+def classifier(p, statistics, images, train=False, noise=None):
+  """`Tiny` and a linear layer on its features: logits [b, k]; `statistics` those of the whole, or its average."""
+  return linear(p['head']['linear'], Tiny(p['backbone'], statistics['backbone'])(images, train, noise))
+
+
+def of_average(statistics):
+  """`encode` and `predict` of a classifier's average, memory['ema'], with the batch statistics of that name."""
+  def encode(params, memory, images):
+    del params
+    return Tiny(memory['ema']['backbone'], memory[statistics]['backbone'])(images)
+
+  def predict(params, memory, images):
+    del params
+    return softmax(classifier(memory['ema'], memory[statistics], images))
+
+  return dict(encode=encode, predict=predict)
+
+
+def averaged(old, new, momentum):
+  """momentum * old + (1 - momentum) * new, of trees."""
+  return {key: averaged(value, new[key], momentum) if isinstance(value, dict)
+          else momentum * value + (1 - momentum) * new[key] for key, value in old.items()}

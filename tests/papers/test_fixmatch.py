@@ -1,0 +1,60 @@
+"""FixMatch as a whole against its twin: arXiv:2001.07685v2, eq. 3 and 4, algorithm 1; google-research/fixmatch.
+
+As there, in fixmatch.py, one pass holds labeled, weak and strong images: they share batch statistics.
+"""
+import numpy as np
+
+from pretrain.objectives.fixmatch import fixmatch
+from tests.reference.networks import averaged, classifier, log_softmax, of_average, softmax
+from tests.twin import Case, check, copied, tiny
+
+B, U, K = 4, 6, 3
+THRESHOLD, WEIGHT, EMA = 0.75, 0.7, 0.6
+
+
+def batch(rng):
+  images = {key: rng.uniform(size=(n, 4, 4, 1)) for key, n in (('image', B), ('weak', U), ('strong', U))}
+  return images | {'label': rng.integers(0, K, B)}
+
+
+def logits(params, memory, batch, noise):
+  statistics = copied(memory['statistics'])
+  images = np.concatenate([batch['image'], batch['weak'], batch['strong']])
+  return classifier(params, statistics, images, True, noise), statistics
+
+
+def twin(params, stopped, memory, batch, draws, step):
+  del step
+  (_, noise), = draws
+  made, statistics = logits(params, memory, batch, noise)
+  weak = logits(stopped, memory, batch, noise)[0][B:B + U]
+  supervised = consistency = 0.
+  for i in range(B):
+    supervised -= log_softmax(made[i])[batch['label'][i]] / B
+  used = []
+  for i in range(U):
+    q = softmax(weak[i])
+    used.append(q.max() >= THRESHOLD)
+    if used[-1]:
+      consistency -= log_softmax(made[B + U + i])[q.argmax()] / U
+  assert 0 < sum(used) < U, used
+
+  def after(params):
+    return params, {'statistics': statistics, 'ema': averaged(memory['ema'], params, EMA)}
+
+  return supervised + WEIGHT * consistency, {'supervised': supervised, 'consistency': consistency,
+                                             'use_ratio': sum(used) / U}, after
+
+
+CASE = Case(
+    fixmatch(tiny(width=5, hidden=9), classes=K, threshold=THRESHOLD, unlabeled_weight=WEIGHT,
+             ema_momentum=EMA), batch, twin,
+    **of_average('statistics'),
+    images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), grown={'head/linear/kernel': 60.},
+    moves={'label': {'loss', 'supervised'}, 'image': {'loss', 'supervised', 'consistency'},
+           'strong': {'loss', 'supervised', 'consistency', 'use_ratio'},
+           'weak': {'loss', 'supervised', 'consistency', 'use_ratio'}})
+
+
+def test_its_twin():
+  check(CASE)
