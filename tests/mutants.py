@@ -3,11 +3,11 @@
   python -m tests.mutants --n=200 --seed=0 [--area=objectives,losses] [--only=pretrain/queue.py] [--list]
 
 The sample is drawn area by area (`AREAS`), within one the rarer kinds of changes more often; one of a larger n begins
-with that of a smaller one. Related tests (`RELATED`) must pass before anything is changed. Then each wrong line meets
-first the tests that name the changed function, then those of the functions that use it, then what the table adds; of
-each stage the quickest that fit into `--budget` seconds. A failure, a crash or a hang is `caught`. Results are kept by
-the tree's Python files in runs/mutants, so that an interrupted call goes on; `mutants_equivalent.txt` has the changes
-that change nothing, with reasons.
+with that of a smaller one. Each wrong line meets first the tests that name the changed function, then those of the
+functions that use it, then what the table `RELATED` adds; of each stage the quickest that fit into `--budget` seconds.
+They must pass before anything is changed, or the call ends. A failure, a crash or a hang is `caught`. Rows are kept in
+runs/mutants, by a sum of the tree's Python files, so that an interrupted call goes on; `mutants_equivalent.txt` has the
+changes that change nothing, with reasons.
 """
 import argparse
 import ast
@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as xml
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,7 +141,7 @@ def skipped(node: ast.AST) -> bool:
   if isinstance(node, ast.If):
     return bool(re.search('TYPE_CHECKING|__name__', ast.unparse(node.test)))
   if isinstance(node, ast.Call):
-    return called(node) in ('print', *HARMFUL)
+    return called(node) in ('print', 'isinstance', 'cast', *HARMFUL)
   return isinstance(node, ast.Assign | ast.AugAssign) and '__all__' in ast.unparse(node).split('=')[0]
 
 
@@ -273,7 +273,7 @@ class File:
       yield 'wrap', *self.span(node), self.code(args[0], atom=True)
     for a, b in itertools.pairwise(args):
       if not any(isinstance(x, ast.Starred) for x in (a, b)) and self.code(a) != self.code(b) and \
-          isinstance(a, LITERALS) == isinstance(b, LITERALS) and called(node) not in ('isinstance', 'getattr'):
+          isinstance(a, LITERALS) == isinstance(b, LITERALS):
         (start, one), (other, end) = self.span(a), self.span(b)
         yield 'swap', start, end, self.code(b) + self.source[one:other].decode() + self.code(a)
     wanted = self.required.get(called(node), ())
@@ -431,8 +431,8 @@ def stages(root: Path, mutant: Mutant) -> list[list[str]]:
     found.append([f'{path.relative_to(root)}::{test}' for path in paths for test in naming(path, names)])
     names = {name for name, words in own.items() if words & names} - names
     if not names and not any(found):  # what uses it in other files
-      names = {name for file in tracked(root) if re.fullmatch(r'(pretrain|data|launch)/.*\.py', file)
-               for name, words in definitions(root / file).items() if words & {outer, inner}}
+      names = {name for file in root.glob('[pdl]*/**/*.py')  # pretrain, data, launch
+               for name, words in definitions(file).items() if words & {outer, inner}}
   made = [[item] if (root / (item.split() or ['no'])[0]).exists() else [] for item in (first, last)]
   made = [made[0], found[0], [*itertools.chain(*found[1:])], made[1]]
   once: set[str] = set()
@@ -531,26 +531,27 @@ def equivalent(path: Path) -> dict[tuple[str, str, str], str]:
   return {(file, before, after): reason for file, reason, before, after in found}
 
 
-def judge(tree: Tree, mutant: Mutant, related: list[list[str]], seconds: dict[str, float], budget: float) -> dict:
-  """One mutant's row: how it ended, what caught it, CPU seconds, tests run, and those left out for the budget."""
-  file, cpu, count, left = tree.root / mutant.path, 0., 0, 0
-  source, by = file.read_bytes(), None
-  file.write_bytes(mutant.text(source))
-  try:
-    for stage in related:
-      stage = sorted((x for x in stage if x in seconds), key=lambda x: seconds[x])
-      sums = list(itertools.accumulate(seconds[x] for x in stage))
-      items = [x for x, total in zip(stage, sums, strict=True) if total <= budget or x == stage[0]]
-      if items:
-        left, count = left + len(stage) - len(items), count + len(items)
-        done = tree.pytest(items, 60 + 5 * sums[len(items) - 1], mutated=True)
-        cpu += done.cpu
-        if done.rc != 0:
-          failed = re.search(r'^(?:FAILED|ERROR) (\S+)', done.output, re.M)
-          by = 'a hang' if done.rc is None else failed[1] if failed else f'exit code {done.rc}'
-          break
-  finally:
-    file.write_bytes(source)
+def judge(tree: Tree, mutant: Mutant, time_of: Callable, budget: float) -> dict:
+  """One mutant's row: how it ended, what caught it, CPU seconds, tests run, and those left out for the budget.
+
+  time_of: (tree, tests) -> {test: seconds} of those that run and pass without a change.
+  """
+  file, by, cpu, count, left = tree.root / mutant.path, None, 0., 0, 0
+  source = file.read_bytes()
+  for stage in stages(tree.root, mutant):
+    seconds = sorted(time_of(tree, stage).items(), key=lambda item: item[1])
+    sums = list(itertools.accumulate(second for _, second in seconds))
+    items = [x for (x, _), total in zip(seconds, sums, strict=True) if total <= max(budget, sums[0])]
+    if items:
+      left, count = left + len(seconds) - len(items), count + len(items)
+      file.write_bytes(mutant.text(source))
+      done = tree.pytest(items, 120 + 10 * sums[len(items) - 1], mutated=True)
+      file.write_bytes(source)
+      cpu += done.cpu
+      if done.rc != 0:
+        failed = re.search(r'^(?:FAILED|ERROR) (\S+)', done.output, re.M)
+        by = 'a hang' if done.rc is None else failed[1] if failed else f'exit code {done.rc}'
+        break
   return dict(outcome='caught' if by else 'survived', by=by, cpu=round(cpu, 1), tests=count, left_out=left)
 
 
@@ -582,10 +583,19 @@ def run(root: Path, drawn: dict[str, list[Mutant]], kept: Path, known: dict, bud
       file.write(json.dumps(row) + '\n')
     return row
 
+  def time_of(tree: Tree, items: list[str]) -> dict[str, float]:
+    if new := [item for item in items if item not in seconds]:
+      done = tree.pytest(new, 3600, mutated=False)
+      if done.rc != 0:
+        raise SystemExit(f'error: these tests fail without any change: {" ".join(new)}\n{done.output}')
+      for item in new:  # none of those that are slow by their mark
+        seconds[item] = keep(dict(test=item, seconds=round(done.times.get(item, -1), 2)))['seconds']
+    return {item: seconds[item] for item in items if seconds[item] >= 0}
+
   def judged(mutant: Mutant) -> dict:
     tree = trees.get()
     try:
-      return judge(tree, mutant, related[mutant], seconds, budget)
+      return judge(tree, mutant, time_of, budget)
     finally:
       trees.put(tree)
 
@@ -595,33 +605,24 @@ def run(root: Path, drawn: dict[str, list[Mutant]], kept: Path, known: dict, bud
       (Path(folder) / str(i)).mkdir()
       trees.put(Tree(root, Path(folder) / str(i)))
     pool = concurrent.futures.ThreadPoolExecutor(workers)
+    todo = []
+    for area, mutants in drawn.items():
+      for mutant in mutants:
+        if reason := known.get((mutant.path, mutant.before, mutant.after)):
+          rows[mutant.key()] = dict(outcome='equivalent', by=reason, cpu=0., tests=0, left_out=0)
+        elif mutant.key() not in rows:
+          todo.append((area, mutant, pool.submit(judged, mutant)))
     try:
-      for area, mutants in drawn.items():
-        for mutant in mutants:
-          if reason := known.get((mutant.path, mutant.before, mutant.after)):
-            rows[mutant.key()] = dict(outcome='equivalent', by=reason, cpu=0., tests=0, left_out=0)
-        todo = [mutant for mutant in mutants if mutant.key() not in rows]
-        related = {mutant: stages(root, mutant) for mutant in todo}
-        groups = collections.defaultdict(list)
-        for item in sorted({x for each in related.values() for x in itertools.chain(*each)} - seconds.keys()):
-          groups[item.split('::')[0]].append(item)
-        for group in groups.values():
-          tree = trees.get()
-          done = tree.pytest(group, 3600, mutated=False)
-          trees.put(tree)
-          if done.rc != 0:
-            raise SystemExit(f'error: these tests of {area} fail without any change: {" ".join(group)}\n{done.output}')
-          for item in group:  # those that are slow by their mark did not run
-            if item in done.times:
-              seconds[item] = keep(dict(test=item, seconds=round(done.times[item], 2)))['seconds']
-        for mutant, result in zip(todo, pool.map(judged, todo), strict=True):
-          rows[mutant.key()] = row = keep(dict(key=mutant.key(), area=area, **mutant._asdict(), **result))
-          print(f'{row["outcome"]:9} {row["cpu"]:6.1f} s  {mutant.path}:{mutant.line} {mutant.kind}: {mutant.after}'
-                + (f'  [{row["by"]}]' if row['by'] else ''), flush=True)
+      for area, mutant, future in todo:
+        rows[mutant.key()] = row = keep(dict(key=mutant.key(), area=area, **mutant._asdict(), **future.result()))
+        print(f'{row["outcome"]:9} {row["cpu"]:6.1f} s  {mutant.path}:{mutant.line} {mutant.kind}: {mutant.after}'
+              + (f'  [{row["by"]}]' if row['by'] else ''), flush=True)
     finally:
-      for process in list(Tree.running):
-        stop(process)
-      pool.shutdown(cancel_futures=True)
+      pool.shutdown(wait=False, cancel_futures=True)
+      while not all(future.done() for *_, future in todo):
+        for process in list(Tree.running):
+          stop(process)
+        time.sleep(0.05)
   return [dict(rows[mutant.key()], area=area, **mutant._asdict()) for area, each in drawn.items() for mutant in each]
 
 

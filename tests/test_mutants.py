@@ -175,7 +175,7 @@ def test_a_toy_project_is_left_alone_and_its_untested_line_is_named(toy, capsys,
 def test_tests_that_fail_without_a_change_are_no_judges(toy):
   path = toy / 'tests/test_contrastive.py'
   path.write_text(path.read_text().replace('== -3', '== 3'))
-  with pytest.raises(SystemExit, match='fail without any change: tests/test_contrastive.py::test_one'):
+  with pytest.raises(SystemExit, match='these tests fail without any change: tests/test_contrastive.py::test_one'):
     mutants.main(['--n=9', '--area=shells'], toy)
 
 
