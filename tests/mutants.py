@@ -131,11 +131,9 @@ class Mutant(NamedTuple):
 # Wrong lines ----------------------------------------------------------------------------------------------------------
 
 def skipped(node: ast.AST) -> bool:
-  """Imports, messages, docstrings, __all__, code of type checkers, and calls that a wrong argument makes harmful."""
+  """Imports, messages, __all__, code of type checkers, and calls that a wrong argument makes harmful."""
   if isinstance(node, ast.Import | ast.ImportFrom | ast.Raise | ast.Assert | ast.JoinedStr | ast.Delete):
     return True
-  if isinstance(node, ast.Expr):
-    return isinstance(node.value, ast.Constant)
   if isinstance(node, ast.keyword):
     return node.arg in NO_MATTER
   if isinstance(node, ast.If):
@@ -606,12 +604,12 @@ def run(root: Path, drawn: dict[str, list[Mutant]], kept: Path, known: dict, bud
       trees.put(Tree(root, Path(folder) / str(i)))
     pool = concurrent.futures.ThreadPoolExecutor(workers)
     todo = []
-    for area, mutants in drawn.items():
-      for mutant in mutants:
-        if reason := known.get((mutant.path, mutant.before, mutant.after)):
-          rows[mutant.key()] = dict(outcome='equivalent', by=reason, cpu=0., tests=0, left_out=0)
-        elif mutant.key() not in rows:
-          todo.append((area, mutant, pool.submit(judged, mutant)))
+    by_turns = itertools.chain(*itertools.zip_longest(*([(area, mutant) for mutant in drawn[area]] for area in drawn)))
+    for area, mutant in filter(None, by_turns):  # so that an interrupted call has seen all areas
+      if reason := known.get((mutant.path, mutant.before, mutant.after)):
+        rows[mutant.key()] = dict(outcome='equivalent', by=reason, cpu=0., tests=0, left_out=0)
+      elif mutant.key() not in rows:
+        todo.append((area, mutant, pool.submit(judged, mutant)))
     try:
       for area, mutant, future in todo:
         rows[mutant.key()] = row = keep(dict(key=mutant.key(), area=area, **mutant._asdict(), **future.result()))
