@@ -193,7 +193,7 @@ class File:
       for part in (top.body if isinstance(top, ast.ClassDef) else [top]):
         if skipped(top) or skipped(part):
           continue
-        target = part.targets[0] if isinstance(part, ast.Assign) else part
+        target = part.targets[0] if isinstance(part, ast.Assign) else getattr(part, 'target', part)
         name = getattr(part, 'name', getattr(target, 'id', ''))
         name = name if part is top else f'{top.name}.{name}'
         nodes = list(walk(part))

@@ -140,10 +140,12 @@ def test_the_tests_of_a_function_are_those_that_name_it_or_what_uses_it(tmp_path
 def toy(tmp_path, monkeypatch):
   """A project of two lines, of which one is tested."""
   monkeypatch.setenv('PYTEST_DISABLE_PLUGIN_AUTOLOAD', '1')  # for time
-  for path, text in {'pretrain/__init__.py': '', 'pretrain/queue.py': 'def one(a):\n  return -a\n\n\ndef two(a):\n'
-                     '  return not a\n',
-                     'tests/test_contrastive.py': 'from pretrain.queue import one, two\n\n\ndef test_one():\n'
-                     '  assert one(3) == -3\n\n\ndef test_two():\n  assert two\n'}.items():
+  for path, text in {
+      'pretrain/__init__.py': '',
+      'pretrain/queue.py': 'def one(a):\n  return -a\n\n\ndef two(a):\n  return not a\n',
+      'tests/test_contrastive.py': 'from pretrain import queue\n\n\ndef test_one():\n  assert queue.one(3) == -3\n\n\n'
+                                   'def test_two():\n  assert queue.two and vars(queue)["o" + "ne"](3) == -3\n',
+  }.items():
     (tmp_path / path).parent.mkdir(exist_ok=True)
     (tmp_path / path).write_text(text)
   subprocess.run('git init -q && git add .', shell=True, cwd=tmp_path, check=True)
@@ -175,9 +177,9 @@ def test_a_toy_project_is_left_alone_and_its_untested_line_is_named(toy, capsys,
 
 def test_tests_that_fail_without_a_change_are_no_judges(toy):
   path = toy / 'tests/test_contrastive.py'
-  path.write_text(path.read_text().replace('== -3', '== 3'))
+  path.write_text(path.read_text().replace('one(3) == -3', 'one(3) == 3'))
   with pytest.raises(SystemExit, match='these tests fail without any change: tests/test_contrastive.py::test_one'):
-    mutants.main(['--n=9', '--seed=1', '--area=shells'], toy)
+    mutants.main(['--n=9', '--area=shells', '--workers=2'], toy)
 
 
 def test_a_hang_is_ended_with_all_that_it_started():
