@@ -73,7 +73,7 @@ RELATED = {
     'pretrain/masks.py': ('', f'masks {METHODS}', SUITE + '[ibot]|[i_jepa]'),
     'pretrain/per_example.py': ('', METHODS, ''),
     'pretrain/cluster.py': ('', 'cluster deepercluster contrastive', ''),
-    'pretrain/step.py': ('', 'train scale hold rs2 phases optim processes', SUITE + '[simclr]|[dino]'),
+    'pretrain/step.py': ('', 'hold optim phases rs2 train', SUITE + '[simclr]|[dino]'),
     'pretrain/optim.py': ('', 'optim hold continual ranges', SUITE + '[swav]'),
     'pretrain/sharding.py': ('', 'scale processes plan cluster per_example train', SUITE + '[simclr'),
     'pretrain/initialize.py': ('', 'programs dinov2_distill continual', ''),
@@ -537,13 +537,12 @@ def judge(tree: Tree, mutant: Mutant, time_of: Callable, budget: float) -> dict:
   file, by, cpu, count, left = tree.root / mutant.path, None, 0., 0, 0
   source = file.read_bytes()
   for stage in stages(tree.root, mutant):
-    seconds = sorted(time_of(tree, stage).items(), key=lambda item: item[1])
-    sums = list(itertools.accumulate(second for _, second in seconds))
-    items = [x for (x, _), total in zip(seconds, sums, strict=True) if total <= max(budget, sums[0])]
+    seconds = time_of(tree, stage)
+    items = affordable(seconds, budget)
     if items:
       left, count = left + len(seconds) - len(items), count + len(items)
       file.write_bytes(mutant.text(source))
-      done = tree.pytest(items, 120 + 10 * sums[len(items) - 1], mutated=True)
+      done = tree.pytest(items, 120 + 10 * sum(seconds[x] for x in items), mutated=True)
       file.write_bytes(source)
       cpu += done.cpu
       if done.rc != 0:
@@ -551,6 +550,13 @@ def judge(tree: Tree, mutant: Mutant, time_of: Callable, budget: float) -> dict:
         by = 'a hang' if done.rc is None else failed[1] if failed else f'exit code {done.rc}'
         break
   return dict(outcome='caught' if by else 'survived', by=by, cpu=round(cpu, 1), tests=count, left_out=left)
+
+
+def affordable(seconds: dict[str, float], budget: float) -> list[str]:
+  """The quickest tests that fit into the budget together, at least one."""
+  items = sorted(seconds, key=lambda item: seconds[item])
+  sums = itertools.accumulate(seconds[item] for item in items)
+  return [item for n, (item, total) in enumerate(zip(items, sums, strict=True)) if total <= budget or n == 0]
 
 
 def table(rows: list[dict]) -> str:
@@ -572,9 +578,10 @@ def table(rows: list[dict]) -> str:
 def run(root: Path, drawn: dict[str, list[Mutant]], kept: Path, known: dict, budget: float, workers: int) -> list[dict]:
   """Rows of all mutants; those in `kept` are not run again. Raises SystemExit if a test fails without any change."""
   kept.parent.mkdir(parents=True, exist_ok=True)
-  before = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-  seconds = {row['test']: row['seconds'] for row in before if 'test' in row}
-  rows = {row['key']: row for row in before if 'key' in row}
+  of = {path: [json.loads(line) for line in path.read_text().splitlines()] for path in kept.parent.glob('*.jsonl')}
+  seconds = {row['test']: row['seconds'] for row in of.get(kept, ()) if 'test' in row}
+  earlier = {row['test']: row['seconds'] for each in of.values() for row in each if 'test' in row}  # of other trees
+  rows = {row['key']: row for row in of.get(kept, ()) if 'key' in row}
 
   def keep(row: dict) -> dict:
     with kept.open('a') as file:
@@ -582,13 +589,14 @@ def run(root: Path, drawn: dict[str, list[Mutant]], kept: Path, known: dict, bud
     return row
 
   def time_of(tree: Tree, items: list[str]) -> dict[str, float]:
-    if new := [item for item in items if item not in seconds]:
+    guess = {item: seconds.get(item, earlier.get(item, 0.)) for item in items}
+    if new := [item for item in affordable({x: s for x, s in guess.items() if s >= 0}, budget) if item not in seconds]:
       done = tree.pytest(new, 3600, mutated=False)
       if done.rc != 0:
         raise SystemExit(f'error: these tests fail without any change: {" ".join(new)}\n{done.output}')
       for item in new:  # none of those that are slow by their mark
         seconds[item] = keep(dict(test=item, seconds=round(done.times.get(item, -1), 2)))['seconds']
-    return {item: seconds[item] for item in items if seconds[item] >= 0}
+    return {item: second for item in items if (second := seconds.get(item, guess[item])) >= 0}
 
   def judged(mutant: Mutant) -> dict:
     tree = trees.get()
