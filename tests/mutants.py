@@ -106,6 +106,7 @@ WORDS = {a: b for one, other in [('mean', 'sum'), ('max', 'min'), ('maximum', 'm
 WRAPS = re.compile('stop_gradient|(log_)?softmax|normalize|sigmoid|relu|exp|log|sqrt|square|abs|clip|maximum|minimum|'
                    'sorted|sort|reversed')
 ALONG = re.compile('sum|mean|max|min|argmax|argmin|(log_)?softmax|stack|concatenate|sort|argsort|any|all|norm')
+UNKNOWN = 2.  # seconds of a test that has not run yet
 NO_MATTER = 'strict', 'precision'  # keywords that guard, or that a CPU does not read
 
 
@@ -424,13 +425,14 @@ def stages(root: Path, mutant: Mutant) -> list[list[str]]:
   paths = [path for file in files.split() if (path := root / 'tests' / f'test_{file}.py').exists()]
   own = definitions(root / mutant.path)
   *_, inner = outer, *_ = mutant.name.split('.')
-  names, found = {outer if inner.startswith('__') else inner}, []
-  while names and len(found) < 5:
-    found.append([f'{path.relative_to(root)}::{test}' for path in paths for test in naming(path, names)])
+  names, levels = {outer if inner.startswith('__') else inner}, []
+  users = {name for file in root.glob('[pdl]*/**/*.py') if file != root / mutant.path  # of pretrain, data, launch
+           for name, words in definitions(file).items() if words & names}
+  while names and len(levels) < 4:
+    levels.append(names)
     names = {name for name, words in own.items() if words & names} - names
-    if not names and not any(found):  # what uses it in other files
-      names = {name for file in root.glob('[pdl]*/**/*.py')  # pretrain, data, launch
-               for name, words in definitions(file).items() if words & {outer, inner}}
+  found = [[f'{path.relative_to(root)}::{test}' for path in paths for test in naming(path, names)]
+           for names in (*levels, users)]
   made = [[item] if (root / (item.split() or ['no'])[0]).exists() else [] for item in (first, last)]
   made = [made[0], found[0], [*itertools.chain(*found[1:])], made[1]]
   once: set[str] = set()
@@ -589,7 +591,7 @@ def run(root: Path, drawn: dict[str, list[Mutant]], kept: Path, known: dict, bud
     return row
 
   def time_of(tree: Tree, items: list[str]) -> dict[str, float]:
-    guess = {item: seconds.get(item, earlier.get(item, 0.)) for item in items}
+    guess = {item: seconds.get(item, earlier.get(item, UNKNOWN)) for item in items}
     if new := [item for item in affordable({x: s for x, s in guess.items() if s >= 0}, budget) if item not in seconds]:
       done = tree.pytest(new, 3600, mutated=False)
       if done.rc != 0:
