@@ -5,9 +5,10 @@
 The sample is drawn area by area (`AREAS`), within one the rarer kinds of changes more often; one of a larger n begins
 with that of a smaller one. Each wrong line meets first the tests that name the changed function, then those of the
 functions that use it, then what the table `RELATED` adds; of each stage the quickest that fit into `--budget` seconds.
-They must pass before anything is changed, or the call ends. A failure, a crash or a hang is `caught`. Rows are kept in
-runs/mutants, by a sum of the tree's Python files, so that an interrupted call goes on; `mutants_equivalent.txt` has the
-changes that change nothing, with reasons.
+They must pass before anything is changed, or the call ends. A failure, a crash or a hang is `caught`; what no test
+notices is `undecided` if slower ones were left out: a larger budget asks them. Rows are kept in runs/mutants, by a sum
+of the tree's Python files, so that an interrupted call goes on; `mutants_equivalent.txt` has the changes that change
+nothing, with reasons.
 """
 import argparse
 import ast
@@ -551,7 +552,8 @@ def judge(tree: Tree, mutant: Mutant, time_of: Callable, budget: float) -> dict:
         failed = re.search(r'^(?:FAILED|ERROR) (\S+)', done.output, re.M)
         by = 'a hang' if done.rc is None else failed[1] if failed else f'exit code {done.rc}'
         break
-  return dict(outcome='caught' if by else 'survived', by=by, cpu=round(cpu, 1), tests=count, left_out=left)
+  outcome = 'caught' if by else 'undecided' if left else 'survived'
+  return dict(outcome=outcome, by=by, cpu=round(cpu, 1), tests=count, left_out=left, budget=budget)
 
 
 def affordable(seconds: dict[str, float], budget: float) -> list[str]:
@@ -562,18 +564,18 @@ def affordable(seconds: dict[str, float], budget: float) -> list[str]:
 
 
 def table(rows: list[dict]) -> str:
-  lines = ['area        n  caught  survived  equivalent  CPU s each']
+  lines = ['area         n  caught  survived  undecided  equivalent  CPU s each']
   for area in [*dict.fromkeys(row['area'] for row in rows), 'all']:
     own = [row for row in rows if area in (row['area'], 'all')]
     n = collections.Counter(row['outcome'] for row in own)
     ran = [row['cpu'] for row in own if row['outcome'] != 'equivalent']
-    lines.append(f'{area:10} {len(own):3} {n["caught"]:7} {n["survived"]:9} {n["equivalent"]:11} '
-                 f'{sum(ran) / max(1, len(ran)):11.1f}')
+    lines.append(f'{area:10} {len(own):4} {n["caught"]:7} {n["survived"]:9} {n["undecided"]:10} '
+                 f'{n["equivalent"]:11} {sum(ran) / max(1, len(ran)):11.1f}')
   for row in rows:
-    if row['outcome'] == 'survived':
+    if row['outcome'] in ('survived', 'undecided'):
       note = f', {row["left_out"]} slower left out' if row['left_out'] else ''
-      lines.append(f'\n{row["path"]}:{row["line"]} ({row["kind"]}; {row["tests"]} tests{note})\n- {row["before"]}\n'
-                   f'+ {row["after"]}')
+      lines.append(f'\n{row["path"]}:{row["line"]} ({row["kind"]}; {row["outcome"]}, {row["tests"]} tests{note})\n'
+                   f'- {row["before"]}\n+ {row["after"]}')
   return '\n'.join(lines)
 
 
@@ -583,7 +585,8 @@ def run(root: Path, drawn: dict[str, list[Mutant]], kept: Path, known: dict, bud
   of = {path: [json.loads(line) for line in path.read_text().splitlines()] for path in kept.parent.glob('*.jsonl')}
   seconds = {row['test']: row['seconds'] for row in of.get(kept, ()) if 'test' in row}
   earlier = {row['test']: row['seconds'] for each in of.values() for row in each if 'test' in row}  # of other trees
-  rows = {row['key']: row for row in of.get(kept, ()) if 'key' in row}
+  rows = {row['key']: row for row in of.get(kept, ())
+          if 'key' in row and (row['outcome'] != 'undecided' or row['budget'] >= budget)}
 
   def keep(row: dict) -> dict:
     with kept.open('a') as file:

@@ -153,26 +153,37 @@ def toy(tmp_path, monkeypatch):
 
 
 def counts(said: str) -> list[int]:
-  """Of a table: mutants, caught, survived, equivalent."""
-  return [int(number) for number in said[said.index('shells'):].split()[1:5]]
+  """Of a table: mutants, caught, survived, undecided, equivalent."""
+  return [int(number) for number in said[said.index('shells'):].split()[1:6]]
 
 
 def test_a_toy_project_is_left_alone_and_its_untested_line_is_named(toy, capsys, monkeypatch):
   mutants.main(['--n=9', '--seed=1', '--area=shells'], toy)
   said = capsys.readouterr().out
-  assert counts(said) == [2, 1, 1, 0]
+  assert counts(said) == [2, 1, 1, 0, 0]
   assert 'pretrain/queue.py:2 sign: return a  [tests/test_contrastive.py::test_one]\n' in said
-  assert '\n\npretrain/queue.py:6 (not; 1 tests)\n- return not a\n+ return a\n' in said and 'queue.py:2 (' not in said
+  assert '\n\npretrain/queue.py:6 (not; survived, 1 tests)\n- return not a\n+ return a\n' in said
+  assert 'queue.py:2 (' not in said
   assert 'return -a' in (toy / 'pretrain/queue.py').read_text()
 
   rows = [json.loads(line) for line in next((toy / 'runs/mutants').iterdir()).read_text().splitlines()]
   assert [sum(kind in row for row in rows) for kind in ('key', 'test')] == [2, 2]
   monkeypatch.setattr(Tree, 'pytest', None)  # what is known is not run again
   mutants.main(['--n=9', '--seed=1', '--area=shells'], toy)
-  assert counts(capsys.readouterr().out) == [2, 1, 1, 0]
+  assert counts(capsys.readouterr().out) == [2, 1, 1, 0, 0]
   (toy / 'tests/mutants_equivalent.txt').write_text('pretrain/queue.py: of no use\n- return not a\n+ return a\n')
   mutants.main(['--n=9', '--seed=1', '--area=shells'], toy)
-  assert counts(capsys.readouterr().out) == [2, 1, 0, 1]
+  assert counts(capsys.readouterr().out) == [2, 1, 0, 0, 1]
+
+
+def test_a_line_that_only_slow_tests_could_notice_is_undecided_until_there_is_time(toy, capsys):
+  path = toy / 'tests/test_contrastive.py'
+  path.write_text(path.read_text() + '\n\ndef test_slow():\n  assert not queue.two(3)\n')  # for all that is known
+  mutants.main(['--n=9', '--area=shells', '--budget=0.2'], toy)
+  assert counts(capsys.readouterr().out) == [2, 1, 0, 1, 0]
+  mutants.main(['--n=9', '--area=shells', '--budget=5'], toy)
+  said = capsys.readouterr().out
+  assert counts(said) == [2, 2, 0, 0, 0] and 'test_slow]' in said and 'test_one]' not in said
 
 
 def test_tests_that_fail_without_a_change_are_no_judges(toy):
