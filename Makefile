@@ -7,8 +7,10 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 WORKDIR ?= runs/demo
+N ?= 200
+SEED ?= 0
 
-.PHONY: demo test slow lint types benchmark requirements clean
+.PHONY: demo test slow mutants lint types benchmark requirements clean
 
 demo: $(VENV)/.ready  ## train SimCLR on Fashion-MNIST, evaluate, write runs/demo/report.html
 	$(RUN) -m pretrain train --config=configs/demo.py --workdir=$(WORKDIR)
@@ -18,6 +20,9 @@ test: $(VENV)/.ready  ## the fast tests
 
 slow: $(VENV)/.ready  ## learning runs and kill tests
 	$(RUN) -m pytest -m slow
+
+mutants: $(VENV)/.ready  ## wrong lines, N at random: which does no test notice? more flags: python -m tests.mutants --help
+	$(RUN) -m tests.mutants --n=$(N) --seed=$(SEED)
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .

@@ -320,14 +320,14 @@ def test_sgd_is_its_twin(nesterov):
     p, g, b[0], learning_rate=schedule(n), momentum=.7, nesterov=nesterov, weight_decay=.3 * decay), params, grads))
 
 
-@pytest.mark.parametrize('inside', [True, False])
-def test_lars_is_its_twin(inside):
+@pytest.mark.parametrize('given', [{}, {'rate_in_velocity': False}])
+def test_lars_is_its_twin(given):
   params, grads = problem()
-  tx = optim.lars(schedule, weight_decay=.3, trust_coefficient=.02, rate_in_velocity=inside)
+  tx = optim.lars(schedule, weight_decay=.3, trust_coefficient=.02, **given)
   got, _ = trained(tx, params, grads)
   close(got, reference(lambda p, g, n, decay, b: twin.lars(
     p, g, b[0], learning_rate=schedule(n), momentum=.9, weight_decay=.3, trust_coefficient=.02, excluded=not decay,
-    norm_of_sum=True, rate_in_velocity=inside), params, grads))
+    norm_of_sum=True, rate_in_velocity=not given), params, grads))
 
 
 def test_lars_update_has_the_norm_of_the_parameter_whatever_the_gradient():
