@@ -226,3 +226,14 @@ class Text:
       there = [j for j, token in enumerate(row) if token != self.pad]
       rows.append(x[i, there].mean(0) if self.pooling == 'mean' else x[i, there[-1]])
     return np.stack(rows)
+
+
+def classifier(p, statistics, images, train=False, noise=None):
+  """`Tiny` and a linear layer on its features: logits [b, k]; `statistics` those of the whole, or its average."""
+  return linear(p['head']['linear'], Tiny(p['backbone'], statistics['backbone'])(images, train, noise))
+
+
+def averaged(old, new, momentum):
+  """momentum * old + (1 - momentum) * new, of trees."""
+  return {key: averaged(value, new[key], momentum) if isinstance(value, dict)
+          else momentum * value + (1 - momentum) * new[key] for key, value in old.items()}
