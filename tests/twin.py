@@ -46,6 +46,8 @@ class Case(NamedTuple):
   moves: change of the batch -> the terms (metrics, or 'loss') that it moves, and no others. A change is a key, or
     'key/i' for the slot i of axis 1 (a view), whose numbers are drawn again; or a name of `changes`.
   changes: name -> (batch, draws, rng) -> batch.
+  grown: end of a path -> factor for these arrays, and their copies in memory, where they start so small that all
+    examples look the same, as the kernel of a classifier.
   """
   objective: Objective
   batch: Callable[[np.random.Generator], dict]
@@ -60,6 +62,7 @@ class Case(NamedTuple):
   hold: Callable | None = None
   rate: Callable | None = None
   changes: dict[str, Callable] = {}
+  grown: dict[str, float] = {}
 
 
 class _Tiny(nnx.Module):
@@ -152,12 +155,16 @@ class _Draws:
     return taken
 
 
+def named(path) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
 def scrambled(params, memory, rng: np.random.Generator):
   """Both with every float moved: parameters, their copies in memory (apart from them), means and variances."""
   names = {path for path, _ in leaves(numpy_tree(params))}
 
   def move(path, x):
-    keys = tuple(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path)
+    keys = named(path).split('/')
     of_params = any('/'.join(keys[i:]) in names for i in range(len(keys)))
     x = np.asarray(x)
     if keys[-1] == 'var':
@@ -177,6 +184,9 @@ class Run:
     self.case, self.rng, self.draws = case, np.random.default_rng(0), _Draws()
     made = case.objective
     params, memory = jax.jit(made.init)(jax.random.key(0))
+    for path, factor in case.grown.items():
+      params, memory = jax.tree_util.tree_map_with_path(
+          lambda keys, x, path=path, factor=factor: x * factor if named(keys).endswith(path) else x, (params, memory))
     self.params, self.memory = scrambled(params, memory, self.rng)
     if case.memory:
       self.memory = jax.tree.map(lambda new, old: np.asarray(new, old.dtype), case.memory(self.rng, self.memory),
