@@ -16,7 +16,7 @@ def batch(rng):
 
 
 def memory(rng, memory):
-  """That of step 1: half the queue is filled, and one row of the window."""
+  """What step 0 writes first, half the queue and a row of the window, is not empty."""
   z, p, window = np.zeros((QUEUE, 5)), np.zeros((QUEUE, CLASSES)), np.zeros((WINDOW, CLASSES))
   z[:B + U], p[:B + U] = unit(rng.normal(size=(B + U, 5))), rng.dirichlet(np.ones(CLASSES), B + U)
   window[0] = rng.dirichlet(np.ones(CLASSES))
@@ -86,7 +86,7 @@ CASE = Case(
     comatch(tiny(), classes=CLASSES, hidden=(8,), dim=5, threshold=THRESHOLD, edge_threshold=EDGE,
             temperature=TEMPERATURE, smoothing=SMOOTHING, queue=QUEUE, window=WINDOW, unlabeled_weight=UNLABELED,
             contrast_weight=CONTRAST, ema_momentum=MOMENTUM),
-    batch, twin, memory=memory, steps=(1, 2, 3),
+    batch, twin, memory=memory, steps=(0, 1, 2, 3),
     encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['statistics']['backbone'])(x),
     predict=lambda _, memory, x: softmax(classifier(memory['ema'], memory['statistics'], x)), project=project,
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
