@@ -40,7 +40,7 @@ def twin(params, stopped, memory, batch, draws, step):
 
   window = np.array(memory['window'])
   window[step % WINDOW] = softmax(weak).mean(0)
-  aligned = softmax(weak) / window[:step + 1].mean(0)
+  aligned = softmax(weak) / (window[:step + 1].mean(0) + 1e-6)  # as `losses.align` says
   aligned /= aligned.sum(1, keepdims=True)
   targets = np.array(aligned)
   if step * (B + U) >= QUEUE:
