@@ -1,4 +1,4 @@
-"""VAT with entropy minimisation against its twin: arXiv:1704.03976v2, section 3, eq. 5 to 8, algorithm 1; mixmatch/vat.py.
+"""VAT with entropy minimisation against its twin: arXiv:1704.03976v2, section 3, eq. 5 to 8, algorithm 1; vat.py.
 
 Products with derivatives are complex steps: exact, as those of the objective.
 """
