@@ -1,4 +1,4 @@
-"""S4L-Rotation as a whole against its twin: arXiv:1905.03670v2, section 3.1, eq. 1 to 3; semi_supervised/rotation.py."""
+"""S4L-Rotation as a whole against its twin: arXiv:1905.03670v2, section 3.1, eq. 1 to 3; rotation.py."""
 import numpy as np
 
 from pretrain.objectives.s4l import s4l
