@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from pretrain.objectives.fst import fst
-from tests.reference.networks import Tiny, averaged, classifier, gradient, log_softmax, softmax
+from tests.reference.networks import Tiny, averaged, classifier, combined, gradient, log_softmax, softmax
 from tests.twin import Case, check, copied, tiny
 
 B, U, CLASSES, VIRTUAL, RATE, THRESHOLD, WEIGHT, MOMENTUM = 4, 6, 3, 2, 0.5, 0.6, 0.7, 0.6
@@ -56,17 +56,13 @@ def twins(variant):
   return twin
 
 
-def combined(function, one, other):
-  return {k: combined(function, x, other[k]) if isinstance(x, dict) else function(x, other[k]) for k, x in one.items()}
-
-
 ALL = {'loss', 'supervised', 'consistency', 'use_ratio'}
 CASES = {variant: Case(
     fst(tiny(pixels=4, width=4, hidden=5), classes=CLASSES, variant=variant, virtual=VIRTUAL, rate=RATE,
         threshold=THRESHOLD, unlabeled_weight=WEIGHT, momentum=MOMENTUM), batch, twins(variant),
     encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['ema_statistics']['backbone'])(x),
     predict=lambda _, memory, x: softmax(classifier(memory['ema'], memory['ema_statistics'], x)),
-    images=lambda rng: rng.uniform(size=(3, 2, 2, 1)), grown={'head/linear/kernel': 60.},
+    images=lambda rng: rng.uniform(size=(3, 2, 2, 1)), grown={'head/linear/kernel': 60.}, steps=(0, 1),
     moves={'label': {'loss', 'supervised'} | ({'consistency'} if variant == 'deep' else set()),
            'weak': {'loss', 'consistency'}, 'strong': ALL, 'image': ALL}) for variant in ('deep', 'wide')}
 CASE = CASES['wide']

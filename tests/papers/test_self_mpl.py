@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pretrain.objectives.self_mpl import self_mpl
-from tests.reference.networks import Tiny, classifier, gradient, log_softmax, softmax
+from tests.reference.networks import Tiny, classifier, combined, gradient, log_softmax, softmax
 from tests.twin import Case, check, copied, tiny
 
 B, U, CLASSES, WEIGHT, RAMP = 4, 6, 3, 0.7, 2
@@ -66,10 +66,6 @@ def twins(exact):
     return loss, {'supervised': supervised, 'consistency': consistency, 'fell': fell, 'use_ratio': used / U}, after
 
   return twin
-
-
-def combined(function, one, other):
-  return {k: combined(function, x, other[k]) if isinstance(x, dict) else function(x, other[k]) for k, x in one.items()}
 
 
 def case(exact):

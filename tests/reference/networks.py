@@ -255,3 +255,8 @@ def gradient(function, params, step=1e-30):
     return tree
 
   return at(params, lambda tree: tree)
+
+
+def combined(function, one, other):
+  """function(x, y) of the arrays of two trees."""
+  return {k: combined(function, x, other[k]) if isinstance(x, dict) else function(x, other[k]) for k, x in one.items()}
