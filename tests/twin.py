@@ -9,7 +9,8 @@ A twin is written from the paper, in NumPy float64 with explicit loops, over the
 (targets of the network itself, weights, pseudo-labels) of `stopped`: the gradient is compared with finite differences
 of the twin in `params` alone, along one random direction for each array. Teachers and averages are in `memory`. `draws`
 are the random numbers of the loss in the order in which it makes them, as (name of the function of `jax.random`,
-array); none may come twice. `python -m tests.twin NAME` shows the trees, the batch, the metrics, the draws of a case.
+array); none but `repeated` ones may come twice. `python -m tests.twin NAME` shows the trees, the batch, the metrics,
+the draws of a case.
 """
 import functools
 import importlib
@@ -48,6 +49,7 @@ class Case(NamedTuple):
   changes: name -> (batch, draws, rng) -> batch.
   grown: end of a path -> factor for these arrays, and their copies in memory, where they start so small that all
     examples look the same, as the kernel of a classifier.
+  repeated: draws of a step that are the same as one before on purpose.
   """
   objective: Objective
   batch: Callable[[np.random.Generator], dict]
@@ -63,6 +65,7 @@ class Case(NamedTuple):
   rate: Callable | None = None
   changes: dict[str, Callable] = {}
   grown: dict[str, float] = {}
+  repeated: int = 0
 
 
 class _Tiny(nnx.Module):
@@ -235,10 +238,12 @@ def check_values(run: Run) -> None:
     (loss, (carry, metrics)), grads = jax.device_get(run.gradient(run.params, run.memory, batch, jax.random.key(step),
                                                                   jnp.int32(step)))
     draws = run.draws.taken()
+    again = []
     for kind, array in draws:
       if array.size > 3:
-        assert not any(np.array_equal(array, other) for other in drawn), f'step {step} draws the same {kind} again'
+        again += [kind] * any(np.array_equal(array, other) for other in drawn)
         drawn.append(array)
+    assert len(again) == case.repeated, f'step {step} draws the same {again} again'
     twin = functools.partial(case.twin, stopped=params, memory=memory, batch=given, draws=draws, step=step)
     wanted, wanted_metrics, after = twin(params)
     close(loss, wanted, f'loss of step {step}')

@@ -15,11 +15,12 @@ def dash(backbone: Callable, *, classes: Count, constant: Annotated[float, Range
          unlabeled_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """FixMatch that uses the examples whose loss is below a threshold, which falls from the labeled loss after a warm-up.
 
-  arXiv:2109.00650v1, algorithm 1. Until `warmup_steps` the unlabeled examples are not used. Deviation: the loss there
-  is the mean over the last steps of the warm-up (the paper: over the labeled set after it). The authors' code
-  (idstcv/Dash, dash.py) is not the paper's algorithm either: it warms up with all unlabeled examples, starts from their
-  mean loss in the last epoch of that, has no C, and lowers the threshold in epochs counted from the start of the run.
-  Evaluation is with the batch statistics of training, as there.
+  arXiv:2109.00650v1, algorithm 1. Until `warmup_steps` the unlabeled examples are not used: their metrics are
+  of what the threshold, as far as it is known, would select. Deviation: the loss there is the mean over the last steps
+  of the warm-up (the paper: over the labeled set after it). The authors' code (idstcv/Dash, dash.py) is not the paper's
+  algorithm either: it warms up with all unlabeled examples, starts from their mean loss in the last epoch of that, has
+  no C, and lowers the threshold in epochs counted from the start of the run. Evaluation is with the batch statistics of
+  training, as there.
 
   Args:
     backbone: build(rngs) -> module with `width`.

@@ -23,8 +23,8 @@ def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alp
   arXiv:1911.09785v2, section 3, algorithm 1. `views` of FixMatch with labeled_strong=True and strongs=K. Evaluation is
   with the batch statistics of training, as in the authors' code (google-research/remixmatch: `model_vars` in
   libml/utils.py). Deviations: RandAugment in place of CTAugment (the authors' code has variants without it); both
-  distributions of the alignment are means over the same window, of labels and of guesses; one pass for all mixtures, as
-  in `mixmatch`.
+  distributions of the alignment are means over the same window, of labels and of guesses, with those of this batch (the
+  authors' code: of the batches before it); one pass for all mixtures, as in `mixmatch`.
 
   Args:
     backbone: build(rngs) -> module with `width`.

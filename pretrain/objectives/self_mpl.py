@@ -19,11 +19,12 @@ def self_mpl(backbone: Callable, *, classes: Count, rate: NonNegative, second_or
   the gradient of L_2. L_1 is the cross-entropy of the strong views with the pseudo-labels; L_2 the labeled loss at
   theta', UDA's consistency there, and the feedback.
 
-  - second_order=False: the published approximation, hard pseudo-labels, whose cross-entropy at theta' is weighted with
-    how much the labeled loss fell (arXiv:2003.10580v4, section 3, where the first-order Taylor expansion of the
-    gradient's dot product gives this; the authors' code of that paper has the other sign).
-  - second_order=True: exact. Pseudo-labels are soft, and the labeled loss at theta' is differentiated through the step,
-    in the labels and in where it starts.
+  - second_order=False: the published approximation, hard pseudo-labels, whose cross-entropy at theta' in the weak
+    views, where they are from, is weighted with how much the labeled loss fell (arXiv:2003.10580v4, section 3, where
+    the first-order Taylor expansion of the gradient's dot product gives this; the authors' code of that paper has the
+    other sign).
+  - second_order=True: exact. Pseudo-labels are soft, and the losses at theta', labeled and UDA's, are differentiated
+    through the step, in the labels and in where it starts.
 
   Deviations: the first step is plain gradient descent; no label smoothing and no fine-tuning. With rate=0 the labeled
   loss and UDA's are left. One set of parameters is kept, without a moving average.

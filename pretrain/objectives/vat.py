@@ -15,8 +15,9 @@ def vat(backbone: Callable, *, classes: Count, epsilon: Positive, iterations: Co
 
   arXiv:1704.03976v2, section 3, eq. 5 to 8, algorithm 1; see `losses.virtual_adversarial`. As in the authors' code the
   consistency is of the unlabeled stream, which has the labeled images too. Deviations: the perturbed images have batch
-  statistics of their own, which are not kept; evaluation by a moving average of the parameters (0 turns it off), with
-  the batch statistics of training, as in google-research/mixmatch, vat.py.
+  statistics of their own, which are not kept, and are searched with the dropout of the pass that they are for;
+  evaluation by a moving average of the parameters (0 turns it off), with the batch statistics of training, as in
+  google-research/mixmatch, vat.py.
 
   Args:
     backbone: build(rngs) -> module with `width`.

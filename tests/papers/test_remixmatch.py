@@ -1,0 +1,79 @@
+"""ReMixMatch as a whole against its twin: arXiv:1911.09785v2, section 3, algorithm 1; remixmatch_no_cta.py."""
+import numpy as np
+
+from pretrain.objectives.remixmatch import remixmatch
+from tests.reference.networks import Tiny, averaged, classifier, linear, log_softmax, softmax
+from tests.twin import Case, check, copied, tiny
+
+B, U, K, CLASSES, WINDOW, TEMPERATURE, RAMP, MOMENTUM = 4, 5, 2, 3, 2, 0.6, 4, 0.7
+UNLABELED, ANCHOR, ROTATION = 1.5, 0.6, 0.4
+
+
+def batch(rng):
+  return {'image_strong': rng.uniform(size=(B, 4, 4, 1)), 'label': rng.permutation([0, 1, 1, 2]),
+          'weak': rng.uniform(size=(U, 4, 4, 1)), 'strongs': rng.uniform(size=(U, K, 4, 4, 1)),
+          'index': rng.permutation(50)[:U]}
+
+
+def memory(rng, memory):
+  return memory | {name: rng.dirichlet(np.full(CLASSES, 4.), WINDOW) for name in ('labels', 'guesses')}
+
+
+def twin(params, stopped, memory, batch, draws, step):
+  (_, guess_noise), (_, order), (_, mix), (_, turns), (_, noise) = draws
+  labels, guesses = np.array(memory['labels']), np.array(memory['guesses'])
+  p = softmax(classifier(stopped, copied(memory['statistics']), batch['weak'], True, guess_noise))
+  labels[step % WINDOW] = np.eye(CLASSES)[batch['label']].mean(0)
+  guesses[step % WINDOW] = p.mean(0)
+  q = p * (labels.mean(0) + 1e-6) / (guesses.mean(0) + 1e-6)  # as `losses.align` says
+  q /= q.sum(1, keepdims=True)
+  q = q ** (1 / TEMPERATURE)
+  q /= q.sum(1, keepdims=True)
+
+  images = [*batch['image_strong'], *batch['weak']]
+  targets = [*np.eye(CLASSES)[batch['label']], *q]
+  for i in range(U):
+    for k in range(K):
+      images.append(batch['strongs'][i, k])
+      targets.append(q[i])
+  n = B + U * (1 + K)
+  mixed, mixed_targets = [], []
+  for i in range(n):
+    share = max(mix[i], 1 - mix[i])
+    mixed.append(share * images[i] + (1 - share) * images[order[i]])
+    mixed_targets.append(share * targets[i] + (1 - share) * targets[order[i]])
+  anchors = [batch['strongs'][i, 0] for i in range(U)]
+  turned = [np.rot90(image, turn) for image, turn in zip(anchors, turns, strict=True)]
+
+  statistics = copied(memory['statistics'])
+  h = Tiny(params['backbone'], statistics['backbone'])(np.stack(mixed + anchors + turned), True, noise)
+  logits, rotated = linear(params['head']['linear'], h), linear(params['rotation']['linear'], h)
+  supervised = -np.mean([mixed_targets[i] @ log_softmax(logits[i]) for i in range(B)])
+  consistency = -np.mean([mixed_targets[i] @ log_softmax(logits[i]) for i in range(B, n)])
+  anchored = -np.mean([q[i] @ log_softmax(logits[n + i]) for i in range(U)])
+  rotation = -np.mean([log_softmax(rotated[n + U + i])[turns[i]] for i in range(U)])
+
+  def after(params):
+    return params, {'statistics': statistics, 'ema': averaged(memory['ema'], params, MOMENTUM), 'labels': labels,
+                    'guesses': guesses}
+
+  ramp = min(step / RAMP, 1)
+  loss = supervised + ramp * (UNLABELED * consistency + ANCHOR * anchored) + ROTATION * rotation
+  return loss, {'supervised': supervised, 'consistency': consistency, 'anchored': anchored,
+                'rotation': rotation}, after
+
+
+ALL = {'loss', 'supervised', 'consistency', 'anchored', 'rotation'}  # one pass, one set of batch statistics
+CASE = Case(
+    remixmatch(tiny(), classes=CLASSES, temperature=TEMPERATURE, alpha=0.75, window=WINDOW, unlabeled_weight=UNLABELED,
+               anchor_weight=ANCHOR, rotation_weight=ROTATION, ramp_steps=RAMP, ema_momentum=MOMENTUM), batch, twin,
+    encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['statistics']['backbone'])(x),
+    predict=lambda _, memory, x: softmax(classifier(memory['ema'], memory['statistics'], x)), memory=memory,
+    images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), steps=(0, 1, 5),
+    grown={'head/linear/kernel': 60., 'rotation/linear/kernel': 60.},
+    moves={'image_strong': ALL, 'label': {'loss', 'supervised', 'consistency'}, 'weak': ALL, 'strongs/0': ALL,
+           'strongs/1': ALL, 'index': ALL})
+
+
+def test_its_twin():
+  check(CASE)
