@@ -41,14 +41,15 @@ def twin(params, stopped, memory, batch, draws, step):
     loss -= log_softmax(np.array([scale * image @ texts[i] for image in images]))[i] / (2 * B)  # its image
 
   def after(params):
-    return params | {'log_scale': min(params['log_scale'], math.log(100))}, {'statistics': statistics}
+    assert np.exp(params['log_scale']) < 100
+    return params, {'statistics': statistics}
 
   return loss, {'temperature': 1 / scale}, after
 
 
 CASE = Case(
     clip(tiny(), text=text(vocabulary=WORDS, length=LENGTH, width=8, depth=1, heads=2, mlp=16, causal=True,
-                           pool='last'), dim=5, temperature=0.065), batch, twin,
+                           pool='last'), dim=5, temperature=0.2), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'image': {'loss'}, 'tokens': {'loss'}})
@@ -64,7 +65,14 @@ def check_towers(run, **pool):
 
 def test_its_twin():
   run = Run(CASE)
-  assert 100 < math.exp(run.params['log_scale']) < 105  # the first update takes it back
   check_moves(run)
   check_values(run)
   check_towers(run, causal=True, pool='last')
+
+
+def test_no_step_scales_by_more_than_100():
+  for scale, after in ((99., 99.), (101., 100.)):
+    params, memory = CASE.objective.update({'log_scale': math.log(scale), 'backbone': 3.}, {'statistics': 1.},
+                                           {'statistics': 2.}, 0)
+    close(math.exp(params['log_scale']), after, 'scale')
+    assert params['backbone'] == 3 and memory == {'statistics': 2.}
