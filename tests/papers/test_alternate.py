@@ -24,7 +24,7 @@ def twin(params, stopped, memory, batch, draws, step):
 
   def after(params):
     p, new = parts.updated(name, of_part(params, name), memory[name], kept, own)
-    return params | {'backbone': p['backbone']}, memory | {name: new}
+    return params | {'backbone': p['backbone'], name: {'head': p['head']}}, memory | {name: new}
 
   return loss, metrics | others | {'part': list(KEYS).index(name)}, after
 

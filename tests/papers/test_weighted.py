@@ -22,10 +22,11 @@ def value(xp, p, m, x, noise, step):
 
 
 def updated(name, p, m, kept, step):
-  """The average takes part of the backbone that it is shown, which then becomes smaller."""
+  """The average takes a share of the parameters that it is shown, which then become smaller."""
   tau = MOMENTA[name] / (1 + step)
   teacher = jax.tree.map(lambda old, new: tau * old + (1 - tau) * new, m['teacher'], p)
-  return p | {'backbone': {'kernel': SHRINK[name] * p['backbone']['kernel']}}, {'teacher': teacher} | kept
+  p = {part: {'kernel': SHRINK[name] * of['kernel']} for part, of in p.items()}
+  return p, {'teacher': teacher} | kept
 
 
 def held(name, step):
@@ -91,7 +92,7 @@ def twin(params, stopped, memory, batch, draws, step):
     new = {}
     for name in KEYS:
       p, new[name] = updated(name, of_part(params, name), memory[name], kept[name], step)
-      params = params | {'backbone': p['backbone']}
+      params = params | {'backbone': p['backbone'], name: {'head': p['head']}}
     return params, new
 
   return total, metrics, after
