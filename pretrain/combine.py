@@ -12,8 +12,8 @@ def over_one_backbone(method: str, parts: dict[str, Objective], at: Callable | N
   """What `weighted` and `alternate` have in common, as keyword arguments of `Objective`.
 
   Parameters are {'backbone': ..., name: the other parameters of this part, ...}, memory is {name: the memory of this
-  part, ...}; so the backbone's batch statistics are a part's own, as its views are. `encode`, `predict` and `towers`
-  are those of the first part. The batch has what any part wants; letters agree across the parts.
+  part, ...}; so the backbone's batch statistics are a part's own, as its views are. `encode`, `predict`, `project` and
+  `towers` are those of the first part. The batch has what any part wants; letters agree across the parts.
 
   All parts start from one key, so that a teacher that starts as a copy of a part's parameters is one of the shared
   backbone too.
@@ -71,7 +71,8 @@ def over_one_backbone(method: str, parts: dict[str, Objective], at: Callable | N
 
   image, text = map(of_first, first.towers or (None, None))
   return dict(batch={key: shape for key, (_, shape) in batch.items()}, init=init, encode=of_first(first.encode),
-              predict=of_first(first.predict), towers=(image, text) if image and text else None,
+              predict=of_first(first.predict), project=of_first(first.project),
+              towers=(image, text) if image and text else None,
               couples_batch=any(part.couples_batch for part in parts.values()),
               compares=any(part.compares for part in parts.values()), hold=of_all('hold'), rate=of_all('rate'))
 

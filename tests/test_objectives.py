@@ -260,7 +260,7 @@ def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
   assert features.shape == (B, 64) and features.dtype == jnp.float32
   among_others = encode(state.params, state.memory, jnp.concatenate([images[:3], images[:-3]]))
   np.testing.assert_allclose(among_others[:3], features[:3], rtol=1e-4, atol=1e-5)
-  assert bool(made.project) == ('projector' in state.params)
+  assert bool(made.project) == ('projector' in state.params | state.params.get('simclr', {}))  # a part's, too
   if made.project:
     project = jax.jit(made.project)
     z = project(state.params, state.memory, images)

@@ -314,6 +314,7 @@ def check_moves(run: Run) -> None:
     assert any(np.any(changed[k] != batch[k]) for k in batch), f'{name} changes nothing'
     got = terms(changed)
     assert {term for term in before if not np.array_equal(got[term], before[term])} == moved, name
+  run.draws.taken()  # those of a branch that the first step does not take would stay
 
 
 def describe(name: str) -> None:

@@ -12,7 +12,8 @@ from pretrain.semi_supervised import classifier
 def multi_instance(backbone: Callable, *, classes: Count, weighted: bool) -> Objective:
   """Which of many codes are seen in an image of several fractals, each yes or no (arXiv:2110.03091, section 4).
 
-  The views `fractal_scenes` make such images. The section's number is from memory.
+  The views `fractal_scenes` make such images. The section's number is from memory. 'accuracy' is the share of images
+  that show the code thought the surest.
 
   Args:
     backbone: build(rngs) -> module with `width`.
@@ -28,7 +29,6 @@ def multi_instance(backbone: Callable, *, classes: Count, weighted: bool) -> Obj
     present = batch['present']
     first = jnp.take_along_axis(present, logits.argmax(-1)[:, None], 1)  # [b, 1]
     value = losses.multi_instance(logits, present, weighted)
-    # the code that is thought the surest is in the image
     return value, ({'statistics': statistics}, {'accuracy': jnp.mean(first)})
 
   return Objective({'image': 'b h w c', 'present': f'b {classes}'}, loss=loss, **plain(net))

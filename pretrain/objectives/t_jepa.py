@@ -19,7 +19,8 @@ def t_jepa(backbone: Callable, *, context_columns: Count, targets: Count, target
   """From the tokens of some columns a predictor says what the student's moving average makes of others.
 
   arXiv:2410.05016, section 3. The teacher sees whole rows. Deviations from the authors' code: the numbers of columns
-  are fixed (theirs are drawn for each batch), and the predictor does not see the regularisation tokens.
+  are fixed (theirs are drawn for each batch), and the predictor does not see the regularisation tokens. 'target_std' is
+  the deviation over the batch of the teacher's tokens, the mean of all columns and features: 0 if they have collapsed.
 
   Args:
     backbone: of rows, build(rngs) -> module with `embed`, `encode`, `columns`; collapse wants `registers` in it.
@@ -57,7 +58,7 @@ def t_jepa(backbone: Callable, *, context_columns: Count, targets: Count, target
     wanted = jnp.take_along_axis(whole, flat[..., None], 1)  # [b, m t, d]
     value = losses.masked_mse(predicted.reshape(wanted.shape), wanted, jnp.ones(flat.shape, bool))
     carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics}
-    return value, (carry, {'target_std': whole.std(0).mean()})  # 0 where all rows are the same: collapse
+    return value, (carry, {'target_std': whole.std(0).mean()})
 
   return Objective({'row': 'b f', 'index': 'b'}, loss=loss,
                    **with_teacher(net, linear(momentum, 1., steps), encoder='teacher'))

@@ -20,7 +20,8 @@ def videomae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count
     backbone: a ViT with `frames` and `tubelet`, as for `mae`.
     mask_ratio: share of hidden places, in (0, 1); the paper's is 0.9. int(n * mask_ratio) of n places are hidden.
     decoder_width, decoder_depth, decoder_heads: 384, 4, 6 for ViT-B in the authors' code.
-    standardize: whether targets are normalised cube by cube, each channel on its own, as in the authors' code.
+    standardize: whether targets, pixels in [0, 1], are normalised cube by cube, each channel on its own, as in the
+      authors' code.
   Raises:
     ValueError: the mask ratio leaves no place visible, or hides none.
   """

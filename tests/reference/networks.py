@@ -284,3 +284,78 @@ def gradient(function, params, step=1e-30):
 def combined(function, one, other):
   """function(x, y) of the arrays of two trees."""
   return {k: combined(function, x, other[k]) if isinstance(x, dict) else function(x, other[k]) for k, x in one.items()}
+
+
+def conv(kernel, x, stride=1, bias=0.):
+  """x [b, h, w, c] with a kernel [k, k, c, d], as many zeros around x on each side as PyTorch's padding=k // 2."""
+  k = len(kernel)
+  x = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+  rows, columns = (x.shape[1] - k) // stride + 1, (x.shape[2] - k) // stride + 1
+  y = 0.
+  for i in range(k):
+    for j in range(k):
+      y = y + x[:, i:i + stride * rows:stride, j:j + stride * columns:stride][:, :rows, :columns] @ kernel[i, j]
+  return y + bias
+
+
+def masked_batch_norm(p, statistics, x, train, seen=None):
+  """`batch_norm` of the positions bool[b, h, w] alone; the others become 0."""
+  if seen is None:
+    return batch_norm(p, statistics, x, train)
+  y = np.zeros_like(x)
+  y[seen] = batch_norm(p, statistics, x[seen], train)
+  return y
+
+
+def enlarged(mask, x):
+  """A mask bool[b, rows, columns] at the size of maps x [b, h, w, c]: bool[b, h, w]."""
+  return np.kron(mask, np.ones((x.shape[1] // mask.shape[1], x.shape[2] // mask.shape[2]))) > 0
+
+
+class ResNet:
+  """`models.resnet` with BatchNorm, the stem 'cifar' and blocks of two 3 x 3 convolutions."""
+
+  def __init__(self, params, statistics, *, mean=0.5, std=0.5):
+    self.p, self.statistics, self.mean, self.std = params, statistics, mean, std
+
+  def __call__(self, images, train=False):
+    return self.outputs(images, train)[-1].mean((1, 2))
+
+  def outputs(self, images, train=False, visible=None):
+    """The maps at the end of each stage. visible bool[b, rows, columns]: after all that is linear the rest is 0."""
+    def seen(x):
+      return x if visible is None else x * enlarged(visible, x)[..., None]
+
+    def norm(p, statistics, x):
+      return masked_batch_norm(p['norm'], statistics['norm'], x, train,
+                               None if visible is None else enlarged(visible, x))
+
+    p, s = self.p, self.statistics
+    x = seen(conv(p['stem']['kernel'], seen((images - self.mean) / self.std)))
+    x, maps = relu(norm(p['stem_norm'], s['stem_norm'], x)), []
+    for key in sorted(p['blocks'], key=int):
+      block, running = p['blocks'][key], s['blocks'][key]
+      width = block['convs']['0']['kernel'].shape[-1]
+      stride = 2 if maps and width != x.shape[-1] else 1
+      y = relu(norm(block['norms']['0'], running['norms']['0'], seen(conv(block['convs']['0']['kernel'], x, stride))))
+      y = norm(block['norms']['1'], running['norms']['1'], seen(conv(block['convs']['1']['kernel'], y)))
+      if 'shortcut' in block:
+        x = norm(block['shortcut_norm'], running['shortcut_norm'], seen(conv(block['shortcut']['kernel'], x, stride)))
+      if maps and stride == 1:
+        maps.pop()  # of the same stage
+      x = relu(x + y)
+      maps.append(x)
+    return maps
+
+
+def doubled(kernel, x, bias=0.):
+  """A transposed convolution [4, 4, c, d] of stride 2: [b, h, w, c] -> [b, 2 h, 2 w, d].
+
+  A position (i, j) adds to 4 x 4 pixels, from (2 i - 1, 2 j - 1) on; `nnx.ConvTranspose` has the kernel's ends swapped.
+  """
+  b, h, w, _ = x.shape
+  y = np.zeros((b, 2 * h + 2, 2 * w + 2, kernel.shape[-1]))
+  for i in range(4):
+    for j in range(4):
+      y[:, i:i + 2 * h:2, j:j + 2 * w:2] += x @ kernel[3 - i, 3 - j]
+  return y[:, 1:-1, 1:-1] + bias

@@ -1,0 +1,72 @@
+"""MAE as a whole against its twin: arXiv:2111.06377v3, section 3, and the authors' models_mae.py, main_pretrain.py."""
+import numpy as np
+
+from pretrain.models.vit import vit
+from pretrain.objectives.mae import mae
+from tests.reference.networks import ViT, patch_decoder
+from tests.twin import Case, check
+
+B, SIDE, PATCH, RATIO, MEAN, STD = 4, 6, 2, 0.6, (0.4, 0.6), (0.3, 0.2)
+
+
+def batch(rng):
+  return {'image': rng.uniform(size=(B, SIDE, SIDE, 2)), 'index': rng.permutation(1000)[:B]}
+
+
+def backbone(params):
+  return ViT(params['backbone'], patch=PATCH, mean=np.array(MEAN), std=np.array(STD))
+
+
+def shown(noise):
+  """The patches that stay of each example: int(9 * 0.4) = 3, those of the smallest noise, in its order."""
+  return np.argsort(noise, 1)[:, :int(noise.shape[1] * (1 - RATIO))]
+
+
+def mae_loss(params, images, noise):
+  """The mean of the squared errors of all pixels of hidden patches, each patch normalised by its mean and variance."""
+  vit, visible = backbone(params), shown(noise)
+  tokens = vit.embed(images)
+  encoded = vit.encode(np.stack([tokens[i, places] for i, places in enumerate(visible)]))
+  predicted = patch_decoder(params['decoder'], encoded, visible, SIDE // PATCH, SIDE // PATCH)
+  errors = []
+  for i, patches in enumerate(vit.pixels(images)):
+    for place, patch in enumerate(patches):
+      if place not in visible[i]:
+        target = (patch - patch.mean()) / np.sqrt(patch.var(ddof=1) + 1e-6)  # unbiased, as PyTorch's
+        errors.append(np.mean((predicted[i, place] - target) ** 2))
+  assert len(errors) == B * 6
+  return np.mean(errors)
+
+
+def twin(params, stopped, memory, batch, draws, step):
+  del stopped, step
+  (_, noise), = draws
+  return mae_loss(params, batch['image'], noise), {}, lambda params: (params, memory)
+
+
+def repaint(hidden):
+  """Other pixels in what is hidden alone, or in what is seen alone."""
+  def change(batch, draws, rng):
+    (_, noise), = draws
+    images = batch['image'].copy()
+    for i, places in enumerate(shown(noise)):
+      for place in range(9):
+        if (place not in places) == hidden:
+          row, column = place // 3 * PATCH, place % 3 * PATCH
+          images[i, row:row + PATCH, column:column + PATCH] = rng.uniform(size=(PATCH, PATCH, 2))
+    return batch | {'image': images}
+
+  return change
+
+
+CASE = Case(
+    mae(vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, mean=MEAN, std=STD),
+        mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3, standardize=True), batch, twin,
+    encode=lambda params, _, x: backbone(params)(x),
+    images=lambda rng: rng.uniform(size=(3, SIDE, SIDE, 2)),
+    moves={'image': {'loss'}, 'index': {'loss'}, 'hidden': {'loss'}, 'visible': {'loss'}},
+    changes={'hidden': repaint(True), 'visible': repaint(False)})
+
+
+def test_its_twin():
+  check(CASE)

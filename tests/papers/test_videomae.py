@@ -1,0 +1,102 @@
+"""VideoMAE as a whole against its twin: arXiv:2203.12602v3, section 3, and the authors' engine_for_pretraining.py."""
+import numpy as np
+
+from pretrain.models.vit import vit
+from pretrain.objectives.videomae import videomae
+from tests.reference.networks import linear, transformer
+from tests.twin import Case, check
+
+B, FRAMES, SIDE, PATCH, TUBELET, RATIO, MEAN, STD = 3, 4, 4, 2, 2, 0.6, (0.4, 0.6), (0.3, 0.2)
+TIMES, ROWS = FRAMES // TUBELET, SIDE // PATCH
+PLACES = ROWS ** 2
+
+
+def batch(rng):
+  return {'video': rng.uniform(size=(B, FRAMES, SIDE, SIDE, 2)), 'index': rng.permutation(1000)[:B]}
+
+
+def cubes(videos):
+  """[b, frames, h, w, c] -> [b, times * places, pixels, c], by time, then row by row."""
+  return np.stack([videos[:, t:t + TUBELET, i:i + PATCH, j:j + PATCH].reshape(len(videos), -1, videos.shape[-1])
+                   for t in range(0, FRAMES, TUBELET) for i in range(0, SIDE, PATCH) for j in range(0, SIDE, PATCH)], 1)
+
+
+def positions(width):
+  """get_sinusoid_encoding_table of modeling_finetune.py, but sines first: they do not alternate with cosines here."""
+  table = np.zeros((TIMES * PLACES, width))
+  for place in range(TIMES * PLACES):
+    for i in range(width // 2):
+      angle = place / 10_000 ** (2 * i / width)
+      table[place, i], table[place, width // 2 + i] = np.sin(angle), np.cos(angle)
+  return table
+
+
+def embed(p, videos):
+  pixels = cubes((videos - np.array(MEAN)) / np.array(STD))
+  x = linear(p['project'], pixels.reshape(*pixels.shape[:2], -1))
+  return x + positions(x.shape[-1])
+
+
+def encode(p, tokens):
+  """A class token of no position first (a deviation)."""
+  return transformer(p['trunk'], np.stack([np.concatenate([p['cls'][None], x]) for x in tokens]))[1]
+
+
+def tubes(noise):
+  """Places that are seen, at all times: int(4 * 0.6) = 2 of 4 are hidden, those of the largest noise."""
+  return np.argsort(noise, 1)[:, :PLACES - int(PLACES * RATIO)]
+
+
+def twin(params, stopped, memory, batch, draws, step):
+  del stopped, step
+  (_, noise), = draws
+  tokens, visible = embed(params['backbone'], batch['video']), []
+  for places in tubes(noise):
+    visible.append([time * PLACES + place for time in range(TIMES) for place in places])
+  encoded = encode(params['backbone'], [x[seen] for x, seen in zip(tokens, visible, strict=True)])
+  p = params['decoder']
+  x = linear(p['embed'], encoded)
+  full = np.tile(p['mask_token'], (B, TIMES * PLACES, 1))
+  for i, seen in enumerate(visible):
+    full[i, seen] = x[i, 1:]
+  full = np.concatenate([x[:, :1], full + positions(x.shape[-1])], 1)
+  predicted = linear(p['predict'], transformer(p['trunk'], full)[1][:, 1:])
+  errors = []
+  for i, video in enumerate(cubes(batch['video'])):
+    for place, cube in enumerate(video):
+      if place not in visible[i]:
+        target = np.zeros_like(cube)
+        for c in range(cube.shape[-1]):
+          target[:, c] = (cube[:, c] - cube[:, c].mean()) / (cube[:, c].std(ddof=1) + 1e-6)
+        errors.append(np.mean((predicted[i, place] - target.reshape(-1)) ** 2))
+  assert len(errors) == B * TIMES * 2
+  return np.mean(errors), {}, lambda params: (params, memory)
+
+
+def repaint(hidden):
+  """Other pixels in what is hidden alone, or in what is seen alone."""
+  def change(batch, draws, rng):
+    (_, noise), = draws
+    videos = batch['video'].copy()
+    for i, places in enumerate(tubes(noise)):
+      for place in range(PLACES):
+        if (place not in places) == hidden:
+          row, column = place // ROWS * PATCH, place % ROWS * PATCH
+          videos[i, :, row:row + PATCH, column:column + PATCH] = rng.uniform(size=(FRAMES, PATCH, PATCH, 2))
+    return batch | {'video': videos}
+
+  return change
+
+
+CASE = Case(
+    videomae(vit(image=SIDE, channels=2, frames=FRAMES, tubelet=TUBELET, patch=PATCH, width=8, depth=2, heads=2, mlp=16,
+                 positions='sincos', pool='mean', mean=MEAN, std=STD),
+             mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3, standardize=True), batch, twin,
+    encode=lambda params, _, x: encode(params['backbone'], embed(params['backbone'], x))[:, 1:].mean(1),
+    images=lambda rng: rng.uniform(size=(3, FRAMES, SIDE, SIDE, 2)),
+    moves={'video': {'loss'}, 'index': {'loss'}, 'hidden': {'loss'}, 'visible': {'loss'}},
+    changes={'hidden': repaint(True), 'visible': repaint(False)})
+
+
+def test_its_twin():
+  check(CASE)
