@@ -38,8 +38,8 @@ def nt_xent(z1, z2, temperature, chunk=None, queue=None):
 def hard_nt_xent(z1, z2, temperature, share):
   """`nt_xent` whose denominators have the hardest negatives alone, mean over all 2b anchors.
 
-  arXiv:2012.09740v2, section 3.2, the hard contrastive loss: an anchor's negatives from the upper quantile of its
-  similarities, here the ceil(share * (2b - 2)) highest.
+  arXiv:2012.09740v2, section 3.3, eq. 9, the hard contrastive loss: an anchor's negatives from the upper quantile of
+  its similarities, here the ceil(share * (2b - 2)) highest.
 
   Args:
     z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
@@ -62,7 +62,7 @@ def hard_nt_xent(z1, z2, temperature, share):
 def penalties(z1, z2, temperature):
   """How the gradient of `nt_xent` is shared out among an anchor's negatives: f32[2b, 2b], rows of sum 1.
 
-  arXiv:2012.09740v2, section 3.1, the relative penalty: the gradient in a negative's similarity over that in the
+  arXiv:2012.09740v2, section 3.2, eq. 5, the relative penalty: the gradient in a negative's similarity over that in the
   positive's. 0 at the anchor itself and at its other view.
 
   Args:
