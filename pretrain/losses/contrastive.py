@@ -198,9 +198,10 @@ def isogclr(z1, z2, average, temperature, rho, average_rate, chunk=None):
   arXiv:2305.11965v1, section 4 and algorithm 1, mean over all 2b anchors. With h the similarity of an anchor to a
   negative minus that to its positive, and s the moving average of g = E exp(h / temperature) over the negatives, the
   value is temperature * (log s + rho); its gradient is algorithm 1's estimate temperature / s * grad g, that of the
-  value over the rate of the average. As in the authors' code both views are anchors and move one average; an average
-  of 0 has not begun, and g takes its place as a whole. Deviation from that code: it averages exp(similarity /
-  temperature) without the positive, which is the same for a rate of 1.
+  value over the rate of the average. As in the authors' code both views are anchors, each moves the average on its own
+  to an s that its value and gradients use, and the mean of the two is kept; an average of 0 has not begun, and g takes
+  its place as a whole. Deviation from that code: it averages exp(similarity / temperature) without the positive, which
+  is the same for a rate of 1.
 
   Args:
     z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
