@@ -176,7 +176,8 @@ def dclw(z1, z2, temperature, sigma, chunk=None):
   """Decoupled contrast with less weight on the pairs that agree already, mean over all 2b anchors.
 
   arXiv:2110.06848v3, section 3, L_DCW: the positive similarity times w = 2 - exp(s / sigma) / mean(exp(s / sigma)), a
-  negative von Mises-Fisher weight of mean 1. As in the authors' code the gradient flows through the weight too.
+  negative von Mises-Fisher weight of mean 1. The gradient flows through the weight too, as in the public code
+  (github.com/raminnakhli/Decoupled-Contrastive-Learning, not the authors').
 
   Args:
     z1, z2, temperature, chunk: as for `dcl`.
