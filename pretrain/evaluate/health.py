@@ -38,8 +38,8 @@ def health(features, *, rows: int = 4096, seed: int = 0) -> dict[str, float]:
 def tolerance(features, labels) -> float:
   """Mean cosine of the features of two different examples of the same class.
 
-  arXiv:2012.09740v2, section 3.3: high where examples of a class are near each other, which features that are uniform
-  on the sphere (`health`) are not.
+  arXiv:2012.09740v2, section 4.2, eq. 11: high where examples of a class are near each other, which features that are
+  uniform on the sphere (`health`) are not.
 
   Args:
     features: float[n, d].

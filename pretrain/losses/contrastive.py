@@ -38,8 +38,8 @@ def nt_xent(z1, z2, temperature, chunk=None, queue=None):
 def hard_nt_xent(z1, z2, temperature, share):
   """`nt_xent` whose denominators have the hardest negatives alone, mean over all 2b anchors.
 
-  arXiv:2012.09740v2, section 3.2, the hard contrastive loss: an anchor's negatives from the upper quantile of its
-  similarities, here the ceil(share * (2b - 2)) highest.
+  arXiv:2012.09740v2, section 3.3, eq. 9, the hard contrastive loss: an anchor's negatives from the upper quantile of
+  its similarities, here the ceil(share * (2b - 2)) highest.
 
   Args:
     z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
@@ -62,7 +62,7 @@ def hard_nt_xent(z1, z2, temperature, share):
 def penalties(z1, z2, temperature):
   """How the gradient of `nt_xent` is shared out among an anchor's negatives: f32[2b, 2b], rows of sum 1.
 
-  arXiv:2012.09740v2, section 3.1, the relative penalty: the gradient in a negative's similarity over that in the
+  arXiv:2012.09740v2, section 3.2, eq. 5, the relative penalty: the gradient in a negative's similarity over that in the
   positive's. 0 at the anchor itself and at its other view.
 
   Args:
@@ -176,7 +176,8 @@ def dclw(z1, z2, temperature, sigma, chunk=None):
   """Decoupled contrast with less weight on the pairs that agree already, mean over all 2b anchors.
 
   arXiv:2110.06848v3, section 3, L_DCW: the positive similarity times w = 2 - exp(s / sigma) / mean(exp(s / sigma)), a
-  negative von Mises-Fisher weight of mean 1. As in the authors' code the gradient flows through the weight too.
+  negative von Mises-Fisher weight of mean 1. The gradient flows through the weight too, as in the public code
+  (github.com/raminnakhli/Decoupled-Contrastive-Learning, not the authors').
 
   Args:
     z1, z2, temperature, chunk: as for `dcl`.
@@ -198,9 +199,10 @@ def isogclr(z1, z2, average, temperature, rho, average_rate, chunk=None):
   arXiv:2305.11965v1, section 4 and algorithm 1, mean over all 2b anchors. With h the similarity of an anchor to a
   negative minus that to its positive, and s the moving average of g = E exp(h / temperature) over the negatives, the
   value is temperature * (log s + rho); its gradient is algorithm 1's estimate temperature / s * grad g, that of the
-  value over the rate of the average. As in the authors' code both views are anchors and move one average; an average
-  of 0 has not begun, and g takes its place as a whole. Deviation from that code: it averages exp(similarity /
-  temperature) without the positive, which is the same for a rate of 1.
+  value over the rate of the average. As in the authors' code both views are anchors, each moves the average on its own
+  to an s that its value and gradients use, and the mean of the two is kept; an average of 0 has not begun, and g takes
+  its place as a whole. Deviation from that code: it averages exp(similarity / temperature) without the positive, which
+  is the same for a rate of 1.
 
   Args:
     z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.

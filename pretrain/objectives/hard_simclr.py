@@ -14,9 +14,9 @@ def hard_simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, te
                 share: Part) -> Objective:
   """`simclr`, where a view repels only those views of the batch that are most similar to it.
 
-  arXiv:2012.09740v2, section 3.2, the hard contrastive loss: a low temperature leaves little but the hardest negatives;
-  choosing them makes the loss as hard at a high one, which tolerates similar examples. What the temperature does to
-  features is measured by `evaluate` (uniformity and tolerance), to gradients by `losses.penalties`.
+  arXiv:2012.09740v2, section 3.3, eq. 9, the hard contrastive loss: a low temperature leaves little but the hardest
+  negatives; choosing them makes the loss as hard at a high one, which tolerates similar examples. What the temperature
+  does to features is measured by `evaluate` (uniformity and tolerance), to gradients by `losses.penalties`.
 
   Args:
     backbone, hidden, dim: as in `simclr`.

@@ -14,8 +14,9 @@ def vicreg(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, invaria
            covariance: NonNegative) -> Objective:
   """Two views agree, while every feature varies over the batch and no two features correlate.
 
-  arXiv:2105.04906v3, section 4, eq. 6 and algorithm 1 of its appendix A. The views pass the network one after the
-  other, so each is normalised by its own batch.
+  arXiv:2105.04906v3, section 4, eq. 6 and algorithm 1 of its appendix A, but, as in the authors' code, with half the
+  variance term: the mean of the views', not their sum. The views pass the network one after the other, so each is
+  normalised by its own batch.
 
   Args:
     backbone: f, build(rngs) -> module with `width`.

@@ -1,4 +1,4 @@
-"""The hard contrastive loss as a whole against its twin: arXiv:2012.09740v2, section 3.2, upon SimCLR's network."""
+"""The hard contrastive loss as a whole against its twin: arXiv:2012.09740v2, eq. 9, upon SimCLR's network."""
 import math
 
 import numpy as np

@@ -24,7 +24,7 @@ def dcl(z1, z2, temperature):
 def dclw(z1, z2, temperature, sigma):
   """L_DCW of arXiv:2110.06848v3 section 3: `dcl` with the positive's term of image i times w_i.
 
-  w_i = 2 - exp(z_i(1).z_i(2) / sigma) / E_j exp(z_j(1).z_j(2) / sigma), the mean being the batch's (the authors' code
+  w_i = 2 - exp(z_i(1).z_i(2) / sigma) / E_j exp(z_j(1).z_j(2) / sigma), the mean being the batch's (the public code
   writes it as 2 - b softmax(.) and does not hold it constant).
 
   Args:
