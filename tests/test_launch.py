@@ -125,6 +125,7 @@ def test_a_pod_of_two_slices(capsys):
   spec = job['template']['spec']
   assert job['replicas'] == 2 and spec['parallelism'] == spec['completions'] == 64  # 256 chips, 4 a host
   pod = spec['template']['spec']
+  assert pod['terminationGracePeriodSeconds'] == 300  # between SIGTERM and SIGKILL
   assert pod['nodeSelector'] == {'cloud.google.com/gke-tpu-accelerator': 'tpu-v5-lite-podslice',
                                  'cloud.google.com/gke-tpu-topology': '16x16'}
   container, = pod['containers']

@@ -19,7 +19,7 @@ import yaml
 from launch import k8s, slurm
 from launch.__main__ import launch, outcome
 from launch.job import SETTLE, Job, again, verdict
-from launch.local import Local
+from launch.local import Local, cores
 from pretrain.config import ConfigError
 from pretrain.plan.hardware import target
 from tests.test_launch_input import attempt
@@ -45,7 +45,7 @@ HISTORIES = {  # how it ends: (history, restarts, attempts, exit code of the lau
         ('76:checkpoints/10 76:checkpoints/9 76', 5, 3, 76),  # an older one is not new
         ('76:a/checkpoints/100 76:b/checkpoints/5 76', 5, 4, 76),  # stages each count from 0
         ('76:b/checkpoints/100 76:a/checkpoints/5 76', 5, 4, 76),
-        ('76:parts/p1 76:a/parts/p1 76:parts/p2 76', 5, 5, 76),
+        ('76:parts/p1 76:parts/p2 76', 5, 4, 76), ('76:parts/p1 76:a/parts/p1 76', 5, 4, 76),
         ('76:parts/.p1', 5, 2, 76), ('76:checkpoints/10.orbax-checkpoint-tmp', 5, 2, 76),
         ('76:checkpoints/damaged-10', 5, 2, 76), ('76:other/10', 5, 2, 76), ('76:a/b/checkpoints/10', 5, 2, 76)],
     'gave up: it was run again {restarts} times': [
@@ -87,7 +87,7 @@ def on_slurm(job: Job, capsys) -> tuple[int, str]:
 @pytest.mark.parametrize(('known', 'end', 'history', 'restarts', 'attempts', 'code'), [
     (known, end, *row) for known, table in ((1, HISTORIES), (0, UNKNOWN)) for end in table for row in table[end]])
 def test_attempts(tmp_path, capsys, engine, known, end, history, restarts, attempts, code):
-  words, place, count = history.split(), tmp_path / 'a run', tmp_path / 'count'
+  words, place, count = history.split(), tmp_path / 'a run/parts', tmp_path / 'count'
   if words[0].startswith(':'):
     (place / words.pop(0)[1:]).mkdir(parents=True)
   job = Job('job', (('bash', '-c', ATTEMPT, str(count), str(place), *words),), tmp_path, restarts=restarts,
@@ -176,6 +176,24 @@ def test_two_processes_of_this_machine(tmp_path, monkeypatch, first, second, cod
     command = (sys.executable, str(tmp_path / 'both.py'), str(tmp_path / f'there{order.index(first)}-'), *order)
     job = Job('both', (command,), tmp_path / 'logs', processes=2, restarts=0)
     assert Local(lambda _: None).run(job) == [code]
+
+
+@pytest.mark.parametrize(('count', 'parallel', 'shares'), [
+    (8, 2, [{0, 1, 2, 3}, {4, 5, 6, 7}]), (8, 3, [{0, 1}, {2, 3}, {4, 5}]), (3, 1, [{0, 1, 2}]), (1, 2, [None, None])])
+def test_shares_of_the_cores(monkeypatch, count, parallel, shares):
+  monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(count)))
+  assert cores(parallel) == shares
+
+
+@pytest.mark.parametrize('commands', [1, 2])
+def test_the_terminal_is_that_of_one_process_of_one_command(tmp_path, capfd, commands):
+  script = 'read -ra stat < /proc/$$/stat; echo $JAX_PROCESS_ID ${stat[5]} $$'
+  assert Local().run(Job('job', (('bash', '-c', script),) * commands, tmp_path, processes=2)) == [0] * commands
+  lines = [capfd.readouterr().out, *((tmp_path / f'job-0-{n}.log').read_text() for n in range(2))]
+  found = [(process, session == str(os.getsid(0)), session == pid)
+           for process, session, pid in (line.split() for line in lines if line)]
+  assert found == [('0', commands == 1, commands == 2), ('1', False, True)]
+  assert bool(lines[0]) == (commands == 1) != bool(lines[1])
 
 
 # signals
