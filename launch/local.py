@@ -26,13 +26,15 @@ class Local:
     self._say = say
     self._running: set[subprocess.Popen] = set()
     self._stopped = threading.Event()
+    self._starting = threading.RLock()  # a signal comes before processes are started, or once all of them can be told
 
   def stop(self, number: int, frame=None) -> None:
     """Asks every process to save and leave; a signal handler."""
     del frame
-    self._stopped.set()
-    for process in list(self._running):
-      process.send_signal(number)
+    with self._starting:
+      self._stopped.set()
+      for process in list(self._running):
+        process.send_signal(number)
 
   def run(self, job: Job) -> list[int]:
     """Exit codes of the commands, each of its last attempt: 0 done, 75 asked to stop, the command's own otherwise."""
@@ -88,12 +90,15 @@ class Local:
       os.sched_setaffinity(0, share)  # of this thread, which what it starts inherits
     job.logs.mkdir(parents=True, exist_ok=True)
     mine = []
-    for process, env in enumerate(environments(job)):
-      seen = process == 0 and len(job.commands) == 1  # its output belongs on the terminal
-      with log(job, number, process).open('ab') as file:
-        mine.append(subprocess.Popen(job.commands[number], env=os.environ | env, stdout=None if seen else file,
-                                     stderr=None if seen else file, start_new_session=not seen))
-    self._running.update(mine)
+    with self._starting:
+      if self._stopped.is_set():
+        return AGAIN
+      for process, env in enumerate(environments(job)):
+        seen = process == 0 and len(job.commands) == 1  # its output belongs on the terminal
+        with log(job, number, process).open('ab') as file:
+          mine.append(subprocess.Popen(job.commands[number], env=os.environ | env, stdout=None if seen else file,
+                                       stderr=None if seen else file, start_new_session=not seen))
+      self._running.update(mine)
     try:
       return wait(mine)
     finally:

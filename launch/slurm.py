@@ -19,6 +19,7 @@ WARNING = 120  # seconds before the time limit; SLURM may send it up to a minute
 # - SLURM requeues a preempted job only if it outlives the grace period, so a job that leaves in time does it itself;
 # - an element of an array must name itself A_T: the bare number of the first would requeue the whole array.
 # - srun gives the highest code of its tasks, which does not say why they ended: each writes down its own, and when;
+#   where the node of this script failed, those of the attempt before are still there;
 # - variables are set for the tasks alone: none can change what this script does.
 SCRIPT = r"""#!/bin/bash
 {directives}
@@ -27,6 +28,7 @@ SCRIPT = r"""#!/bin/bash
 id=$SLURM_JOB_ID
 [ -n "${{SLURM_ARRAY_JOB_ID:-}}" ] && id=${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}
 notes={notes}-$id restarts=${{SLURM_RESTART_COUNT:-0}}
+rm -f "$notes".[0-9]*
 progress() {{  # grows with every new checkpoint and part
   [ -n "$place" ] && find -L "$place" -mindepth 2 -maxdepth 3 2>/dev/null | awk -F/ '
     $(NF-1) == "parts" && $NF !~ /^[.]/ {{ sum++ }}

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -193,18 +194,23 @@ STUBS = {'srun': 'while [[ $1 == --* ]]; do shift; done; exec "$@"', 'scontrol':
          'sleep': '[ $1 = 60 ] || exec /bin/sleep "$@"'}
 
 
-def ran(script: str, tmp_path: Path, srun: str = '', **variables: str) -> tuple[list[str], dict, str]:
-  """What the command of an sbatch script is given, by stubs of SLURM: argv and environment; and what is said."""
-  tools = tmp_path / 'stubs'
+def attempt(script: str, tmp_path: Path, stubs: Mapping[str, str] = STUBS,
+            **variables: str) -> subprocess.CompletedProcess[str]:
+  """One run of an sbatch script by bash, with stand-ins for SLURM's programs."""
+  tools, path = tmp_path / 'stubs', tmp_path / 'script.sh'
   tools.mkdir(exist_ok=True)
-  for name, text in (STUBS | ({'srun': srun} if srun else {})).items():
+  for name, text in (STUBS | stubs).items():
     (tools / name).write_text(f'#!/bin/bash\n{text}\n')
     (tools / name).chmod(0o755)
-  path = tmp_path / 'script.sh'
   path.write_text(script)
-  assert subprocess.run(['bash', '-n', str(path)]).returncode == 0
   env = {'PATH': f'{tools}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7', **variables}
-  done = subprocess.run(['bash', str(path)], env=env, cwd=tmp_path, capture_output=True, text=True)
+  return subprocess.run(['bash', str(path)], env=env, cwd=tmp_path, capture_output=True, text=True)
+
+
+def ran(script: str, tmp_path: Path, **variables: str) -> tuple[list[str], dict, str]:
+  """What the command of an sbatch script is given: argv and environment; and what is said."""
+  assert subprocess.run(['bash', '-n', '-c', script]).returncode == 0
+  done = attempt(script, tmp_path, **variables)
   line = next((line for line in done.stdout.splitlines() if line.startswith('[[')), '[[], {}]')
   return *json.loads(line), done.stdout + done.stderr
 
