@@ -1,8 +1,9 @@
 """Jobs of Kubernetes: a JobSet, with a Kueue queue, on TPU slices or GPU nodes of GKE.
 
 Restarts: 75, 76 and every kill restart the whole JobSet, up to `restarts` times; evictions and maintenance do so
-without being counted; 1 and 2, a mistake in the config or the code, fail it at once. A JobSet sees no checkpoints: each
-process finds the number of restarts in PRETRAIN_RESTARTS, and has to give up by itself where they lead to nothing.
+without being counted; every other code, a mistake in the config or the code, fails it at once. A JobSet sees no
+checkpoints: each process finds the number of restarts in PRETRAIN_RESTARTS, and has to give up by itself where they
+lead to nothing.
 """
 import io
 import math
@@ -14,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from launch.job import Job, digest, simulated
+from launch.job import Job, again, digest, simulated
 from pretrain.config import ConfigError
 
 # cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus and .../how-to/gpus
@@ -96,7 +97,8 @@ def jobset(job: Job, number: int, image: str, queue: str | None, volume: str | N
   if job.target and not job.target.gpu:  # a slice is a node pool: no two of its pods elsewhere, no other job in it
     metadata['annotations'] = {'alpha.jobset.sigs.k8s.io/exclusive-topology': 'cloud.google.com/gke-nodepool'}
   policy = [{'action': 'FailJob', 'onPodConditions': [{'type': 'DisruptionTarget', 'status': 'True'}]},
-            {'action': 'FailJob', 'onExitCodes': {'containerName': 'train', 'operator': 'In', 'values': [1, 2]}}]
+            {'action': 'FailJob', 'onExitCodes': {'containerName': 'train', 'operator': 'NotIn',
+                                                  'values': [code for code in range(1, 256) if again(code)]}}]
   return {
       'apiVersion': 'jobset.x-k8s.io/v1alpha2', 'kind': 'JobSet', 'metadata': metadata, 'spec': {
           'failurePolicy': {'maxRestarts': job.restarts, 'rules': [
