@@ -13,7 +13,7 @@ from tests.reference.networks import ViT, log_softmax, prototypes, unit
 from tests.twin import Case, check, louder
 
 B, LOCAL, STEPS, MOMENTUM, FREEZE, GRID, KOLEO = 4, 3, 10, 0.7, 2, 4, 0.3
-STUDENT_TEMPERATURE, START, TEMPERATURE, WARMUP = 0.3, 0.06, 0.14, 5
+STUDENT_TEMPERATURE, START, TEMPERATURE, WARMUP = 0.3, 0.02, 0.06, 5
 LEAST, MOST = 0.2, 0.6
 
 
