@@ -26,6 +26,7 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
   arXiv:2304.07193v2, section 4, weights and order of the authors' code: the teacher's assignment (3 iterations, epsilon
   its temperature) is over the class tokens of both global views, and over the hidden patches of the batch; KoLeo is of
   the student's class tokens before the head, a sum over the two global views. Prototypes have learned lengths.
+  Metrics: the terms 'views', 'patches' and 'koleo', without its weight, and `teacher.collapse` of the class tokens.
 
   Args:
     backbone: a ViT with pool='cls', build(rngs) -> module with `embed`, `encode`, `pool`, `patches`.
