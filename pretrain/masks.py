@@ -131,8 +131,8 @@ def multi_block(key, index, grid: tuple[int, int], *, targets: int, target_scale
   its range by the same number. Deviations, for static shapes: sizes differ from example to example (theirs: from batch
   to batch); of a target block as many patches are targets as the smallest block has, the others at random are neither
   targets nor context; of the context `context_patches` at random are kept (theirs: the first, as many as the poorest
-  example of the device's batch has), and an example that has fewer repeats some. Blocks reach all borders (theirs never
-  the last row and column).
+  example of the device's batch has), and an example that has fewer repeats some. Blocks may be as long as a side and
+  reach all borders (theirs never the last row and column).
 
   Args:
     index: i32[b]; with the key it determines the blocks of an example.

@@ -93,6 +93,20 @@ def tiny(*, pixels: int = 16, width: int = 6, hidden: int = 7, norm: bool = True
   return lambda rngs: _Tiny(pixels, width, hidden, norm, noise, rngs)
 
 
+def louder(objective: Objective, part: str, factor: float) -> Objective:
+  """With the kernels whose path has `part` so much larger, before they are scrambled.
+
+  A head of small kernels would give almost the same of all that it is given.
+  """
+  def init(key):
+    def scale(path, x):
+      names = '/'.join(str(getattr(k, 'key', k)) for k in path)
+      return x * factor if part in names and names.endswith('kernel') else x
+    return jax.tree_util.tree_map_with_path(scale, objective.init(key))
+
+  return objective._replace(init=init)
+
+
 def numpy_tree(tree: Any) -> Any:
   """Nested dicts (named tuples too) with str keys of NumPy arrays, floats in float64."""
   if hasattr(tree, '_asdict'):

@@ -19,6 +19,7 @@ def data2vec(backbone: Callable, *, mask_ratio: ProperPart, smallest_block: Coun
 
   arXiv:2202.03555v3, section 3, for images. Of the authors' code: a target is the mean of the blocks' outputs, each
   normalised token by token, and normalised again; the prediction is a linear layer on the student's last norm.
+  Metric 'target_std': how far targets vary over patches and images; 1 where they all differ, 0 where all are the same.
 
   Args:
     backbone: a ViT, build(rngs) -> module with `embed`, `encode`, `outputs`, `patches`.
@@ -60,7 +61,6 @@ def data2vec(backbone: Callable, *, mask_ratio: ProperPart, smallest_block: Coun
     target, teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)
     (predicted, mask), statistics = net.apply(params, memory['statistics'], study)
     carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics}
-    # collapse shows here: 1 where targets differ from patch to patch and image to image, 0 where all are the same
     return losses.smooth_l1(predicted, target, mask, beta), (carry, {'target_std': target.std((0, 1)).mean()})
 
   return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss,

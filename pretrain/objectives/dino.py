@@ -21,6 +21,7 @@ def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
 
   arXiv:2104.14294v2, section 3.1, eq. 2 to 4 and algorithm 1; section 3.2 for the schedules.
   As in the authors' code the teacher drops no paths, and where there is BatchNorm it normalises by its own batch.
+  Metrics: `teacher.collapse`.
 
   Args:
     backbone: build(rngs) -> module with `width`, applied to images of the global and of the local size.

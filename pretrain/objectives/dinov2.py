@@ -26,6 +26,7 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
   arXiv:2304.07193v2, section 4, weights and order of the authors' code: the teacher's assignment (3 iterations, epsilon
   its temperature) is over the class tokens of both global views, and over the hidden patches of the batch; KoLeo is of
   the student's class tokens before the head, a sum over the two global views. Prototypes have learned lengths.
+  Metrics: the terms 'views', 'patches' and 'koleo', without its weight, and `teacher.collapse` of the class tokens.
 
   Args:
     backbone: a ViT with pool='cls', build(rngs) -> module with `embed`, `encode`, `pool`, `patches`.
@@ -56,30 +57,26 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
     b, keys = len(batch['global']), jax.random.split(key, 3)
     large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
 
-    def hidden_patches(m):  # bool[2b, n]; int[b, k] places in [0, 2n) of the two views' patches, bool[b, k] which count
-      masks = one_of_two_masks(keys[0], batch['index'], grid_of(large.shape, m.backbone.patch), mask_ratio)
-      n = masks.shape[-1]
-      places = jnp.argsort(~masks.reshape(b, -1), -1)[:, :int(mask_ratio[1] * n)]
-      return flat(masks), places, jnp.take_along_axis(masks.reshape(b, -1), places, 1)
-
     def gather(m, tokens, places):  # the head is wide: it sees hidden patches only
       patches = m.backbone.patches(tokens).reshape(b, -1, tokens.shape[-1])  # [b, 2n, d]
       return m.patch_head(jnp.take_along_axis(patches, places[..., None], 1))
 
-    def teach(m):
-      tokens = m.backbone.encode(m.backbone.embed(large), train=True)
-      _, places, _ = hidden_patches(m)
-      return m.head(m.backbone.pool(tokens)), gather(m, tokens, places)
-
     def study(m):
-      masks, places, mask = hidden_patches(m)
-      crops = m.backbone.embed(large, masks, m.mask_token()), m.backbone.embed(small)
+      masks = one_of_two_masks(keys[0], batch['index'], grid_of(large.shape, m.backbone.patch), mask_ratio)
+      crops = m.backbone.embed(large, flat(masks), m.mask_token()), m.backbone.embed(small)
       tokens, local = encode_crops(m.backbone, crops, b, keys[1:], packed)
       features, local = m.backbone.pool(tokens), m.head(m.backbone.pool(local))
-      return features, m.head(features), gather(m, tokens, places), local, mask
+      masks, k = masks.reshape(b, -1), int(mask_ratio[1] * masks.shape[-1])
+      places = jnp.argsort(~masks, -1)[:, :k]  # int[b, k] in [0, 2n), of the two views' patches
+      mask = jnp.take_along_axis(masks, places, 1)  # bool[b, k], which count
+      return features, m.head(features), gather(m, tokens, places), local, places, mask
 
+    def teach(m):
+      tokens = m.backbone.encode(m.backbone.embed(large), train=True)
+      return m.head(m.backbone.pool(tokens)), gather(m, tokens, places)
+
+    (features, s, s_patches, local, places, mask), statistics = net.apply(params, memory['statistics'], study)
     (t, t_patches), teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)
-    (features, s, s_patches, local, mask), statistics = net.apply(params, memory['statistics'], study)
 
     t = views_first(losses.sinkhorn(t, temperature(step), 3), b)  # [2, b, k] probabilities
     t_patches = losses.sinkhorn(flat(t_patches), temperature(step), 3, use=flat(mask)).reshape(t_patches.shape)

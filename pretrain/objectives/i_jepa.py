@@ -24,6 +24,7 @@ def i_jepa(backbone: Callable, *, targets: Count, target_scale: Parts, target_as
   arXiv:2301.08243v3, section 3. Of the authors' code: targets are normalised token by token, the loss is smooth L1 with
   beta 1 (the paper: L2). Deviations: masks have static shapes (`masks.multi_block`); the ViT here has a class token,
   that the predictor does not see; the authors shrink the initial kernels of deeper blocks.
+  Metric 'target_std': how far the teacher's normalised tokens vary over patches and images; 0 where all are the same.
 
   Args:
     backbone: a ViT with pool='mean', build(rngs) -> module with `embed`, `encode`, `patches`.
@@ -64,7 +65,6 @@ def i_jepa(backbone: Callable, *, targets: Count, target_scale: Parts, target_as
     wanted = jnp.take_along_axis(whole, flat[..., None], 1)  # [b, m t, d]
     value = losses.smooth_l1(predicted.reshape(wanted.shape), wanted, jnp.ones(flat.shape, bool), 1.)
     carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics}
-    # collapse shows here: 1 where tokens differ from patch to patch and image to image, 0 where all are the same
     return value, (carry, {'target_std': whole.std((0, 1)).mean()})
 
   return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss,

@@ -27,6 +27,7 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
   arXiv:2111.07832v3, section 3 and algorithm 1 (appendix A), with the head shared by class token and patches. Of the
   authors' code: patches have a centre of their own, over all patches of the teacher; the class tokens of global views
   come from the student's views with hidden patches; local views hide nothing.
+  Metrics: 'views' and 'patches', the two terms of the loss, and `teacher.collapse` of the class tokens.
 
   Args:
     backbone: a ViT with pool='cls', build(rngs) -> module with `embed`, `encode`, `pool`, `patches`.

@@ -24,6 +24,7 @@ def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototype
   arXiv:2006.09882v5, section 3, eq. 2 to 6 and the algorithm of appendix A.1; the multi-crop is that of section 3.2.
   As in the authors' code the prototypes are set back to length 1 after each step, the crops of one size pass the
   backbone together, and all of them the projector.
+  Metrics: `teacher.collapse` of the codes.
 
   Args:
     backbone: f, build(rngs) -> module with `width`, applied to images of the global and of the local size.

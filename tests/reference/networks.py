@@ -103,17 +103,11 @@ def prototypes(p, x):
 
 def attention(p, x, sees=None):
   """Softmax attention of tokens [b, n, d]; sees bool[b, n, n]: whom a token (row) looks at; None: at all."""
-  qkv = linear(p['qkv'], x)  # [b, n, 3, heads, d]
-  b, n, _, heads, d = qkv.shape
-  out = np.zeros((b, n, heads, d))
-  for i in range(b):
-    for h in range(heads):
-      q, k, v = (qkv[i, :, j, h] for j in range(3))
-      scores = q @ k.T / math.sqrt(d)
-      if sees is not None:
-        scores = np.where(sees[i], scores, -np.inf)
-      out[i, :, h] = softmax(scores) @ v
-  return linear(p['out'], out, 2)
+  q, k, v = linear(p['qkv'], x).transpose(2, 0, 3, 1, 4)  # [b, heads, n, d] each
+  scores = q @ k.swapaxes(2, 3) / math.sqrt(q.shape[-1])
+  if sees is not None:
+    scores = np.where(sees[:, None], scores, -np.inf)
+  return linear(p['out'], (softmax(scores) @ v).swapaxes(1, 2), 2)
 
 
 def transformer(p, x, sees=None):

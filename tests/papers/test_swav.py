@@ -1,0 +1,99 @@
+"""SwAV as a whole against its twin: arXiv:2006.09882v5, section 3, eq. 2 to 6, appendix A.1.
+
+Of the authors' main_swav.py and src/resnet50.py: the queue's place, the passes by size, the lengths of prototypes.
+"""
+import functools
+import math
+
+import numpy as np
+
+from pretrain.objectives.swav import swav
+from tests.reference.networks import Tiny, linear, log_softmax, mlp, unit
+from tests.twin import Case, Run, check, check_values, copied, tiny
+
+B, LOCAL, FREEZE, QUEUE, START = 4, 3, 2, 8, 1  # the queue is full after two steps
+PROTOTYPES, TEMPERATURE, EPSILON, ITERATIONS = 3, 0.3, 0.2, 3
+
+
+def batch(rng):
+  return {'global': rng.uniform(size=(B, 2, 4, 4, 1)), 'local': rng.uniform(size=(B, LOCAL, 2, 8, 1))}
+
+
+def project(params, statistics, batch, noises):
+  """On the sphere, [b, v, d]: crops of one size (the shape tells it) pass the backbone together, all the projector."""
+  h = []
+  for key, noise in zip(('global', 'local'), noises, strict=True):
+    crops = batch[key]
+    features = Tiny(params['backbone'], statistics['backbone'])(crops.reshape(-1, 16), True, noise)
+    h.append(features.reshape(*crops.shape[:2], -1))
+  return unit(mlp(params['projector'], statistics['projector'], np.concatenate(h, 1), train=True))
+
+
+def assign(scores):
+  """Sinkhorn-Knopp of [n, k], eq. 3 to 5: prototypes get n / k examples each."""
+  q = np.exp(scores / EPSILON).T
+  q /= q.sum()
+  for _ in range(ITERATIONS):
+    for k in range(len(q)):
+      q[k] /= q[k].sum() * len(q)
+    for n in range(q.shape[1]):
+      q[:, n] /= q[:, n].sum() * q.shape[1]
+  return (q * q.shape[1]).T
+
+
+def entropy(p):
+  return -sum(x * math.log(x) for x in p)
+
+
+def twin(params, stopped, memory, batch, draws, step, start=START):
+  statistics, noises = copied(memory['statistics']), [noise for _, noise in draws]
+  z = project(params, statistics, batch, noises)
+  kept = project(stopped, copied(memory['statistics']), batch, noises)
+  answers = log_softmax(linear(params['prototypes'], z) / TEMPERATURE)
+  codes = []
+  for there in range(2):
+    features = kept[:, there]
+    if step >= start and step * B >= QUEUE:
+      features = np.concatenate([memory['queue'][there], features])
+    codes.append(assign(linear(stopped['prototypes'], features))[-B:])
+  loss = 0.
+  for there in range(2):
+    for here in range(2 + LOCAL):
+      if here != there:
+        loss -= sum(codes[there][i] @ answers[i, here] for i in range(B)) / B / (1 + LOCAL) / 2
+  entropies = [entropy(q) for code in codes for q in code]
+
+  def after(params):
+    queue = memory['queue'].copy()
+    for there in range(2):
+      for i in range(B):
+        queue[there, (step * B + i) % QUEUE] = kept[i, there]
+    return params | {'prototypes': {'kernel': unit(params['prototypes']['kernel'], 0)}}, {
+        'statistics': statistics, 'queue': queue}
+
+  return loss, {'code_entropy': np.mean(entropies), 'code_spread': entropy(np.mean(codes, (0, 1)))}, after
+
+
+def built(start):
+  return swav(tiny(), hidden=(8,), dim=5, prototypes=PROTOTYPES, temperature=TEMPERATURE, epsilon=EPSILON,
+              iterations=ITERATIONS, freeze_prototypes_steps=FREEZE, queue=QUEUE, queue_start_step=start)
+
+
+CASE = Case(
+    built(START), batch, twin,
+    encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
+    project=lambda params, memory, x: mlp(params['projector'], memory['statistics']['projector'],
+                                          Tiny(params['backbone'], memory['statistics']['backbone'])(x)),
+    images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
+    memory=lambda rng, memory: memory | {'queue': unit(rng.normal(size=(2, QUEUE, 5)))},
+    hold=lambda step: {'prototypes': step < FREEZE},
+    moves={'global/0': {'loss', 'code_entropy', 'code_spread'}, 'global/1': {'loss', 'code_entropy', 'code_spread'},
+           'local/0': {'loss', 'code_entropy', 'code_spread'}})  # by the projector's BatchNorm
+
+
+def test_its_twin():
+  check(CASE)
+
+
+def test_its_queue_waits_for_its_step():
+  check_values(Run(CASE._replace(objective=built(3), twin=functools.partial(twin, start=3), steps=(2, 3))))
