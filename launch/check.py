@@ -79,8 +79,10 @@ def check_stage(name: str, part: dict, devices: int, slices: int, here: bool) ->
   config = DEFAULTS | part
   if inspect.Parameter.empty in config.values():
     return
-  objective = inspect.signature(configs.find(pretrain.objectives, part['objective']['name'])).parameters.values()
-  if any(p.default is p.empty and p.name not in part['objective'] for p in objective if p.name not in FROM_THE_RUN):
+  spec, function = part['objective'], configs.find(pretrain.objectives, part['objective']['name'])
+  assert function  # `check_program` sees to that
+  if any(p.default is p.empty and p.name not in {*spec, *FROM_THE_RUN}
+         for p in inspect.signature(function).parameters.values()):
     return
   try:
     check_run(config, devices, slices, here)

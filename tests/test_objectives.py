@@ -2,6 +2,7 @@
 import functools
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -101,8 +102,10 @@ def error(got, want) -> float:
   return max(jax.tree.leaves(each))
 
 
-def test_the_suite_covers_every_objective():
+def test_the_suite_covers_every_objective_and_each_has_a_twin_of_the_whole():
   assert sorted(CASES) == config.names(objectives)
+  twins = {path.stem.removeprefix('test_') for path in (Path(__file__).parent / 'papers').glob('test_*.py')}
+  assert twins == set(CASES)
 
 
 @every_objective

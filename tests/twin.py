@@ -14,6 +14,7 @@ the draws of a case.
 """
 import functools
 import importlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -47,8 +48,8 @@ class Case(NamedTuple):
   moves: change of the batch -> the terms (metrics, or 'loss') that it moves, and no others. A change is a key, or
     'key/i' for the slot i of axis 1 (a view), whose numbers are drawn again; or a name of `changes`.
   changes: name -> (batch, draws, rng) -> batch.
-  grown: end of a path -> factor for these arrays, and their copies in memory, where they start so small that all
-    examples look the same, as the kernel of a classifier.
+  grown: part of a path -> factor for the kernels there, and their copies in memory, where they start so small that all
+    examples look the same, as those of a classifier.
   repeated: draws of a step that are the same as one before on purpose.
   """
   objective: Objective
@@ -91,20 +92,6 @@ def tiny(*, pixels: int = 16, width: int = 6, hidden: int = 7, norm: bool = True
   norm: with batch normalisation. noise: a training pass with a key multiplies by random numbers, as dropout does.
   """
   return lambda rngs: _Tiny(pixels, width, hidden, norm, noise, rngs)
-
-
-def louder(objective: Objective, part: str, factor: float) -> Objective:
-  """With the kernels whose path has `part` so much larger, before they are scrambled.
-
-  A head of small kernels would give almost the same of all that it is given.
-  """
-  def init(key):
-    def scale(path, x):
-      names = '/'.join(str(getattr(k, 'key', k)) for k in path)
-      return x * factor if part in names and names.endswith('kernel') else x
-    return jax.tree_util.tree_map_with_path(scale, objective.init(key))
-
-  return objective._replace(init=init)
 
 
 def numpy_tree(tree: Any) -> Any:
@@ -201,9 +188,12 @@ class Run:
     self.case, self.rng, self.draws = case, np.random.default_rng(0), _Draws()
     made = case.objective
     params, memory = jax.jit(made.init)(jax.random.key(0))
-    for path, factor in case.grown.items():
-      params, memory = jax.tree_util.tree_map_with_path(
-          lambda keys, x, path=path, factor=factor: x * factor if named(keys).endswith(path) else x, (params, memory))
+
+    def grow(keys, x):
+      path = named(keys)
+      return x * math.prod(factor for part, factor in case.grown.items() if part in path and path.endswith('kernel'))
+
+    params, memory = jax.tree_util.tree_map_with_path(grow, (params, memory)) if case.grown else (params, memory)
     self.params, self.memory = scrambled(params, memory, self.rng)
     if case.memory:
       self.memory = jax.tree.map(lambda new, old: np.asarray(new, old.dtype), case.memory(self.rng, self.memory),

@@ -2,7 +2,7 @@
 import math
 
 from pretrain.objectives.byol import byol
-from tests.reference.networks import Tiny, mlp, unit
+from tests.reference.networks import Tiny, averaged, mlp, unit
 from tests.twin import Case, check, copied, tiny
 
 B, STEPS, MOMENTUM = 5, 10, 0.7
@@ -35,10 +35,6 @@ def twin(params, stopped, memory, batch, draws, step):
                     'teacher': averaged(memory['teacher'], params, tau)}
 
   return loss, {}, after
-
-
-def averaged(old, new, tau):
-  return {k: averaged(v, new[k], tau) if isinstance(v, dict) else tau * v + (1 - tau) * new[k] for k, v in old.items()}
 
 
 CASE = Case(

@@ -7,7 +7,7 @@ import numpy as np
 from pretrain.models.vit import vit
 from pretrain.objectives.data2vec import data2vec
 from tests.reference.block_mask import block_mask
-from tests.reference.networks import ViT, linear
+from tests.reference.networks import ViT, averaged, linear
 from tests.twin import Case, check
 
 B, GRID, RATIO, HIDDEN, SMALLEST, LAYERS, BETA = 4, 4, 0.42, 6, 2, 2, 0.7
@@ -52,10 +52,6 @@ def twin(params, stopped, memory, batch, draws, step):
 
   rows = targets.reshape(-1, 8)
   return loss, {'target_std': np.mean([np.std(rows[:, d]) for d in range(8)])}, after
-
-
-def averaged(old, new, tau):
-  return {k: averaged(v, new[k], tau) if isinstance(v, dict) else tau * v + (1 - tau) * new[k] for k, v in old.items()}
 
 
 def other_pixels(which):

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from pretrain.objectives.dino import dino
-from tests.reference.networks import Tiny, log_softmax, prototypes, softmax
-from tests.twin import Case, check, copied, louder, tiny
+from tests.reference.networks import Tiny, averaged, log_softmax, prototypes, softmax
+from tests.twin import Case, check, copied, tiny
 
 B, LOCAL, STEPS, MOMENTUM, CENTER_MOMENTUM, FREEZE = 4, 3, 10, 0.7, 0.6, 2
 STUDENT_TEMPERATURE, TEMPERATURES, EVERY = 0.3, (0.1, 0.15, 0.2), 2
@@ -57,19 +57,16 @@ def twin(params, stopped, memory, batch, draws, step):
                         'teacher_spread': entropy(targets.mean((0, 1)))}, after
 
 
-def averaged(old, new, tau):
-  return {k: averaged(v, new[k], tau) if isinstance(v, dict) else tau * v + (1 - tau) * new[k] for k, v in old.items()}
-
-
 CASE = Case(
-    louder(dino(tiny(), prototypes=5, hidden=8, bottleneck=4, student_temperature=STUDENT_TEMPERATURE,
-                teacher_temperature=TEMPERATURES[-1], teacher_temperature_start=TEMPERATURES[0], teacher_warmup_steps=6,
-                teacher_warmup_every=EVERY, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
-                freeze_prototypes_steps=FREEZE, steps=STEPS), 'head/mlp', 20.), batch, twin,
+    dino(tiny(), prototypes=5, hidden=8, bottleneck=4, student_temperature=STUDENT_TEMPERATURE,
+         teacher_temperature=TEMPERATURES[-1], teacher_temperature_start=TEMPERATURES[0], teacher_warmup_steps=6,
+         teacher_warmup_every=EVERY, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
+         freeze_prototypes_steps=FREEZE, steps=STEPS), batch, twin,
     encode=lambda _, memory, x: Tiny(memory['teacher']['backbone'], memory['teacher_statistics']['backbone'])(x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     memory=lambda rng, memory: memory | {'center': rng.normal(size=5) / 5},
     hold=lambda step: {'head/prototypes': step < FREEZE},
+    grown={'head/mlp': 20.},
     moves={'global/0': {'loss', 'teacher_entropy', 'teacher_spread'},
            'global/1': {'loss', 'teacher_entropy', 'teacher_spread'}, 'local/0': {'loss'}, 'local/2': {'loss'}})
 

@@ -9,8 +9,8 @@ import numpy as np
 from pretrain.models.vit import vit
 from pretrain.objectives.dinov2 import dinov2
 from tests.reference.block_mask import block_mask
-from tests.reference.networks import ViT, log_softmax, prototypes, unit
-from tests.twin import Case, check, louder
+from tests.reference.networks import ViT, averaged, log_softmax, prototypes, unit
+from tests.twin import Case, check
 
 B, LOCAL, STEPS, MOMENTUM, FREEZE, GRID, KOLEO = 4, 3, 10, 0.7, 2, 4, 0.3
 STUDENT_TEMPERATURE, START, TEMPERATURE, WARMUP = 0.3, 0.02, 0.06, 5
@@ -100,22 +100,19 @@ def twin(params, stopped, memory, batch, draws, step):
       'teacher_spread': entropy(targets.mean((0, 1)))}, after
 
 
-def averaged(old, new, tau):
-  return {k: averaged(v, new[k], tau) if isinstance(v, dict) else tau * v + (1 - tau) * new[k] for k, v in old.items()}
-
-
 ALL = {'loss', 'views', 'patches', 'koleo', 'teacher_entropy', 'teacher_spread'}
 CASE = Case(
-    louder(dinov2(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'),
-                  prototypes=5, patch_prototypes=6, hidden=8, bottleneck=4, patch_bottleneck=5,
-                  mask_ratio=(LEAST, MOST), koleo_weight=KOLEO, student_temperature=STUDENT_TEMPERATURE,
-                  teacher_temperature=TEMPERATURE, teacher_temperature_start=START, teacher_warmup_steps=WARMUP,
-                  momentum=MOMENTUM, freeze_prototypes_steps=FREEZE, steps=STEPS, packed=True), 'head/mlp', 20.),
+    dinov2(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'),
+           prototypes=5, patch_prototypes=6, hidden=8, bottleneck=4, patch_bottleneck=5,
+           mask_ratio=(LEAST, MOST), koleo_weight=KOLEO, student_temperature=STUDENT_TEMPERATURE,
+           teacher_temperature=TEMPERATURE, teacher_temperature_start=START, teacher_warmup_steps=WARMUP,
+           momentum=MOMENTUM, freeze_prototypes_steps=FREEZE, steps=STEPS, packed=True),
     batch, twin,
     encode=lambda _, memory, x: ViT(memory['teacher']['backbone'], patch=2)(x),
     images=lambda rng: rng.uniform(size=(3, 8, 8, 1)),
     rate=lambda step: {f'{head}/{name}': float(step >= FREEZE) for head in ('head', 'patch_head')
                        for name in ('prototypes', 'gain')},
+    grown={'head/mlp': 20.},
     moves={'global/0': ALL, 'global/1': ALL, 'local/0': {'loss', 'views'}, 'local/2': {'loss', 'views'},
            'index': {'loss', 'views', 'patches', 'koleo'}})
 

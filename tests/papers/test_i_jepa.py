@@ -9,7 +9,7 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.i_jepa import i_jepa
-from tests.reference.networks import ViT, linear, sincos, transformer
+from tests.reference.networks import ViT, averaged, linear, sincos, transformer
 from tests.twin import Case, check
 
 B, GRID, STEPS, MOMENTUM = 4, 5, 10, 0.7
@@ -82,10 +82,6 @@ def twin(params, stopped, memory, batch, draws, step):
 
   rows = outputs.reshape(-1, 8)
   return loss, {'target_std': np.mean([np.std(rows[:, d]) for d in range(8)])}, after
-
-
-def averaged(old, new, tau):
-  return {k: averaged(v, new[k], tau) if isinstance(v, dict) else tau * v + (1 - tau) * new[k] for k, v in old.items()}
 
 
 CASE = Case(

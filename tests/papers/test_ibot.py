@@ -9,8 +9,8 @@ import numpy as np
 from pretrain.models.vit import vit
 from pretrain.objectives.ibot import ibot
 from tests.reference.block_mask import block_mask
-from tests.reference.networks import ViT, log_softmax, prototypes, softmax
-from tests.twin import Case, check, louder
+from tests.reference.networks import ViT, averaged, log_softmax, prototypes, softmax
+from tests.twin import Case, check
 
 B, LOCAL, STEPS, MOMENTUM, CENTER_MOMENTUM, FREEZE, GRID = 4, 3, 10, 0.7, 0.6, 2, 4
 STUDENT_TEMPERATURE, START, TEMPERATURE, PATCH_TEMPERATURE, WARMUP = 0.3, 0.1, 0.2, 0.26, 5
@@ -83,22 +83,19 @@ def center(old, logits):
   return CENTER_MOMENTUM * old + (1 - CENTER_MOMENTUM) * sum(rows) / len(rows)
 
 
-def averaged(old, new, tau):
-  return {k: averaged(v, new[k], tau) if isinstance(v, dict) else tau * v + (1 - tau) * new[k] for k, v in old.items()}
-
-
 ALL = {'loss', 'views', 'patches', 'teacher_entropy', 'teacher_spread'}
 CASE = Case(
-    louder(ibot(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'), prototypes=5,
-                hidden=8, bottleneck=4, normalize_last=False, mask_probability=PROBABILITY, mask_ratio=(LEAST, MOST),
-                student_temperature=STUDENT_TEMPERATURE, teacher_temperature=TEMPERATURE,
-                teacher_patch_temperature=PATCH_TEMPERATURE, teacher_temperature_start=START,
-                teacher_warmup_steps=WARMUP, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
-                freeze_prototypes_steps=FREEZE, steps=STEPS), 'head/mlp', 20.), batch, twin,
+    ibot(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'), prototypes=5,
+         hidden=8, bottleneck=4, normalize_last=False, mask_probability=PROBABILITY, mask_ratio=(LEAST, MOST),
+         student_temperature=STUDENT_TEMPERATURE, teacher_temperature=TEMPERATURE,
+         teacher_patch_temperature=PATCH_TEMPERATURE, teacher_temperature_start=START,
+         teacher_warmup_steps=WARMUP, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
+         freeze_prototypes_steps=FREEZE, steps=STEPS), batch, twin,
     encode=lambda _, memory, x: ViT(memory['teacher']['backbone'], patch=2)(x),
     images=lambda rng: rng.uniform(size=(3, 8, 8, 1)),
     memory=lambda rng, memory: memory | {'center': rng.normal(size=5) / 5, 'patch_center': rng.normal(size=5) / 5},
     hold=lambda step: {'head/prototypes': step < FREEZE, 'head/gain': step < FREEZE},
+    grown={'head/mlp': 20.},
     moves={'global/0': ALL, 'global/1': ALL, 'local/0': {'loss', 'views'}, 'local/2': {'loss', 'views'},
            'index': {'loss', 'views', 'patches'}})
 

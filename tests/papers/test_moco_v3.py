@@ -8,7 +8,7 @@ from flax import nnx
 
 from pretrain.models.layers import batch_norm
 from pretrain.objectives.moco_v3 import moco_v3
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, averaged, layout, mlp, unit
 from tests.twin import Case, check, copied
 
 B, TEMPERATURE, MOMENTUM, STEPS = 5, 0.3, 0.7, 10
@@ -72,10 +72,6 @@ def twin(params, stopped, memory, batch, draws, step):
                     'teacher': averaged(memory['teacher'], params, m)}
 
   return contrast(q[0], k[1]) + contrast(q[1], k[0]), {}, after
-
-
-def averaged(old, new, m):
-  return {k: averaged(v, new[k], m) if isinstance(v, dict) else m * v + (1 - m) * new[k] for k, v in old.items()}
 
 
 CASE = Case(

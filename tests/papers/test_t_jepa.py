@@ -3,7 +3,7 @@ import numpy as np
 
 from pretrain.models.table import table
 from pretrain.objectives.t_jepa import t_jepa
-from tests.reference.networks import linear, sincos, transformer
+from tests.reference.networks import averaged, linear, sincos, transformer
 from tests.twin import Case, check
 
 B, NUMBERS, CATEGORIES, MOMENTUM, STEPS = 5, 4, (4, 3), 0.7, 5
@@ -66,10 +66,6 @@ def twin(params, stopped, memory, batch, draws, step):
     return params, {'teacher': averaged(memory['teacher'], params, tau)}
 
   return np.mean(errors), {'target_std': whole.std(0).mean()}, after
-
-
-def averaged(old, new, tau):
-  return {k: averaged(v, new[k], tau) if isinstance(v, dict) else tau * v + (1 - tau) * new[k] for k, v in old.items()}
 
 
 def pooled(params, memory, rows):
