@@ -7,10 +7,10 @@ A twin is written from the paper, in NumPy float64 with explicit loops, over the
 
 `params` and `stopped` hold the same numbers. What the paper differentiates is computed of `params`, what it does not
 (targets of the network itself, weights, pseudo-labels) of `stopped`: the gradient is compared with finite differences
-of the twin in `params` alone, along one random direction for each array. Teachers and averages are in `memory`. `draws`
-are the random numbers of the loss in the order in which it makes them, as (name of the function of `jax.random`,
-array); none but `repeated` ones may come twice. `python -m tests.twin NAME` shows the trees, the batch, the metrics,
-the draws of a case.
+of the twin in `params` alone, along random directions, in the last step one for each array. Teachers and averages are
+in `memory`. `draws` are the random numbers of the loss in the order in which it makes them, as (name of the function of
+`jax.random`, array); none but `repeated` ones may come twice. `python -m tests.twin NAME` shows the trees, the batch,
+the metrics, the draws of a case.
 """
 import functools
 import importlib
@@ -254,7 +254,7 @@ def check_values(run: Run) -> None:
     assert metrics.keys() == wanted_metrics.keys(), f'metrics {metrics.keys() ^ wanted_metrics.keys()}'
     for name, value in metrics.items():
       close(value, wanted_metrics[name], f'{name} of step {step}')
-    check_gradient(twin, params, numpy_tree(grads), run.rng, step)
+    check_gradient(twin, params, numpy_tree(grads), run.rng, step, each=step == case.steps[-1])
     run.params = jax.tree.map(lambda p, g: (p - 0.1 * g).astype(p.dtype), run.params, grads)
     stepped = numpy_tree(run.params)
     run.params, run.memory = jax.device_get(run.update(run.params, run.memory, carry, jnp.int32(step)))
@@ -278,19 +278,29 @@ def check_values(run: Run) -> None:
       close(jax.jit(function)(run.params, run.memory, images), twins(*given), name)
 
 
-def check_gradient(twin: Callable, params: dict, grads: dict, rng: np.random.Generator, step: int) -> None:
-  """Along one random direction for each array: finite differences of the twin, to 1e-4 of the gradient's length."""
-  largest = max(np.abs(g).max() for _, g in leaves(grads))
+def check_gradient(twin: Callable, params: dict, grads: dict, rng: np.random.Generator, step: int, each: bool) -> None:
+  """Along random directions finite differences of the twin are the gradient, to 1e-4 of its length.
+
+  each: a direction for each array; otherwise one for all.
+  """
+  values, slopes, h = dict(leaves(params)), dict(leaves(grads)), 1e-5
+  largest = max(np.abs(slope).max() for slope in slopes.values())
   assert largest > 1e-4, 'the loss has no gradient here'
-  for (path, value), (same_path, grad) in zip(leaves(params), leaves(grads), strict=True):
-    assert path == same_path
-    direction = rng.normal(size=value.shape)
-    direction /= np.sqrt(np.sum(direction ** 2))
-    h = 1e-5
-    ends = [twin(replaced(params, path, value + sign * h * direction))[0] for sign in (1, -1)]
-    wanted, got = (ends[0] - ends[1]) / (2 * h), np.sum(grad * direction)
-    assert abs(got - wanted) < 1e-4 * max(np.sqrt(np.sum(grad ** 2)), 0.01 * largest, 1e-3), (
-        f'gradient of {path} at step {step}: {got}, finite differences of the twin: {wanted}')
+  assert values.keys() == slopes.keys()
+  for moved in [[path] for path in values] if each else [list(values)]:
+    directions = {path: rng.normal(size=values[path].shape) for path in moved}
+    length = math.sqrt(sum(np.sum(d ** 2) for d in directions.values()))
+    ends = []
+    for sign in (h, -h):
+      at = params
+      for path, direction in directions.items():
+        at = replaced(at, path, values[path] + sign * direction / length)
+      ends.append(twin(at)[0])
+    wanted = (ends[0] - ends[1]) / (2 * h)
+    got = sum(np.sum(slopes[path] * direction) for path, direction in directions.items()) / length
+    scale = math.sqrt(sum(np.sum(slopes[path] ** 2) for path in moved))
+    assert abs(got - wanted) < 1e-4 * max(scale, 0.01 * largest, 1e-3), (
+        f'gradient of {moved} at step {step}: {got}, finite differences of the twin: {wanted}')
 
 
 def check_moves(run: Run) -> None:
