@@ -1,6 +1,7 @@
 """README and docs: the code on the pages is the project's, runs, and names only what exists."""
 import ast
 import re
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,7 +95,7 @@ def test_readme_config_of_a_folder_can_be_prepared_with_and_without_labels(tmp_p
 
 def example() -> tuple[str, str, str, str]:
   """The twin, the loss, its test and the objective of docs/add_a_paper.md."""
-  twin, loss, test, objective, _ = blocks('docs/add_a_paper.md')
+  twin, loss, test, objective, *_ = blocks('docs/add_a_paper.md')
   return twin, loss, test, objective
 
 
@@ -130,6 +131,26 @@ def test_the_example_objective_works(monkeypatch):
   assert metrics['loss'].shape == ()
   features = jax.eval_shape(built.encode, state.params, state.memory, shape(np.float32, 8, 8, 1))
   assert features.shape == (16, 32)
+
+
+@pytest.mark.parametrize(('old', 'new'), [
+    ('', ''), ('jnp.split(z, 2)', '(z[::2], z[1::2])'), ('z1, z2, weight)', 'z1, z2, 1.)'),
+    ("[batch['views'][:, 0]", "[batch['views'][:, 1]"), ("({'statistics': statistics}", '(memory')])
+def test_the_example_twin_of_the_whole_holds_and_fails_for_a_wrong_objective(old, new, monkeypatch):
+  twin, loss, test, objective = example()
+  names, made = run_example(twin, loss, test), {}
+  monkeypatch.setattr(losses, 'align_uniform', names['align_uniform'], raising=False)
+  assert old in objective
+  exec(objective.replace(old, new), made)
+  monkeypatch.setitem(sys.modules, 'pretrain.objectives.align_uniform',
+                      SimpleNamespace(align_uniform=made['align_uniform']))
+  whole: dict = {}
+  exec(blocks('docs/add_a_paper.md')[4], whole)
+  if old:
+    with pytest.raises(AssertionError):
+      whole['test_its_twin']()
+  else:
+    whole['test_its_twin']()
 
 
 @pytest.mark.parametrize(('old', 'new'), [
