@@ -1,6 +1,4 @@
 """`make mutants`: which wrong lines are made, where none is, and what is said of those that no test notices."""
-import ast
-import json
 import subprocess
 import time
 from pathlib import Path
@@ -46,55 +44,32 @@ def made(body: str, **required: set) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(('line', 'kind', 'wanted'), [
-    ('return a.x + b', 'sign', 'return a.x - b'),
-    ('return (a.x  # x - y\n  - (b))', 'sign', '+ (b))'),
-    ('return (a) - (-b)', 'sign', 'return (a) - (b)'),
-    ('return a.x * b', 'times', 'return a.x / b'),
+    ('return (a) - (-b)', 'sign', 'return (a) + (-b)'),
     ('return a.x / b', 'times', 'return a.x * b'),
     ('return (a.x + 1) * b', 'factor', 'return (a.x + 1)'),
-    ('return a.x * b', 'factor', 'return b'),
-    ('return 3', 'number', 'return 4'),
     ('return 3', 'number', 'return 2'),
-    ('return 0.5', 'number', 'return 1.0'),
-    ('return 0.', 'number', 'return 1.0'),
-    ('return a.sum(0)', 'axis', 'return a.sum(1)'),
-    ('return a.sum(axis=1)', 'axis', 'return a.sum(axis=0)'),
     ('return jnp.sum(a, -1)', 'axis', 'return jnp.sum(a, 0)'),
-    ('return a.x < b', 'comparison', 'return a.x <= b'),
-    ('return a.x < b', 'comparison', 'return a.x > b'),
-    ('return a.x >= b', 'comparison', 'return a.x > b'),
-    ('return a.x == b', 'comparison', 'return a.x != b'),
     ('return a.x is not b', 'comparison', 'return a.x is b'),
-    ('return a.x in b', 'comparison', 'return a.x not in b'),
     ('return a.x and b and c.x', 'logic', 'return a.x and b or c.x'),
     ('return not a', 'not', 'return a'),
-    ('return a[b:]', 'slice', 'return a[b + 1:]'),
     ('return a[:-b]', 'slice', 'return a[:(-b) - 1]'),
-    ('return g(a, b.x, c)', 'swap', 'return g(b.x, a, c)'),
     ('return g(a, b.x, c)', 'swap', 'return g(a, c, b.x)'),
-    ('return jax.lax.stop_gradient((a, b))', 'wrap', 'return (a, b)'),
     ('return 2 * normalize(a + b)', 'wrap', 'return 2 * (a + b)'),
     ('first, second = a\nreturn g(first), h(second)', 'name', 'return g(second), h(second)'),
-    ('return a.x + b.x', 'name', 'return b.x + b.x'),
     ("return g(a), g(b['t'])", 'argument', "return g(b['t']), g(b['t'])"),
     ("return a['weak'] + a['strong']", 'key', "return a['strong'] + a['strong']"),
     ('return jnp.mean(a)', 'word', 'return jnp.sum(a)'),
-    ('return max(a, b)', 'word', 'return min(a, b)'),
-    ('return g(a, b=b, c=c)', 'keyword', 'return g(a, c=c)'),
     ('return g(a, b=b, c=c)', 'keyword', 'return g(a, b=b)'),
-    ('return g(b=b)', 'keyword', 'return g()'),
     ('return True', 'boolean', 'return False'),
-    ('a = g(a)\nreturn a', 'statement', 'pass'),
     ('a, b = g(a, b)\nreturn a', 'statement', 'pass'),
-    ('a.sync()', 'statement', 'pass'),
 ])
 def test_each_kind_of_wrong_line_is_made(line, kind, wanted):
   assert wanted in made(line).get(kind, []), made(line)
 
 
-@pytest.mark.parametrize('line', ["return 'a' + b", 'return sum(a)', 'return 2 / a', 'return a @ b', 'a = 2'])
+@pytest.mark.parametrize('line', ["return 'a' + b", 'return sum(a)', 'return a.x @ b.y'])
 def test_some_changes_are_not_made(line):
-  assert not made(line).keys() - {'number', 'times', 'name'}
+  assert not made(line)
 
 
 def test_an_argument_without_a_default_stays():
@@ -108,32 +83,19 @@ def test_docstrings_annotations_messages_and_imports_stay_and_nothing_is_killed(
       'if b:', 'return zip(b, a, strict=True)', 'return zip(a, a, strict=True)', 'return zip(b, b, strict=True)'}
 
 
-def test_of_real_files_one_place_is_changed_and_they_can_be_parsed():
-  for path in ('pretrain/objectives/fixmatch.py', 'pretrain/queue.py', 'data/names.py'):
-    text = (ROOT / path).read_text()
-    file = File(path, text, {})
-    assert file.mutants()
-    for mutant in file.mutants():
-      if file.valid(mutant):
-        changed = mutant.text(text.encode()).decode()
-        ast.parse(changed)
-        assert changed.startswith(text[:mutant.start]) and changed.endswith(text[mutant.end:])
-        assert text.splitlines()[mutant.line - 1].strip() in text[:mutant.end + 200]
-
-
-def test_the_sample_is_that_of_its_seed_and_of_a_larger_one():
-  files = {path: File(path, (ROOT / path).read_text(), {}) for path in ('pretrain/queue.py', 'pretrain/teacher.py')}
-  areas = {'shells': mutants.AREAS['shells']}
-  few, many, other = (mutants.sample(files, n, seed, areas)['shells'] for n, seed in ((5, 0), (12, 0), (5, 1)))
-  assert many[:5] == few != other and len(set(many)) == 12
+def test_the_sample_is_that_of_its_seed_and_part_of_a_larger_one():
+  files = {path: File(path, (ROOT / path).read_text(), {}) for path in ('pretrain/queue.py', 'pretrain/plan/sweep.py')}
+  few, many, other = (mutants.sample(files, n, seed) for n, seed in ((8, 0), (16, 0), (8, 1)))
+  assert set(few) < set(many) and few != other and len(set(many)) == 16
+  assert [x.path for x in few[:4]] == [*files] * 2  # areas take turns
 
 
 def test_the_tests_of_a_function_are_those_that_name_it_or_what_uses_it(tmp_path):
   path = tmp_path / 'test_x.py'
   path.write_text('from a import b as c\nV = b2()\ndef helper(): return V\ndef test_1(): c()\ndef test_2(): helper()\n'
                   '@mark(V)\ndef test_3(): pass\ndef test_4(): other()\n')
-  assert mutants.naming(path, {'b'}) == ['test_1']
-  assert mutants.naming(path, {'b2'}) == ['test_2', 'test_3']
+  assert mutants.using(path, {'b'}) == ['c', 'test_1']
+  assert mutants.using(path, {'b2'}) == ['V', 'helper', 'test_2', 'test_3']
 
 
 @pytest.fixture
@@ -152,54 +114,44 @@ def toy(tmp_path, monkeypatch):
   return tmp_path
 
 
-def counts(said: str) -> list[int]:
-  """Of a table: mutants, caught, survived, undecided, equivalent."""
-  return [int(number) for number in said[said.index('shells'):].split()[1:6]]
-
-
 def test_a_toy_project_is_left_alone_and_its_untested_line_is_named(toy, capsys, monkeypatch):
   mutants.main(['--n=9', '--seed=1', '--area=shells'], toy)
   said = capsys.readouterr().out
-  assert counts(said) == [2, 1, 1, 0, 0]
+  assert 'shells        2: 1 caught, 1 survived\nall           2: 1 caught, 1 survived\n' in said
   assert 'pretrain/queue.py:2 sign: return a  [tests/test_contrastive.py::test_one]\n' in said
   assert '\n\npretrain/queue.py:6 (not; survived, 1 tests)\n- return not a\n+ return a\n' in said
   assert 'queue.py:2 (' not in said
   assert 'return -a' in (toy / 'pretrain/queue.py').read_text()
 
-  rows = [json.loads(line) for line in next((toy / 'runs/mutants').iterdir()).read_text().splitlines()]
-  assert [sum(kind in row for row in rows) for kind in ('key', 'test')] == [2, 2]
   monkeypatch.setattr(Tree, 'pytest', None)  # what is known is not run again
-  mutants.main(['--n=9', '--seed=1', '--area=shells'], toy)
-  assert counts(capsys.readouterr().out) == [2, 1, 1, 0, 0]
   (toy / 'tests/mutants_equivalent.txt').write_text('pretrain/queue.py: of no use\n- return not a\n+ return a\n')
   mutants.main(['--n=9', '--seed=1', '--area=shells'], toy)
-  assert counts(capsys.readouterr().out) == [2, 1, 0, 0, 1]
+  assert '2: 1 caught, 1 equivalent' in capsys.readouterr().out
 
 
 def test_a_line_that_only_slow_tests_could_notice_is_undecided_until_there_is_time(toy, capsys):
   path = toy / 'tests/test_contrastive.py'
   path.write_text(path.read_text() + '\n\ndef test_slow():\n  assert not queue.two(3)\n')  # for all that is known
   mutants.main(['--n=9', '--area=shells', '--budget=0.2'], toy)
-  assert counts(capsys.readouterr().out) == [2, 1, 0, 1, 0]
+  assert '2: 1 caught, 1 undecided' in capsys.readouterr().out
   mutants.main(['--n=9', '--area=shells', '--budget=5'], toy)
   said = capsys.readouterr().out
-  assert counts(said) == [2, 2, 0, 0, 0] and 'test_slow]' in said and 'test_one]' not in said
+  assert 'all           2: 2 caught' in said and 'test_slow]' in said and 'test_one]' not in said
 
 
 def test_tests_that_fail_without_a_change_are_no_judges(toy):
   path = toy / 'tests/test_contrastive.py'
   path.write_text(path.read_text().replace('one(3) == -3', 'one(3) == 3'))
   with pytest.raises(SystemExit, match='these tests fail without any change: tests/test_contrastive.py::test_one'):
-    mutants.main(['--n=9', '--area=shells', '--workers=2'], toy)
+    mutants.main(['--n=9', '--area=shells'], toy)
 
 
 def test_a_hang_is_ended_with_all_that_it_started():
   process = subprocess.Popen(['sh', '-c', 'sleep 60 & echo $!; wait'], stdout=subprocess.PIPE, start_new_session=True)
   assert process.stdout
   child = int(process.stdout.readline())
-  rc, _ = Tree.wait(Tree, process, 0.2)
+  assert mutants.finish(process, 0.2) is None
   process.stdout.close()
-  assert rc is None
   end = time.monotonic() + 5
   while (stat := Path(f'/proc/{child}/stat')).exists() and ' Z ' not in stat.read_text() and time.monotonic() < end:
     time.sleep(0.01)
@@ -207,6 +159,6 @@ def test_a_hang_is_ended_with_all_that_it_started():
 
 
 def test_each_known_equivalent_is_a_change_of_a_line_that_is_there():
-  for path, before, after in mutants.equivalent(ROOT / 'tests/mutants_equivalent.txt'):
+  for path, before, after in mutants.equivalent(ROOT):
     file = File(path, (ROOT / path).read_text(), {})
     assert any((mutant.before, mutant.after) == (before, after) for mutant in file.mutants()), (path, before)
