@@ -3,6 +3,7 @@ import json
 import sys
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,14 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from data.bad import BadRecordsError
 from data.source import images
 from pretrain.evaluate import linear, measure, print_table
 from pretrain.evaluate.features import extract, pixels, unit_range
 from pretrain.evaluate.health import health, tolerance
 from pretrain.evaluate.knn import knn
 from pretrain.evaluate.linear import few_shot, linear_probe
+from pretrain.evaluate.run import judge
 from tests.reference import temperature as twin
 
 
@@ -340,3 +343,14 @@ def test_table_is_json_and_prints():
   print_table(rows, console)
   text = console.export_text()
   assert 'raw pixels' in text and f'{100 * raw["knn"]:.1f}' in text and '±' in text and '1198' in text
+
+
+@pytest.mark.parametrize(('bad', 'bad_test', 'told'), [(2, 2, None), (3, 0, 'train'), (0, 3, 'test')])
+def test_up_to_a_share_of_each_set_may_be_unreadable(bad, bad_test, told, tmp_path):
+  run = SimpleNamespace(max_bad_share=0.25)
+  measured = [SimpleNamespace(good=np.arange(8) >= bad, good_test=np.arange(8) >= bad_test)]
+  if told is None:
+    judge(run, measured, tmp_path)
+    return
+  with pytest.raises(BadRecordsError, match=f'3 of the 8 examples of config.evaluate.{told}'):
+    judge(run, measured, tmp_path)

@@ -293,6 +293,15 @@ def test_randaugment_applies_an_operation_with_its_probability():
   assert abs(both - (1 - (1 - 0.5 * changed(sure)) ** 2)) < 4 * (0.25 / n) ** 0.5
 
 
+@pytest.mark.parametrize(('name', 'ends'), [
+    ('Rotate', (0.35, 0.65)), ('ShearX', (0.35, 0.65)), ('ShearY', (0.35, 0.65)), ('TranslateX', (0.35, 0.65)),
+    ('TranslateY', (0.35, 0.65)), ('Brightness', (0.7, 1.)), ('Posterize', (0.7, 1.)), ('Solarize', (0.7, 1.))])
+def test_a_magnitude_draws_from_the_weak_part_of_an_operations_range(name, ends):
+  """At 0.3: 30 % of it, about the middle where it has a sign, at its upper end otherwise; drawn evenly."""
+  places = randaugment.weakened(jnp.full(3, randaugment.POOL.index(name)), jnp.float32([0., 0.5, 1.]), 0.3)
+  np.testing.assert_allclose(places, [ends[0], sum(ends) / 2, ends[1]], rtol=1e-6)
+
+
 def test_the_views_pass_the_probability_of_their_operations_on():
   n = 400
   images = photos(n, 8, 8)
