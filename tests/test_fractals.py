@@ -105,6 +105,14 @@ BATCH = {'index': np.arange(6, dtype=np.int32), 'epoch': np.zeros(6, np.int32),
          'label': np.array([0, 0, 1, 2, 3, 4], np.int32)}
 
 
+def test_a_picture_is_turned_and_mirrored_in_all_eight_ways(monkeypatch):
+  monkeypatch.setattr(ops, 'chaos_game', lambda _, u: jnp.broadcast_to(jnp.float32([1., 2.]), (*u.shape, 2)))
+  monkeypatch.setattr(ops, 'picture', lambda found, *_: found[0])
+  ways = jax.vmap(lambda key: ops.fractal(key, None, 8, 1, 0., 1.))(jax.random.split(jax.random.key(0), 400))
+  found, counts = np.unique(np.asarray(ways), axis=0, return_counts=True)
+  assert sorted(map(tuple, np.abs(found))) == [(1, 2)] * 4 + [(2, 1)] * 4 and counts.min() > 20
+
+
 @pytest.mark.parametrize('make', [
     partial(fractals, size=16, channels=3, points=300, seed=0),
     partial(fractal_scenes, size=16, channels=3, points=300, codes=7, seed=0)])

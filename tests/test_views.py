@@ -293,6 +293,14 @@ def test_randaugment_applies_an_operation_with_its_probability():
   assert abs(both - (1 - (1 - 0.5 * changed(sure)) ** 2)) < 4 * (0.25 / n) ** 0.5
 
 
+def test_small_views_are_blurred_too():
+  """Of 8 pixels the kernel would have none to each side."""
+  batch = {'image': photos(4, 8, 8), 'index': np.arange(4), 'epoch': np.zeros(4, np.int32)}
+  sharp, soft = (jax.jit(simclr(size=8, scale=(1., 1.), jitter=0., jitter_probability=0., grayscale=0., blur=blur))(
+      batch, jax.random.key(0))['views'] for blur in (0., 1.))
+  assert np.mean(np.abs(sharp - soft), (2, 3, 4)).min() > 1e-3
+
+
 @pytest.mark.parametrize(('name', 'ends'), [
     ('Rotate', (0.35, 0.65)), ('ShearX', (0.35, 0.65)), ('ShearY', (0.35, 0.65)), ('TranslateX', (0.35, 0.65)),
     ('TranslateY', (0.35, 0.65)), ('Brightness', (0.7, 1.)), ('Posterize', (0.7, 1.)), ('Solarize', (0.7, 1.))])
