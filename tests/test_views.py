@@ -298,7 +298,7 @@ def test_small_views_are_blurred_too():
   batch = {'image': photos(4, 8, 8), 'index': np.arange(4), 'epoch': np.zeros(4, np.int32)}
   sharp, soft = (jax.jit(simclr(size=8, scale=(1., 1.), jitter=0., jitter_probability=0., grayscale=0., blur=blur))(
       batch, jax.random.key(0))['views'] for blur in (0., 1.))
-  assert np.mean(np.abs(sharp - soft), (2, 3, 4)).min() > 1e-3
+  assert np.abs(sharp - soft).max() > 1e-2
 
 
 @pytest.mark.parametrize(('name', 'ends'), [
