@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--name')
   parser.add_argument('--after', action='append')
   try:
-    args, unknown = parser.parse_known_args([arg for arg in own if arg not in overrides])
+    args, unknown = configs.flags(parser, [arg for arg in own if arg not in overrides])
     if unknown:
       raise ConfigError(f'no flag {unknown[0]!r}{nearest(unknown[0], FLAGS)}')
     check_flags(args, overrides)

@@ -44,6 +44,7 @@ from launch.spec import (
   slug,
   state,
 )
+from pretrain import config as configs
 from pretrain.config import ConfigError, nearest
 from pretrain.metrics import write_bytes
 
@@ -152,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--examples', type=int)
   parser.add_argument('--only', action='append')
   try:
-    args, unknown = parser.parse_known_args([arg for arg in argv if arg not in flags])
+    args, unknown = configs.flags(parser, [arg for arg in argv if arg not in flags])
     if unknown:
       raise ConfigError(f'no flag {unknown[0]!r}{nearest(unknown[0], FLAGS)}')
     if not args.spec or args.command not in COMMANDS:

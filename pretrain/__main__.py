@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from pretrain.config import ConfigError, call, fits, load, local_path, nearest, override, user_cache, wanted
+from pretrain.config import ConfigError, call, fits, flags, load, local_path, nearest, override, user_cache, wanted
 from pretrain.ranges import Count, Positive
 
 USAGE = """\
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--sweep', action='store_true')
   parser.add_argument('--json', action='store_true')
   try:
-    args, unknown = parser.parse_known_args([arg for arg in argv if not arg.startswith('--config.')])
+    args, unknown = flags(parser, [arg for arg in argv if not arg.startswith('--config.')])
   except argparse.ArgumentError as error:
     return fail(f'{error}\n{USAGE}')
   if unknown:

@@ -3,6 +3,7 @@
 `dict(name='simclr', **kwargs)` is the only convention: `build` finds the function of that name and calls it with the
 rest. There is no other schema, so a key that no function takes is a key that nothing reads, and is refused.
 """
+import argparse
 import ast
 import difflib
 import functools
@@ -12,6 +13,7 @@ import json
 import math
 import os
 import pkgutil
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -30,6 +32,13 @@ def nearest(word: str, words) -> str:
   words = sorted(map(str, words))
   close = difflib.get_close_matches(str(word), words, n=1, cutoff=0.3)
   return (f'; nearest: {close[0]!r}' if close else '') + f'; all: {words}'
+
+
+def flags(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+  """`parser.parse_known_args`. Raises argparse.ArgumentError also for '--flag=--', of which Python makes a list."""
+  if bare := next((arg for arg in argv if re.fullmatch('--[^=]+=--', arg)), None):
+    raise argparse.ArgumentError(None, f'argument {bare[:-3]}: wanted a value, got --')
+  return parser.parse_known_args(argv)
 
 
 def load(path: str, overrides: list[str]) -> dict:

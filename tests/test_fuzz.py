@@ -209,6 +209,18 @@ def mains() -> dict:
   return {'pretrain': pretrain_main, 'launch': launch_main, 'launch.table': table_main}
 
 
+@pytest.mark.parametrize(('program', 'line'), [
+    ('launch', ['--engine=slurm', '--config=tests/tiny.py', '--workdir=W/run', '--nodes=--']),
+    ('launch', ['--config=tests/tiny.py', '--workdir=--']), ('launch', ['--nodes=--', '--', 'true']),
+    ('launch.table', ['launch/tables/dcl_batch_size.py', 'status', '--workers=--']),
+    ('pretrain', ['train', '--config=tests/tiny.py', '--workdir=--']),
+    ('pretrain', ['plan', '--config=tests/tiny.py', '--topology=v5e:2x2', '--slices=--'])])
+def test_two_dashes_are_no_value(program, line, capsys):
+  """Of them Python's parser makes an empty list."""
+  assert mains()[program](line) == 1
+  assert 'wanted a value, got --' in capsys.readouterr().err
+
+
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 @given(st.data())
 def test_mutations_of_command_lines_end_in_words(capsys, data):
