@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.barlow_twins import barlow_twins
-from tests.reference.networks import Tiny, layout, mlp
+from tests.reference.networks import Tiny, layout, projected
 from tests.twin import Case, check, copied, tiny
 
 B, DIM, WEIGHT, SCALE = 5, 4, 0.3, 0.7
@@ -12,16 +12,11 @@ def batch(rng):
   return {'views': rng.uniform(size=(B, 2, 4, 4, 1))}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   del stopped, step
   statistics = copied(memory['statistics'])
   assert layout(params['projector'], statistics['projector']) == [(6, 8, 'norm gain offset'), (8, DIM, '')]
-  a, b = (project(params, statistics, batch['views'][:, v], True, noise) for v, (_, noise) in enumerate(draws))
+  a, b = (projected(params, statistics, batch['views'][:, v], True, noise) for v, (_, noise) in enumerate(draws))
   loss = 0.
   for i in range(DIM):
     for j in range(DIM):
@@ -35,7 +30,7 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = Case(
     barlow_twins(tiny(), hidden=(8,), dim=DIM, weight=WEIGHT, scale=SCALE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'views/0': {'loss'}, 'views/1': {'loss'}})
 

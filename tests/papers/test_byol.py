@@ -2,7 +2,7 @@
 import math
 
 from pretrain.objectives.byol import byol
-from tests.reference.networks import Tiny, averaged, mlp, unit
+from tests.reference.networks import Tiny, averaged, mlp, projected, unit
 from tests.twin import Case, check, copied, tiny
 
 B, STEPS, MOMENTUM = 5, 10, 0.7
@@ -12,18 +12,13 @@ def batch(rng):
   return {'views': rng.uniform(size=(B, 2, 4, 4, 1))}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   del stopped  # the targets are the teacher's
   statistics, teacher_statistics = copied(memory['statistics']), copied(memory['teacher_statistics'])
   views = batch['views'][:, 0], batch['views'][:, 1]
-  targets = [project(memory['teacher'], teacher_statistics, x, train=True) for x in views]
-  projected = [project(params, statistics, x, True, noise) for x, (_, noise) in zip(views, draws, strict=True)]
-  predicted = [mlp(params['predictor'], statistics['predictor'], z, True) for z in projected]
+  targets = [projected(memory['teacher'], teacher_statistics, x, train=True) for x in views]
+  z = [projected(params, statistics, x, True, noise) for x, (_, noise) in zip(views, draws, strict=True)]
+  predicted = [mlp(params['predictor'], statistics['predictor'], x, True) for x in z]
   loss = 0.
   for here, there in ((0, 1), (1, 0)):
     for i in range(B):
@@ -40,7 +35,7 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = Case(
     byol(tiny(), hidden=8, dim=5, predictor_hidden=9, momentum=MOMENTUM, steps=STEPS), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'views/0': {'loss'}, 'views/1': {'loss'}})
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from pretrain.objectives.dcl import dcl
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, layout, projected, unit
 from tests.twin import Case, check, copied, tiny
 
 B, TEMPERATURE, SIGMA = 5, 0.3, 0.7
@@ -13,11 +13,6 @@ def batch(rng):
   return {'views': rng.uniform(size=(B, 2, 4, 4, 1))}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step, sigma=SIGMA):
   del stopped, step
   statistics = copied(memory['statistics'])
@@ -25,7 +20,7 @@ def twin(params, stopped, memory, batch, draws, step, sigma=SIGMA):
   assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, full)]
   both = np.stack([batch['views'][i, v] for i in range(B) for v in (0, 1)])
   (_, noise), = draws
-  z = unit(project(params, statistics, both, True, noise)).reshape(B, 2, 5)
+  z = unit(projected(params, statistics, both, True, noise)).reshape(B, 2, 5)
   agree = [z[i, 0] @ z[i, 1] for i in range(B)]
   loss = 0.
   for i in range(B):
@@ -40,7 +35,7 @@ def twin(params, stopped, memory, batch, draws, step, sigma=SIGMA):
 CASE = Case(
     dcl(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, sigma=SIGMA), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'views/0': {'loss'}, 'views/1': {'loss'}})
 PLAIN = CASE._replace(objective=dcl(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE),

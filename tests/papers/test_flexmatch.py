@@ -5,7 +5,7 @@ and 2 of each batch are the same example, and so are rows 4 and 5: the last that
 import numpy as np
 
 from pretrain.objectives.flexmatch import flexmatch
-from tests.reference.networks import averaged, classifier, log_softmax, of_average, softmax
+from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
 from tests.twin import Case, check, copied, tiny
 
 B, U, K = 4, 6, 3
@@ -17,16 +17,11 @@ def batch(rng):
   return images | {'label': rng.integers(0, K, B), 'index': rng.permutation(EXAMPLES)[[0, 1, 1, 2, 3, 3]]}
 
 
-def logits(params, memory, batch, noise):
-  statistics = copied(memory['statistics'])
-  images = np.concatenate([batch['image'], batch['weak'], batch['strong']])
-  return classifier(params, statistics, images, True, noise), statistics
-
-
 def twin(params, stopped, memory, batch, draws, step):
   (_, noise), = draws
-  made, statistics = logits(params, memory, batch, noise)
-  weak = logits(stopped, memory, batch, noise)[0][B:B + U]
+  statistics = copied(memory['statistics'])
+  made = one_pass(params, statistics, batch, noise)
+  weak = one_pass(stopped, copied(memory['statistics']), batch, noise)[B:B + U]
   supervised = consistency = 0.
   for i in range(B):
     supervised -= log_softmax(made[i])[batch['label'][i]] / B

@@ -4,7 +4,7 @@ semilearn/algorithms/freematch.
 import numpy as np
 
 from pretrain.objectives.freematch import freematch
-from tests.reference.networks import averaged, classifier, log_softmax, of_average, softmax
+from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
 from tests.twin import Case, check, copied, tiny
 
 B, U, K = 4, 6, 3
@@ -16,17 +16,12 @@ def batch(rng):
   return images | {'label': rng.integers(0, K, B)}
 
 
-def logits(params, memory, batch, noise):
-  statistics = copied(memory['statistics'])
-  images = np.concatenate([batch['image'], batch['weak'], batch['strong']])
-  return classifier(params, statistics, images, True, noise), statistics
-
-
 def twin(params, stopped, memory, batch, draws, step):
   del step
   (_, noise), = draws
-  made, statistics = logits(params, memory, batch, noise)
-  weak = softmax(logits(stopped, memory, batch, noise)[0][B:B + U])
+  statistics = copied(memory['statistics'])
+  made = one_pass(params, statistics, batch, noise)
+  weak = softmax(one_pass(stopped, copied(memory['statistics']), batch, noise)[B:B + U])
   supervised = consistency = 0.
   for i in range(B):
     supervised -= log_softmax(made[i])[batch['label'][i]] / B

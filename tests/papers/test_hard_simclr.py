@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from pretrain.objectives.hard_simclr import hard_simclr
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, layout, projected, unit
 from tests.twin import Case, check, copied, tiny
 
 B, TEMPERATURE, SHARE = 6, 0.6, 0.25  # 3 of 10 negatives
@@ -14,11 +14,6 @@ def batch(rng):
   return {'views': rng.uniform(size=(B, 2, 4, 4, 1))}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   del stopped, step
   statistics = copied(memory['statistics'])
@@ -26,7 +21,7 @@ def twin(params, stopped, memory, batch, draws, step):
   assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, full)]
   both = np.stack([batch['views'][i, v] for i in range(B) for v in (0, 1)])
   (_, noise), = draws
-  z = unit(project(params, statistics, both, True, noise))
+  z = unit(projected(params, statistics, both, True, noise))
   loss = 0.
   for i in range(2 * B):
     other_view = i + 1 if i % 2 == 0 else i - 1
@@ -40,7 +35,7 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = Case(
     hard_simclr(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, share=SHARE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'views/0': {'loss'}, 'views/1': {'loss'}})
 

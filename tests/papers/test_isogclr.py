@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.isogclr import isogclr
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, layout, projected, unit
 from tests.twin import Case, check, copied, tiny
 
 B, EXAMPLES, LOWEST, HIGHEST, RATE, GRADIENT_RATE, RHO, AVERAGE_RATE = 5, 8, 0.3, 0.9, 0.11, 0.6, 0.4, 0.8
@@ -22,18 +22,13 @@ def started(rng, memory):
                    'velocity': np.array([3, 2, -3, 1, 0.5, -1, 1.5, -2])}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   statistics = copied(memory['statistics'])
   assert layout(params['projector'], statistics['projector']) == [(6, 8, 'norm gain offset'), (8, 5, '')]
   both = np.stack([batch['views'][i, v] for i in range(B) for v in (0, 1)])
   (_, noise), = draws
-  z = unit(project(params, statistics, both, True, noise)).reshape(B, 2, 5)
-  fixed = unit(project(stopped, copied(memory['statistics']), both, True, noise)).reshape(B, 2, 5)
+  z = unit(projected(params, statistics, both, True, noise)).reshape(B, 2, 5)
+  fixed = unit(projected(stopped, copied(memory['statistics']), both, True, noise)).reshape(B, 2, 5)
   index, new = batch['index'], {key: np.array(memory[key]) for key in ('average', 'temperature', 'velocity')}
   tau = memory['temperature'][index]
   loss, clipped, ends, fresh = 0., 0, set(), 0
@@ -70,7 +65,7 @@ CASE = Case(
     isogclr(tiny(), hidden=(8,), dim=5, temperature=0.5, temperature_range=(LOWEST, HIGHEST), temperature_rate=RATE,
             gradient_rate=GRADIENT_RATE, rho=RHO, average_rate=AVERAGE_RATE, examples=EXAMPLES), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=started,
     moves={'views/0': {'loss'}, 'views/1': {'loss'}, 'index': {'loss', 'temperature'}})
 

@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.moco_v2 import moco_v2
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, averaged, layout, mlp, unit
 from tests.twin import Case, check, copied, tiny
 
 B, QUEUE, TEMPERATURE, MOMENTUM = 4, 8, 0.3, 0.7  # the third batch takes the place of the first
@@ -39,14 +39,9 @@ def twin(params, stopped, memory, batch, draws, step):
     for i in range(B):  # the keys of the oldest batch are replaced
       queue[(step * B + i) % QUEUE] = k[i]
     return params, {'statistics': statistics, 'teacher_statistics': teacher_statistics, 'queue': queue,
-                    'teacher': averaged(memory['teacher'], params)}
+                    'teacher': averaged(memory['teacher'], params, MOMENTUM)}
 
   return loss, {}, after
-
-
-def averaged(old, new):
-  return {k: averaged(v, new[k]) if isinstance(v, dict) else MOMENTUM * v + (1 - MOMENTUM) * new[k]
-          for k, v in old.items()}
 
 
 CASE = Case(

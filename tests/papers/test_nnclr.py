@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.nnclr import nnclr
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, layout, mlp, projected, unit
 from tests.twin import Case, check, copied, tiny
 
 B, QUEUE, TEMPERATURE = 4, 8, 0.3  # the third batch takes the place of the first
@@ -16,19 +16,14 @@ def filled(rng, memory):
   return memory | {'queue': unit(rng.normal(size=(QUEUE, 5)))}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   statistics, unused = copied(memory['statistics']), copied(memory['statistics'])
   full = 'norm gain offset'
   assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, full)]
   assert layout(params['predictor'], statistics['predictor']) == [(5, 9, full), (9, 5, 'bias')]
   views = [(batch['views'][:, v], noise) for v, (_, noise) in enumerate(draws)]
-  z = [unit(project(stopped, unused, x, True, noise)) for x, noise in views]
-  p = [project(params, statistics, x, True, noise) for x, noise in views]
+  z = [unit(projected(stopped, unused, x, True, noise)) for x, noise in views]
+  p = [projected(params, statistics, x, True, noise) for x, noise in views]
   p = [unit(mlp(params['predictor'], statistics['predictor'], x, True)) for x in p]
   nearest = [np.stack([min(memory['queue'], key=lambda q: np.sum((x - q) ** 2)) for x in z[v]]) for v in (0, 1)]
 
@@ -54,7 +49,7 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = Case(
     nnclr(tiny(), hidden=(8,), dim=5, predictor_hidden=9, temperature=TEMPERATURE, queue=QUEUE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=filled,
     moves={'views/0': {'loss', 'neighbor_cosine'}, 'views/1': {'loss', 'neighbor_cosine'}})
 

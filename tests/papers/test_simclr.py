@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.simclr import simclr
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, layout, projected, unit
 from tests.twin import Case, check, copied, tiny
 
 B, TEMPERATURE = 5, 0.3
@@ -12,11 +12,6 @@ def batch(rng):
   return {'views': rng.uniform(size=(B, 2, 4, 4, 1))}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   del stopped, step
   statistics = copied(memory['statistics'])
@@ -24,7 +19,7 @@ def twin(params, stopped, memory, batch, draws, step):
   assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, full)]
   both = np.stack([batch['views'][i, v] for i in range(B) for v in (0, 1)])  # x_2k-1, x_2k
   (_, noise), = draws
-  z = unit(project(params, statistics, both, True, noise))
+  z = unit(projected(params, statistics, both, True, noise))
 
   def pair(i, j):
     others = sum(np.exp(z[i] @ z[k] / TEMPERATURE) for k in range(2 * B) if k != i)
@@ -37,7 +32,7 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = Case(
     simclr(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'views/0': {'loss'}, 'views/1': {'loss'}})
 

@@ -2,7 +2,7 @@
 import numpy as np
 
 from pretrain.objectives.simclr_v2 import simclr_v2
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, averaged, layout, projected, unit
 from tests.twin import Case, check, copied, tiny
 
 B, QUEUE, TEMPERATURE, MOMENTUM = 4, 16, 0.3, 0.7  # the third batch takes the place of the first
@@ -16,11 +16,6 @@ def filled(rng, memory):
   return memory | {'queue': unit(rng.normal(size=(QUEUE, 5)))}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   del stopped  # what enters the memory is the moving average's
   statistics, teacher_statistics = copied(memory['statistics']), copied(memory['teacher_statistics'])
@@ -28,8 +23,8 @@ def twin(params, stopped, memory, batch, draws, step):
   assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 9, full), (9, 5, full)]
   both = np.stack([batch['views'][i, v] for i in range(B) for v in (0, 1)])
   (_, noise), = draws
-  z = unit(project(params, statistics, both, True, noise))
-  keys = unit(project(memory['teacher'], teacher_statistics, both, True))
+  z = unit(projected(params, statistics, both, True, noise))
+  keys = unit(projected(memory['teacher'], teacher_statistics, both, True))
   loss = 0.
   for i in range(2 * B):
     other_view = i + 1 if i % 2 == 0 else i - 1
@@ -43,20 +38,15 @@ def twin(params, stopped, memory, batch, draws, step):
       for v in (0, 1):
         queue[(step * 2 * B + v * B + i) % QUEUE] = keys[2 * i + v]
     return params, {'statistics': statistics, 'teacher_statistics': teacher_statistics, 'queue': queue,
-                    'teacher': averaged(memory['teacher'], params)}
+                    'teacher': averaged(memory['teacher'], params, MOMENTUM)}
 
   return loss, {}, after
-
-
-def averaged(old, new):
-  return {k: averaged(v, new[k]) if isinstance(v, dict) else MOMENTUM * v + (1 - MOMENTUM) * new[k]
-          for k, v in old.items()}
 
 
 CASE = Case(
     simclr_v2(tiny(), hidden=(8, 9), dim=5, temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=filled,
     moves={'views/0': {'loss'}, 'views/1': {'loss'}})
 

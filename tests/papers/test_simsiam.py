@@ -2,7 +2,7 @@
 import math
 
 from pretrain.objectives.simsiam import simsiam
-from tests.reference.networks import Tiny, layout, mlp, unit
+from tests.reference.networks import Tiny, layout, mlp, projected, unit
 from tests.twin import Case, check, copied, tiny
 
 B, DIM = 5, 5
@@ -12,11 +12,6 @@ def batch(rng):
   return {'views': rng.uniform(size=(B, 2, 4, 4, 1))}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   del step
   statistics, unused = copied(memory['statistics']), copied(memory['statistics'])
@@ -24,9 +19,9 @@ def twin(params, stopped, memory, batch, draws, step):
   assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 5, 'norm')]
   assert layout(params['predictor'], statistics['predictor']) == [(5, 9, full), (9, 5, 'bias')]
   views = [(batch['views'][:, v], noise) for v, (_, noise) in enumerate(draws)]
-  z = [project(params, statistics, x, True, noise) for x, noise in views]
+  z = [projected(params, statistics, x, True, noise) for x, noise in views]
   p = [mlp(params['predictor'], statistics['predictor'], x, True) for x in z]
-  targets = [project(stopped, unused, x, True, noise) for x, noise in views]
+  targets = [projected(stopped, unused, x, True, noise) for x, noise in views]
 
   def distance(p, z):
     return -sum(unit(p[i]) @ unit(z[i]) for i in range(B)) / B
@@ -39,7 +34,7 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = Case(
     simsiam(tiny(), hidden=(8,), dim=DIM, predictor_hidden=9), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'views/0': {'loss', 'spread'}, 'views/1': {'loss'}})
 

@@ -1,6 +1,6 @@
 """Cross-entropy as a whole against its twin: weighted, behind a projector, smoothed (arXiv:1512.00567v3, section 7)."""
 from pretrain.objectives.supervised import supervised
-from tests.reference.networks import Tiny, classifier, linear, log_softmax, mlp, relu, softmax
+from tests.reference.networks import Tiny, classifier, linear, log_softmax, projected, relu, softmax
 from tests.twin import Case, check, copied, tiny
 
 B, K, SMOOTHING = 8, 3, 0.2
@@ -10,16 +10,11 @@ def batch(rng):
   return {'image': rng.uniform(size=(B, 4, 4, 1)), 'label': rng.integers(0, K, B), 'weight': rng.uniform(0.2, 3., B)}
 
 
-def project(p, statistics, images, train=False, noise=None):
-  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
-  return mlp(p['projector'], statistics['projector'], h, train)
-
-
 def twin(params, stopped, memory, batch, draws, step):
   del stopped, step
   (_, noise), = draws
   statistics = copied(memory['statistics'])
-  made = linear(params['head']['linear'], relu(project(params, statistics, batch['image'], True, noise)))
+  made = linear(params['head']['linear'], relu(projected(params, statistics, batch['image'], True, noise)))
   loss, right = 0., 0
   for i, label in enumerate(batch['label']):
     for c in range(K):
@@ -34,9 +29,9 @@ CASE = Case(
     supervised(tiny(width=5, hidden=9), classes=K, label_smoothing=SMOOTHING, projector=(8, 9),
                weighted=True), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
-    project=lambda params, memory, x: project(params, memory['statistics'], x),
+    project=lambda params, memory, x: projected(params, memory['statistics'], x),
     predict=lambda params, memory, x: softmax(linear(params['head']['linear'],
-                                                     relu(project(params, memory['statistics'], x)))),
+                                                     relu(projected(params, memory['statistics'], x)))),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), grown={'head/linear/kernel': 60.},
     moves={'image': {'loss', 'accuracy'}, 'label': {'loss', 'accuracy'}, 'weight': {'loss'}})
 

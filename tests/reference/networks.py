@@ -233,9 +233,20 @@ def layout(p, statistics=None):
   return said
 
 
+def projected(p, statistics, images, train=False, noise=None):
+  """`Tiny` and the projector of its features: [b, dim]; both move their batch statistics if `train`."""
+  h = Tiny(p['backbone'], statistics['backbone'])(images, train, noise)
+  return mlp(p['projector'], statistics['projector'], h, train)
+
+
 def classifier(p, statistics, images, train=False, noise=None):
   """`Tiny` and a linear layer on its features: logits [b, k]; `statistics` those of the whole, or its average."""
   return linear(p['head']['linear'], Tiny(p['backbone'], statistics['backbone'])(images, train, noise))
+
+
+def one_pass(p, statistics, batch, noise):
+  """Training logits of labeled, weak and strong images, which share batch statistics."""
+  return classifier(p, statistics, np.concatenate([batch['image'], batch['weak'], batch['strong']]), True, noise)
 
 
 def of_average(statistics):
