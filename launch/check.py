@@ -87,7 +87,8 @@ def check_stage(name: str, part: dict, devices: int, slices: int, here: bool) ->
   try:
     check_run(config, devices, slices, here)
   except ValueError as error:
-    raise ConfigError(re.sub(r'^(config: )?(config)?', f'config.{name}', str(error), count=1)) from error
+    said = re.sub(r'^config(?=[.:])', '', str(error))
+    raise ConfigError(f"config.{name}{said if said != str(error) else f': {error}'}") from error
 
 
 def check_run(config: dict, devices: int, slices: int, here: bool) -> Any:

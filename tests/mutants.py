@@ -501,7 +501,6 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> None:
   parser.add_argument('--budget', type=float, default=60, help='seconds of tests a stage')
   parser.add_argument('--list', action='store_true', help='show them and their tests, run nothing')
   args = parser.parse_args(argv)
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
   texts = {name: (root / name).read_text() for name in tracked(root) if name.endswith('.py')}
   needed = required([text for name, text in texts.items() if not name.startswith('tests/')])
   files = {name: File(name, text, needed) for name, text in texts.items()
@@ -512,7 +511,11 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> None:
       print(f'{mutant.path}:{mutant.line} {mutant.kind}\n- {mutant.before}\n+ {mutant.after}\n  {stages(root, mutant)}')
     return
   tree = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()[:12]
-  print(table(run(root, mutants, root / 'runs' / 'mutants' / f'{tree}.jsonl', args.budget)))
+  before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended as by ^C: nothing goes on alone
+  try:
+    print(table(run(root, mutants, root / 'runs' / 'mutants' / f'{tree}.jsonl', args.budget)))
+  finally:
+    signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == '__main__':

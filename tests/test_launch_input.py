@@ -109,7 +109,7 @@ def test_a_programs_config_and_that_of_a_command_are_checked_too(capsys, tmp_pat
   assert 'config.program.name' in refusal(capsys, *SLURM, *command, '--config.program.name=nobody')
   assert 'is set by the program' in refusal(capsys, *SLURM, *command, '--config.student.initialize={"workdir": "x"}')
   said = refusal(capsys, *SLURM, *command, "--config.teacher.views=dict(name='supervised', size=28, scale=(0.5, 1.))")
-  assert 'config.teacher' in said and "wants batch['views']" in said  # which shows in the trace of its step alone
+  assert "config.teacher: the objective wants batch['global']" in said  # which shows in the trace of its step alone
   train = ['--', 'python', '-m', 'pretrain', 'train', TINY, f'--workdir={tmp_path}/run']
   assert "nearest: 'temperature'" in refusal(capsys, *SLURM, *train, '--config.objective.temperatur=1')
   label = ['--', 'python', '-m', 'pretrain', 'label', f'--workdir={tmp_path}/run', '--out', f'{tmp_path}/store']
