@@ -18,9 +18,10 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pretrain import sharding  # noqa: E402
+from pretrain.machine import hardware
 from pretrain.models.functional import functional  # noqa: E402
 from pretrain.models.vit import Block, vit  # noqa: E402
-from pretrain.plan import hardware, hlo  # noqa: E402
+from pretrain.plan import hlo  # noqa: E402
 from pretrain.plan.plan import devices  # noqa: E402
 
 CROPS = (2, 224), (8, 98)  # of an image: how many, their side in pixels

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pretrain.cluster import kmeans  # noqa: E402
+from pretrain.programs.cluster import kmeans  # noqa: E402
 
 
 def drawn(examples: int, width: int, clusters: int) -> np.ndarray:

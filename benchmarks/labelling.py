@@ -19,7 +19,7 @@ from jax.tree_util import Partial
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pretrain import config as configs  # noqa: E402
-from pretrain.label import label, open_model  # noqa: E402
+from pretrain.programs.label import open_model, write_labels  # noqa: E402
 from pretrain.train import train  # noqa: E402
 
 BATCH = 256
@@ -47,7 +47,7 @@ def main() -> None:
 
     def whole(turn: int) -> float:
       begun = time.perf_counter()
-      label(workdir, Path(folder) / f'labels{turn}', batch=BATCH, quiet=True)
+      write_labels(workdir, Path(folder) / f'labels{turn}', batch=BATCH, quiet=True)
       return time.perf_counter() - begun
 
     bare(), whole(-1)

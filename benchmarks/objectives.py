@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 import pretrain.models  # noqa: E402
 from pretrain import config as configs  # noqa: E402
 from pretrain import sharding  # noqa: E402
+from pretrain.machine.flops import of_step  # noqa: E402
 from pretrain.models.functional import functional  # noqa: E402
-from pretrain.plan.flops import of_step  # noqa: E402
 from pretrain.run import assemble, prepare  # noqa: E402
 
 TWO, TEACHER, CROPS, CONSISTENT = (2, 0, 0), (2 + 2 / 3, 0, 1), (2, 0, 1), (1, 2, 0)

@@ -14,7 +14,7 @@ from peers import OPTIMIZERS, TOLERANCE, serve  # noqa: E402  (the benchmarks be
 from step import of_few  # noqa: E402
 
 from pretrain import optim, sharding  # noqa: E402
-from pretrain.masks import random_mask  # noqa: E402
+from pretrain.method.masks import random_mask  # noqa: E402
 from pretrain.run import Run, assemble  # noqa: E402
 from pretrain.step import Training, TrainState, compile_ahead  # noqa: E402
 

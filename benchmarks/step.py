@@ -6,8 +6,8 @@ Measures in one run, after one warm-up:
   matmul  square matrices of the dtype on one device; the largest median is the peak
   steps   views, forward, backward and update, jitted, the state donated and the raw batch on the device; every round
           times each once, in turn with the matmuls. Backbones and heads compute in the dtype; parameters and residual
-          stream are float32. FLOPs are those of the traced step, `pretrain/plan/flops.py`: 3 x 3 convolutions count in
-          full, although Winograd's take a quarter of the multiplications. Views are also timed alone.
+          stream are float32. FLOPs are those of the traced step (`pretrain/machine/flops.py`): 3 x 3 convolutions
+          count in full, although Winograd's take a quarter of the multiplications. Views are also timed alone.
   loop    `pretrain.train.train` on configs/demo.py without evaluation, its only checkpoint outside the time, against
           its own step on a batch on the device, waited for every time, before and after: target 1.05
 """
@@ -28,8 +28,8 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from pretrain import config, sharding  # noqa: E402
-from pretrain.metrics import read_rows  # noqa: E402
-from pretrain.plan.flops import of_step  # noqa: E402
+from pretrain.files import read_rows  # noqa: E402
+from pretrain.machine.flops import of_step  # noqa: E402
 from pretrain.run import Run, assemble, prepare  # noqa: E402
 from pretrain.train import train  # noqa: E402
 

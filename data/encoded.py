@@ -8,7 +8,7 @@ import numpy as np
 
 from data.decode import decode
 from data.source import Source
-from pretrain.ranges import Count, Range
+from pretrain.config import Count, Range
 
 
 class Decoding(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pretrain.metrics import write_bytes
+from pretrain.files import write_bytes
 
 ALL, SOME = 4096, 64  # examples whose contents are looked at: of a set up to ALL of them all, of a larger one SOME
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.shuffle import permutation
-from pretrain.metrics import Broken, read_json, write_bytes, write_json
-from pretrain.ranges import Natural
+from pretrain.config import Natural
+from pretrain.files import Broken, read_json, write_bytes, write_json
 
 FORMAT = 'labels 2'  # 1 had neither the data's identity nor the classes' names
 
@@ -26,7 +26,7 @@ FORMAT = 'labels 2'  # 1 had neither the data's identity nor the classes' names
 class About(NamedTuple):
   """What a store is: two parts belong together exactly if all of this but `source` is equal.
 
-  model:      of the config and the checkpoint's arrays, see `pretrain.label.identity`.
+  model:      of the config and the checkpoint's arrays, see `pretrain.programs.label.identity`.
   source:     words for the source that was labeled, its `origin`.
   data:       `data.identity.Identity.digest` of that source without its labels.
   examples:   its length.

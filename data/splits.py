@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.metrics import write_bytes
+from pretrain.files import write_bytes
 
 FORMAT = 'split 1'
 

@@ -6,7 +6,7 @@ import numpy as np
 from data import splits
 from data.shuffle import permutation
 from data.source import Source
-from pretrain.ranges import Count, Range, Seed
+from pretrain.config import Count, Range, Seed
 
 
 def subset(source: Source, indices) -> Source:

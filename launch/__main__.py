@@ -12,8 +12,8 @@ from launch.job import AGAIN, Job, again, machines, named
 from pretrain import config as configs
 from pretrain.__main__ import FLAGS as COMMANDS
 from pretrain.config import ConfigError, load, local_path, nearest, override
-from pretrain.label import label
-from pretrain.plan.hardware import target
+from pretrain.machine.hardware import target
+from pretrain.programs.label import write_labels
 
 USAGE = """\
   launch --engine=local|slurm|k8s --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--dry-run]
@@ -256,7 +256,7 @@ def job_of(args: argparse.Namespace, command: list[str], fields: dict) -> Job:
   if word == 'label':
     options: dict = {}
     override(options, overrides)
-    configs.check(label, options, 'config', ('workdir', 'out'))
+    configs.check(write_labels, options, 'config', ('workdir', 'out'))
   if job.distributed and word in ('plan', 'report'):
     raise ConfigError(f'python -m pretrain {word} is one process; wanted --processes=1 and one node')
   return distributed(job)

@@ -14,10 +14,11 @@ from data.source import Source
 from data.wrap import few_labels
 from launch.job import check_fits
 from pretrain import config as configs
-from pretrain import initialize as beginning
-from pretrain import optim, run, sharding
+from pretrain import optim, run
 from pretrain.config import ConfigError, nearest
 from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
+from pretrain.interop import initialize as beginning
+from pretrain.machine import sharding
 from pretrain.plan import plan as planning
 from pretrain.programs.stages import FROM_THE_RUN, check_program
 from pretrain.train import PLACES

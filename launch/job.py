@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pretrain import sharding
 from pretrain.config import ConfigError
-from pretrain.plan.hardware import Target
+from pretrain.machine import sharding
+from pretrain.machine.hardware import Target
 
 AGAIN = 75  # EX_TEMPFAIL, as in pretrain.train.STOPPED
 LOST = 76  # EX_PROTOCOL, here: a machine failed

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from pretrain import config as configs
 from pretrain.config import ConfigError, fits, nearest
-from pretrain.metrics import Broken, read_events, read_json, read_metrics
+from pretrain.files import Broken, read_json
+from pretrain.machine.metrics import read_events, read_metrics
+from pretrain.machine.rundir import begun, finished, running
 from pretrain.programs.stages import lasting
-from pretrain.rundir import begun, finished, running
 from pretrain.train import fingerprint
 
 DONE, FAILED, RUNNING, STOPPED = 'done', 'failed', 'running', 'stopped'
@@ -147,7 +148,7 @@ def state(cell: Cell) -> tuple[str, str]:
 
 
 def made_with(cell: Cell) -> dict[str, str]:
-  """What a cell that is done was made with; see `pretrain.rundir.made`."""
+  """What a cell that is done was made with; see `pretrain.machine.rundir.made`."""
   made = read_json(cell.workdir / 'result.json').get('made')
   return {key: str(word) for key, word in made.items()} if isinstance(made, dict) else {}
 

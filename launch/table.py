@@ -46,7 +46,7 @@ from launch.spec import (
 )
 from pretrain import config as configs
 from pretrain.config import ConfigError, nearest
-from pretrain.metrics import write_bytes
+from pretrain.files import write_bytes
 
 USAGE = """\
   launch.table launch/tables/FILE.py run     [--workers=N] [--engine=...: flags of `python -m launch`] [--dry-run]

@@ -12,8 +12,20 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from pretrain.config import ConfigError, call, fits, flags, load, local_path, nearest, override, user_cache, wanted
-from pretrain.ranges import Count, Positive
+from pretrain.config import (
+  ConfigError,
+  Count,
+  Positive,
+  call,
+  fits,
+  flags,
+  load,
+  local_path,
+  nearest,
+  override,
+  user_cache,
+  wanted,
+)
 
 USAGE = """\
   pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
@@ -27,7 +39,7 @@ USAGE = """\
                     [--examples=N] [--price=X] [--json] [--check=FILE] [--sweep]
                     memory, communication and time on machines that are not here
   pretrain label    --workdir=DIR --out=DIR [--config.KEY=VALUE ...]
-                    labels of a whole source by the newest checkpoint; keys are arguments of pretrain.label.label
+                    labels of a whole source by the newest checkpoint; keys: arguments of write_labels
   pretrain program  --config=configs/FILE.py --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
                     runs one after the other, each from the one before: pretrain/programs
 
@@ -96,7 +108,7 @@ def check_flags(command: str | None, argv: list[str]) -> None:
 def ended(error: Exception, args: argparse.Namespace) -> int:
   """The exit code of a command that an error has ended, after a line about it; a bug shows where it is."""
   known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError) and str(error)
-  processes: Any = sys.modules.get('pretrain.processes')  # a mistyped flag is told before JAX is imported
+  processes: Any = sys.modules.get('pretrain.machine.processes')  # a mistyped flag is told before JAX is imported
   code, text = processes.verdict(error) if processes else (1, str(error))
   if not known or args.traceback:
     traceback.print_exception(error)
@@ -117,7 +129,7 @@ def leaving(distributed: bool) -> Iterator[None]:
   def leave(number, frame):
     del frame
     print(f'stopped by {signal.Signals(number).name}; the same command goes on', file=sys.stderr, flush=True)
-    processes: Any = sys.modules.get('pretrain.processes')
+    processes: Any = sys.modules.get('pretrain.machine.processes')
     if processes and processes.client():
       processes.leave(75, f'stopped by {signal.Signals(number).name}')
     os._exit(75)
@@ -160,24 +172,24 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
   os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', user_cache('compiled'))
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
   if args.distributed:
-    from pretrain import processes
+    from pretrain.machine import processes
     processes.start()
   if args.command == 'label':
     if args.config or not args.out:
       raise ConfigError('label needs --out=DIR, the label store, and takes the config of --workdir')
     options: dict = {}
     override(options, overrides)
-    from pretrain.label import label
-    from pretrain.processes import check_devices
+    from pretrain.machine.processes import check_devices
     check_devices()
-    return call(label, {'quiet': args.quiet} | options, 'config', workdir=args.workdir, out=args.out)
+    from pretrain.programs.label import write_labels
+    return call(write_labels, {'quiet': args.quiet} | options, 'config', workdir=args.workdir, out=args.out)
   if args.command in ('train', 'program'):
     if not args.config:
       raise ConfigError(f'{args.command} needs --config=configs/FILE.py')
     config = load(args.config, overrides)
     if not args.traceback:  # Orbax logs the same traceback from each of its threads; the error itself is raised to us
       logging.getLogger('absl').setLevel(logging.CRITICAL)
-    from pretrain.processes import check_devices
+    from pretrain.machine.processes import check_devices
     check_devices()
     if args.command == 'program':
       from pretrain.programs.stages import program
@@ -190,8 +202,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     raise ConfigError(f'{args.command} takes the config of the directory; wanted no --config' +
                       (f'.KEY but those of {sorted(allowed)}' if allowed else '') + f', got {sorted(changed)}')
   if args.command == 'evaluate':
-    from pretrain.processes import check_devices
-    from pretrain.rundir import config_of
+    from pretrain.machine.processes import check_devices
+    from pretrain.machine.rundir import config_of
     from pretrain.train import evaluate
     check_devices()
     config = config_of(args.workdir, '--workdir: ')

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from pretrain import config as configs
-from pretrain.ranges import Count, Decay, Natural, NonNegative, Part, Positive, Range
+from pretrain.config import Count, Decay, Natural, NonNegative, Part, Positive, Range
 
 TOKENS = {'cls', 'register', 'registers', 'mask', 'position', 'positions', 'pos'}  # words of a parameter's name
 

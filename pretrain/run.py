@@ -15,14 +15,14 @@ from data.loader import loader, two_streams
 from data.source import Source
 from data.wrap import few_labels
 from pretrain import config as configs
-from pretrain import initialize as beginning
-from pretrain import optim, sharding
-from pretrain.combine import turns
-from pretrain.config import ConfigError
+from pretrain import optim
+from pretrain.config import ConfigError, Count, Natural, NonNegative, Part, Positive, Seed, Share
 from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
-from pretrain.objective import Objective
-from pretrain.plan import flops as operations
-from pretrain.ranges import Count, Natural, NonNegative, Part, Positive, Seed, Share
+from pretrain.interop import initialize as beginning
+from pretrain.machine import flops as operations
+from pretrain.machine import sharding
+from pretrain.method.combine import turns
+from pretrain.method.objective import Objective
 from pretrain.step import Training, compile_step
 
 MODELS = ('text', 'teacher')  # arguments of objectives that are models: of the texts of images, a frozen one
@@ -143,7 +143,7 @@ def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, s
     rules: how arrays are split over the mesh where the default is not wanted, see `sharding.shardings`.
     compiler_options: XLA's, by name, in place of or beside those of `plan.hardware` for the chip; None: XLA's default.
     checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
-    initialize: `pretrain.initialize.Initialize`, parts of another run to start from.
+    initialize: `pretrain.interop.initialize.Initialize`, parts of another run to start from.
     continues: directory of a run from whose newest step and whole state this one goes on, with its own data from their
       beginning and its own schedule; `steps` counts those of that run too.
     max_bad_share: of images that cannot be decoded, in [0, 1]; above it the run stops.

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pretrain import optim, sharding
+from pretrain import optim
 from pretrain.config import ConfigError
-from pretrain.objective import Objective, check_batch
-from pretrain.plan import hardware
+from pretrain.machine import hardware, sharding
+from pretrain.method.objective import Objective, check_batch
 
 
 class TrainState(NamedTuple):

@@ -18,16 +18,17 @@ import jax
 
 from data import identity as identities
 from pretrain import config as configs
-from pretrain import initialize as beginning
-from pretrain import processes, rundir, sharding
-from pretrain.checkpoint import Checkpoints, NotFiniteState
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import online, table
-from pretrain.metrics import Recorder, event, goodput, read_events, read_metrics, shows_bar, write_json
+from pretrain.files import write_json
+from pretrain.interop import initialize as beginning
+from pretrain.machine import processes, rundir, sharding
+from pretrain.machine.checkpoint import Checkpoints, NotFiniteState
+from pretrain.machine.hardware import by_kind
+from pretrain.machine.metrics import Recorder, event, goodput, read_events, read_metrics, shows_bar
+from pretrain.machine.processes import stop_signals
+from pretrain.machine.pulse import Pulse
 from pretrain.plan import memory
-from pretrain.plan.hardware import by_kind
-from pretrain.processes import stop_signals
-from pretrain.pulse import Pulse
 from pretrain.report import report
 from pretrain.run import NonFinite, Run, prepare
 from pretrain.step import compile_ahead

@@ -1,6 +1,6 @@
 """Mutation testing: wrong lines, one at a time and at random, in a copy of the tree; do the related tests notice?
 
-  python -m tests.mutants --n=200 --seed=0 [--area=objectives,losses] [--only=pretrain/queue.py] [--list]
+  python -m tests.mutants --n=200 --seed=0 [--area=objectives,losses] [--only=pretrain/method/queue.py] [--list]
 
 The sample is drawn area by area (`AREAS`), within one the rarer kinds of changes more often; a larger one contains a
 smaller. Each wrong line meets first the tests that name the changed function, then those of functions that use it; of
@@ -35,22 +35,21 @@ ROOT = Path(__file__).parents[1]
 METHODS = ('papers losses losses_contrastive losses_distillation losses_semi_supervised losses_consistency isogclr '
            'deepercluster semi_supervised contrastive combine spark text video rows hold dinov2_distill frequency '
            'programs per_example evaluate scale masks cluster')
-SHELLS = 'teacher semi_supervised masked_autoencoder combine objective queue masks two_towers per_example cluster'
-RUN = 'run train checkpoint rundir config metrics processes'
+RUN = 'run train config files machine/checkpoint machine/rundir machine/metrics machine/processes'
 
 # Weight in the sample; files; words of the names of test files and of folders of them.
 AREAS = {
     'objectives': (4, ['pretrain/objectives/*'], METHODS),
     'losses': (4, ['pretrain/losses/*'], METHODS),
-    'shells': (3, [f'pretrain/{name}.py' for name in SHELLS.split()], METHODS),
-    'step': (2, [f'pretrain/{name}.py' for name in ('step', 'optim', 'sharding', 'initialize')],
+    'shells': (3, ['pretrain/method/*', 'pretrain/programs/cluster.py'], METHODS),
+    'step': (2, [f'pretrain/{name}.py' for name in ('step', 'optim', 'machine/sharding', 'interop/initialize')],
              f'step optim phases rs2 train continual ranges processes plan {METHODS}'),
     'models': (2, ['pretrain/models/*'], f'models quantized plan {METHODS}'),
     'views': (2, ['pretrain/views/*'], 'views fractals frequency video rs2'),
     'data': (3, ['data/*'], 'data sources labels classes csv decode lines identity text video rows rs2 workers '
                             'odd_data fractals evaluate'),
     'evaluate': (2, ['pretrain/evaluate/*'], 'evaluate train text labels classes deepercluster'),
-    'label': (1, ['pretrain/label.py', 'pretrain/programs/*'],
+    'label': (1, ['pretrain/programs/label.py', 'pretrain/programs/*'],
               'labels programs continual dinov2_distill deepercluster identity small_files'),
     'run': (2, [f'pretrain/{name}.py' for name in RUN.split()],
             'config train metrics says small_files processes data evaluate phases formats'),

@@ -12,7 +12,7 @@ from data.source import images
 from data.sources.folder import folder
 from pretrain import config, train
 from pretrain.config import ConfigError
-from pretrain.metrics import read_rows
+from pretrain.files import read_rows
 from pretrain.run import prepare
 from pretrain.train import DONE
 from tests.test_train import tiny

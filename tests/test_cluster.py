@@ -6,8 +6,9 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
-from pretrain import cluster, sharding
-from pretrain.cluster import kmeans
+from pretrain.machine import sharding
+from pretrain.programs import cluster
+from pretrain.programs.cluster import kmeans
 
 DIGITS = load_digits().data.astype(np.float32)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pretrain import config, objectives
-from pretrain.combine import turns
 from pretrain.config import ConfigError
+from pretrain.method.combine import turns
 from pretrain.objectives.alternate import alternate
 from pretrain.objectives.dino import dino
 from pretrain.objectives.fixmatch import fixmatch

@@ -9,6 +9,7 @@ import pytest
 
 from pretrain import losses
 from pretrain.losses.chunked import nearest
+from pretrain.method.queue import enqueue
 from pretrain.models.vit import vit
 from pretrain.objectives.moco_v2 import moco_v2
 from pretrain.objectives.moco_v3 import moco_v3
@@ -16,7 +17,6 @@ from pretrain.objectives.nnclr import nnclr
 from pretrain.objectives.simclr import simclr
 from pretrain.objectives.simclr_v2 import simclr_v2
 from pretrain.objectives.swav import swav
-from pretrain.queue import enqueue
 from tests.checks import assert_close, normal
 
 BACKBONE = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)

@@ -10,14 +10,14 @@ from data import identity
 from data import labels as stores
 from data.sources.digits import digits
 from data.sources.pseudo_labeled import pseudo_labeled
-from pretrain import label as labeling
 from pretrain import losses
-from pretrain.cluster import in_two_levels, kmeans, whiten
 from pretrain.config import ConfigError
 from pretrain.evaluate.predictions import features
 from pretrain.models.vit import vit
 from pretrain.objectives.deepercluster import deepercluster
 from pretrain.objectives.supervised import supervised
+from pretrain.programs import label as labeling
+from pretrain.programs.cluster import in_two_levels, kmeans, whiten
 from pretrain.programs.stages import program
 from pretrain.train import DONE, STOPPED
 from tests.checks import assert_close, assert_finite, assert_gradient, assert_half_precision, normal

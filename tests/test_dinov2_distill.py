@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from pretrain import config, initialize, losses, train
+from pretrain import config, losses, train
 from pretrain.config import ConfigError
+from pretrain.interop import initialize
+from pretrain.method.objective import flat
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.vit import vit
-from pretrain.objective import flat
 from pretrain.objectives.dinov2_distill import dinov2_distill
 from tests.cases import BACKBONE, CASES, TEACHER, B, raw
 from tests.checks import assert_close, normal

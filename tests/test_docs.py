@@ -14,7 +14,8 @@ from PIL import Image
 
 import data.sources
 import pretrain.objectives
-from pretrain import config, losses, sharding
+from pretrain import config, losses
+from pretrain.machine import sharding
 from pretrain.models.vit import vit
 from pretrain.step import compile_step
 from pretrain.train import prepare

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretrain import checkpoint, train
+from pretrain import train
 from pretrain.config import ConfigError
+from pretrain.machine import checkpoint
 from pretrain.train import DONE
 from tests.test_train import events, losses, tiny
 

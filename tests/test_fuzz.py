@@ -181,7 +181,7 @@ def told(main, line: list[str], capsys) -> int:
     patch.setattr('launch.local.Local.run', lambda *_: [0])
     for name in ('launch.slurm.submit', 'launch.k8s.submit'):
       patch.setattr(name, lambda *_, **__: '7')
-    patch.setattr('pretrain.processes.check_devices', lambda: None)
+    patch.setattr('pretrain.machine.processes.check_devices', lambda: None)
     patch.setattr(os, '_exit', lambda code: pytest.fail(f'left with {code}'))
     try:
       code = main([arg.replace('W/', f'{folder}/') for arg in line])

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from pretrain import config, objectives, optim, sharding
+from pretrain import config, objectives, optim
+from pretrain.machine import sharding
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.objectives.alternate import alternate

@@ -18,10 +18,11 @@ from data.sources.arrays import arrays
 from data.sources.folder import folder
 from data.sources.huggingface import huggingface
 from data.sources.pseudo_labeled import pseudo_labeled
-from pretrain import label, train
+from pretrain import train
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
-from pretrain.metrics import read_rows
+from pretrain.files import read_rows
+from pretrain.programs import label
 from pretrain.train import DONE, STOPPED
 from tests.test_data import encoded, parquet_table, photo
 from tests.test_train import ROOT, StopAfter, losses, tiny
@@ -270,7 +271,7 @@ def test_labels_of_a_model_are_those_of_the_classes_it_was_taught(classifier, tm
   for name in ('run/config.json',):  # the copy's own data
     (tmp_path / name).write_text((tmp_path / name).read_text().replace(str(root), str(tmp_path)))
   store = tmp_path / 'store'
-  assert label.label(tmp_path / 'run', store, quiet=True) == DONE
+  assert label.write_labels(tmp_path / 'run', store, quiet=True) == DONE
   about = json.loads((store / 'labels.json').read_text())
   assert about['names'] == ['a', 'b', 'c', '3'] and about['data']
   given = dict(source=tree['source'] | {'path': str(tmp_path / 'set')}, store=str(store), incomplete=True)

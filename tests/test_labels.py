@@ -21,9 +21,11 @@ from data.sources.noisy_labels import noisy_labels
 from data.sources.of_classes import of_classes
 from data.sources.pseudo_labeled import pseudo_labeled
 from data.wrap import few_labels
-from pretrain import config, label, rundir, train
+from pretrain import config, train
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
+from pretrain.machine import rundir
+from pretrain.programs import label
 from pretrain.train import DONE, STOPPED, prepare
 from tests.test_train import final, tiny
 from tests.tiny import pixels
@@ -76,7 +78,7 @@ def test_labels_are_those_of_predict_in_the_order_of_the_source(teacher, store):
 
 def test_labels_of_a_part_of_a_source_are_under_the_numbers_of_the_whole(teacher, tmp_path):
   part, whole = dict(name='of_classes', source=DIGITS, classes=('7', '2')), digits(split='train')
-  assert label.label(teacher, tmp_path / 'store', source=part, examples_per_part=100, quiet=True) == DONE
+  assert label.write_labels(teacher, tmp_path / 'store', source=part, examples_per_part=100, quiet=True) == DONE
   rows = np.flatnonzero(np.isin(whole.labels, (2, 7)))
   found, tree = stores.read(tmp_path / 'store'), json.loads((teacher / 'config.json').read_text())
   np.testing.assert_array_equal(found.index, rows)
@@ -111,7 +113,7 @@ def test_an_interrupted_pass_goes_on_behind_its_last_whole_part(teacher, store, 
   options = dict(examples_per_part=500, batch=100)
   with monkeypatch.context() as patch:
     Interrupted(patch, 1, lambda: signal.raise_signal(signal.SIGTERM))
-    assert label.label(teacher, tmp_path, **options) == STOPPED
+    assert label.write_labels(teacher, tmp_path, **options) == STOPPED
   assert parts(tmp_path) == ['part-00000'] and not (tmp_path / 'labels.json').exists()
   assert 'before part 1 of 3' in capsys.readouterr().out and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
   with pytest.raises(ValueError, match='not finished: 1 of 3 parts'):
@@ -120,17 +122,17 @@ def test_an_interrupted_pass_goes_on_behind_its_last_whole_part(teacher, store, 
     def killed(*_):
       raise KeyboardInterrupt
     patch.setattr(stores.Path, 'replace', killed)
-    label.label(teacher, tmp_path, **options)
+    label.write_labels(teacher, tmp_path, **options)
   assert parts(tmp_path) == ['part-00000']
   before = (tmp_path / 'parts' / 'part-00000-of-00003.parquet').stat().st_mtime_ns
-  assert label.label(teacher, tmp_path, **options) == DONE
+  assert label.write_labels(teacher, tmp_path, **options) == DONE
   assert (tmp_path / 'parts' / 'part-00000-of-00003.parquet').stat().st_mtime_ns == before
   one, other = stores.read(tmp_path), stores.read(store)
   assert one.about == other.about
   np.testing.assert_array_equal(one.label, other.label)
   np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=1e-5, atol=1e-6)
   capsys.readouterr()
-  assert label.label(teacher, tmp_path, **options) == DONE and 'is complete' in capsys.readouterr().out
+  assert label.write_labels(teacher, tmp_path, **options) == DONE and 'is complete' in capsys.readouterr().out
 
 
 def test_a_store_of_another_model_source_or_size_is_refused(teacher, store, tmp_path, capsys):
@@ -278,7 +280,7 @@ def test_broken_images_are_labeled_as_such(teacher, tmp_path):
     Image.fromarray(pixels(digits(split='train'))[i, ..., 0]).save(folder / f'{i:02}.png')
   (folder / '07.png').write_text('not an image')
   source = dict(name='folder', path=str(folder), size=8, channels=1)
-  assert label.label(teacher, tmp_path / 'store', source=source, quiet=True) == DONE
+  assert label.write_labels(teacher, tmp_path / 'store', source=source, quiet=True) == DONE
   found = stores.read(tmp_path / 'store')
   assert np.flatnonzero(found.label == -1).tolist() == [7] and found.confidence[7] == 0
 
@@ -387,9 +389,9 @@ def test_a_store_that_is_being_written_is_nobody_elses(teacher, store, tmp_path,
 
   with monkeypatch.context() as patch:
     Interrupted(patch, 2, second)
-    assert label.label(teacher, out, **options) == DONE
+    assert label.write_labels(teacher, out, **options) == DONE
   assert refused == [1] and f'{out} is in use by process' in capsys.readouterr().err
   assert {path.name for path in out.iterdir()} == {'parts', 'labels.json'}
   np.testing.assert_array_equal(stores.read(out).label, stores.read(store).label)
   with rundir.alone(out):  # who reads a store, or finds it complete, asks for no lock
-    assert label.label(teacher, out, **options) == DONE and len(stores.read(out).index) == N
+    assert label.write_labels(teacher, out, **options) == DONE and len(stores.read(out).index) == N

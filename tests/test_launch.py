@@ -21,7 +21,7 @@ from launch.local import Local
 from launch.slurm import submit
 from launch.spec import read as read_table
 from launch.table import main as run_table
-from pretrain.metrics import read_rows
+from pretrain.files import read_rows
 from tests.slurm_cluster import Cluster, installed
 from tests.test_launch_input import HOSTILE
 

@@ -21,7 +21,7 @@ from launch.__main__ import launch, outcome
 from launch.job import SETTLE, Job, again, verdict
 from launch.local import Local, cores
 from pretrain.config import ConfigError
-from pretrain.plan.hardware import target
+from pretrain.machine.hardware import target
 from tests.test_launch_input import attempt
 
 WANTS_ANOTHER = {75, 76, *range(129, 193)}  # as a shell has them

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.metrics import read_rows
+from pretrain.files import read_rows
 
 ROOT = Path(__file__).parents[1]
 

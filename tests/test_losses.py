@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain import losses, objective
-from pretrain.objective import cosine
+from pretrain import losses
+from pretrain.method import objective
+from pretrain.method.objective import cosine
 from tests.checks import assert_close, assert_finite, assert_gradient, normal, rotation
 from tests.reference import dino as dino_twin
 from tests.reference import fixmatch as fixmatch_twin

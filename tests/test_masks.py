@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain.masks import blockwise_mask, multi_block, random_mask
+from pretrain.method.masks import blockwise_mask, multi_block, random_mask
 
 KEY = jax.random.key(3)
 INDEX = np.random.default_rng(0).permutation(1000)[:64].astype(np.int32)

@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from pretrain import metrics
-from pretrain.metrics import Recorder, event, goodput, read_rows, strict, write_json
+from pretrain.files import read_rows, strict, write_json
+from pretrain.machine import metrics
+from pretrain.machine.metrics import Recorder, event, goodput
 
 
 def recorder(workdir, **changes):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from pretrain.machine.sharding import batch_sharding, laid_on, make_mesh, replicated
 from pretrain.models import layers, winograd
 from pretrain.models.convolutions import Conv, convolution, max_pool
 from pretrain.models.functional import functional
@@ -18,7 +19,6 @@ from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import Norm, resnet
 from pretrain.models.vit import Block, Transformer, drop, vit
 from pretrain.models.wide_resnet import wide_resnet
-from pretrain.sharding import batch_sharding, laid_on, make_mesh, replicated
 
 TINY = dict(image=8, channels=3, patch=4, width=16, depth=2, heads=2, mlp=24)
 

@@ -11,10 +11,11 @@ import numpy as np
 import optax
 import pytest
 
-from pretrain import config, objectives, sharding
-from pretrain.checkpoint import Checkpoints
+from pretrain import config, objectives
 from pretrain.config import ConfigError
-from pretrain.objective import Objective, check_batch
+from pretrain.machine import sharding
+from pretrain.machine.checkpoint import Checkpoints
+from pretrain.method.objective import Objective, check_batch
 from pretrain.step import Training, compile_step
 from tests.cases import CASES, CLASSES, B, raw
 from tests.reference.teacher import temperatures

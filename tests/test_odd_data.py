@@ -29,7 +29,8 @@ from data.sources.webdataset import webdataset
 from data.text import train as train_tokenizer
 from pretrain import config
 from pretrain.config import ConfigError
-from pretrain.metrics import event, read_rows, write_json
+from pretrain.files import read_rows, write_json
+from pretrain.machine.metrics import event
 from pretrain.run import prepare
 from pretrain.train import DONE, train
 from tests.test_data import encoded, parquet_table, photo, tar

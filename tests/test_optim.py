@@ -12,7 +12,8 @@ import numpy as np
 import optax
 import pytest
 
-from pretrain import config, optim, teacher
+from pretrain import config, optim
+from pretrain.method import teacher
 from pretrain.models.functional import functional
 from pretrain.models.resnet import resnet
 from pretrain.models.table import table

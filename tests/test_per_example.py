@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain import sharding
+from pretrain.machine import sharding
+from pretrain.method.per_example import remember
 from pretrain.objectives.flexmatch import flexmatch
 from pretrain.objectives.isogclr import isogclr
-from pretrain.per_example import remember
 from tests.cases import BACKBONE, CASES
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pretrain import config, train
 from pretrain.config import ConfigError
-from pretrain.metrics import read_rows
+from pretrain.files import read_rows
 from pretrain.train import DONE, STOPPED, prepare
 from tests.test_train import StopAfter, assert_same, final, losses, tiny
 

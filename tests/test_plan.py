@@ -14,11 +14,12 @@ from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
 from data.sources import array_record, folder
-from pretrain import config, sharding
+from pretrain import config
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
+from pretrain.machine import flops, hardware, sharding
 from pretrain.models.convolutions import convolution
-from pretrain.plan import cache, flops, hardware, hlo
+from pretrain.plan import cache, hlo
 from pretrain.plan.plan import check, devices, estimate_tier, plan, words
 from pretrain.plan.sweep import sweep
 from pretrain.plan.sweep import words as sweeping

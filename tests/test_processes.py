@@ -15,8 +15,10 @@ import pytest
 from data import labels as stores
 from launch.job import simulated
 from launch.local import free_port
-from pretrain import label, sharding, train
-from pretrain.metrics import read_rows
+from pretrain import train
+from pretrain.files import read_rows
+from pretrain.machine import sharding
+from pretrain.programs import label
 from pretrain.train import DONE
 from tests.test_labels import N
 from tests.test_programs import HARD
@@ -150,7 +152,7 @@ def teacher(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('teacher') / 'run'
   assert train.train(tiny(*HARD), workdir, quiet=True) == DONE
   store = workdir.parent / 'store'
-  assert label.label(workdir, store, examples_per_part=PART, quiet=True) == DONE
+  assert label.write_labels(workdir, store, examples_per_part=PART, quiet=True) == DONE
   return workdir, stores.read(store)
 
 
@@ -190,7 +192,7 @@ def test_labels_by_two_processes_stopped_together_and_continued_by_one(teacher, 
   before = whole_parts(tmp_path / 'store')
   assert 0 < len(before) < PARTS and not (tmp_path / 'store' / 'labels.json').exists()
   assert two.text().count('stopped by') == 1
-  assert label.label(workdir, tmp_path / 'store', examples_per_part=PART, quiet=True) == DONE
+  assert label.write_labels(workdir, tmp_path / 'store', examples_per_part=PART, quiet=True) == DONE
   assert_the_same_labels(tmp_path / 'store', wanted)
 
 

@@ -21,15 +21,17 @@ from data import labels as stores
 from data.source import images
 from data.sources import array_record, folder
 from data.sources.digits import digits
-from pretrain import config, initialize, losses, rundir, train
-from pretrain import label as labeling
+from pretrain import config, losses, train
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
+from pretrain.interop import initialize
+from pretrain.machine import rundir
 from pretrain.models.vit import vit
 from pretrain.objectives.distill import distill
 from pretrain.objectives.mae import mae
 from pretrain.objectives.self_distillation_fpt import self_distillation_fpt
 from pretrain.objectives.supervised import supervised
+from pretrain.programs import label as labeling
 from pretrain.programs import stages
 from pretrain.programs.stages import program
 from pretrain.train import DONE, STOPPED, prepare

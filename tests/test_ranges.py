@@ -17,9 +17,10 @@ import pretrain.objectives
 import pretrain.programs
 import pretrain.views
 from data.wrap import long_tailed
-from pretrain import config, label, optim, sharding
-from pretrain.config import ConfigError
-from pretrain.ranges import Range
+from pretrain import config, optim
+from pretrain.config import ConfigError, Range
+from pretrain.machine import sharding
+from pretrain.programs import label
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (data.sources, pretrain.models, pretrain.objectives, pretrain.programs, pretrain.views, optim)
@@ -41,15 +42,15 @@ def called() -> Iterator[Callable]:
 BUILT = {config.find(package, name): f'{package.__name__}.{name}' for package in PACKAGES
          for name in config.names(package)}
 TAKEN = BUILT | {function: f'{function.__module__}.{function.__name__}'
-                 for function in (*called(), label.label, sharding.mesh_sizes, long_tailed)}
+                 for function in (*called(), label.write_labels, sharding.mesh_sizes, long_tailed)}
 SCHEMAS = {name: config.schema(function) for function, name in TAKEN.items()}
 
 
 def test_the_list_is_whole():
   assert {'pretrain.run.prepare', 'pretrain.run.Saving', 'pretrain.run.Subset', 'pretrain.run.Unlabeled',
           'pretrain.run.Reading', 'pretrain.run.NonFinite', 'pretrain.evaluate.run.Evaluation', 'data.wrap.few_labels',
-          'pretrain.initialize.Initialize', 'pretrain.programs.continual.Set', 'data.encoded.Decoding',
-          'pretrain.sharding.make_mesh'} <= SCHEMAS.keys()
+          'pretrain.interop.initialize.Initialize', 'pretrain.programs.continual.Set', 'data.encoded.Decoding',
+          'pretrain.machine.sharding.make_mesh'} <= SCHEMAS.keys()
 
 
 def bare(kind) -> bool:

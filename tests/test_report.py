@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pretrain.metrics import Recorder, event, write_json
+from pretrain.files import write_json
+from pretrain.machine.metrics import Recorder, event
 from pretrain.report import report, save_report_data
 
 SECTIONS = ('Evaluation', 'Curves', 'Augmented views', 'Nearest neighbours', 'Features in two dimensions', 'Timeline')

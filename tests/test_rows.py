@@ -12,7 +12,7 @@ from data.loader import loader
 from data.sources.table import table as source
 from pretrain import config
 from pretrain.config import ConfigError
-from pretrain.masks import column_subsets
+from pretrain.method.masks import column_subsets
 from pretrain.models.functional import functional
 from pretrain.models.table import table
 from pretrain.objectives.t_jepa import t_jepa

@@ -9,11 +9,12 @@ from pathlib import Path
 import jax
 import pytest
 
-from pretrain import processes, pulse, rundir, train
+from pretrain import train
 from pretrain.config import ConfigError
-from pretrain.metrics import event
+from pretrain.machine import processes, pulse, rundir
+from pretrain.machine.metrics import event
+from pretrain.machine.pulse import Pulse
 from pretrain.plan import memory
-from pretrain.pulse import Pulse
 from pretrain.train import DONE
 from tests.test_train import FIXMATCH, tiny
 

@@ -11,8 +11,9 @@ import optax
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from pretrain import config, losses, objectives, sharding
+from pretrain import config, losses, objectives
 from pretrain.config import ConfigError
+from pretrain.machine import sharding
 from pretrain.models.attention import KINDS, attend, block_of
 from pretrain.models.functional import functional
 from pretrain.models.layers import REMAT

@@ -10,10 +10,11 @@ from flax import nnx
 
 from pretrain import config, losses, objectives
 from pretrain.config import ConfigError
+from pretrain.method.objective import ema
+from pretrain.method.semi_supervised import aligned, classifier, classify, mix, rotations
 from pretrain.models.layers import batch_norm
 from pretrain.models.resnet import resnet
 from pretrain.models.vit import vit
-from pretrain.objective import ema
 from pretrain.objectives.adamatch import adamatch
 from pretrain.objectives.comatch import comatch
 from pretrain.objectives.dash import dash
@@ -30,7 +31,6 @@ from pretrain.objectives.shrinkmatch import shrinkmatch
 from pretrain.objectives.softmatch import softmatch
 from pretrain.objectives.uda import uda
 from pretrain.objectives.vat import vat
-from pretrain.semi_supervised import aligned, classifier, classify, mix, rotations
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
 from tests.cases import CASES
 from tests.checks import assert_close, normal

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from data import labels as stores
-from pretrain import rundir, train
+from pretrain import train
 from pretrain.__main__ import main
-from pretrain.checkpoint import FORMAT
 from pretrain.config import ConfigError
-from pretrain.metrics import Recorder, goodput, read_events, read_metrics
+from pretrain.machine import rundir
+from pretrain.machine.checkpoint import FORMAT
+from pretrain.machine.metrics import Recorder, goodput, read_events, read_metrics
 from pretrain.report import report
 from pretrain.train import DONE, STOPPED
 from tests.test_labels import made

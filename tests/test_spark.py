@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from pretrain import losses
-from pretrain.masks import random_mask
+from pretrain.method.masks import random_mask
 from pretrain.models.convolutions import Conv
 from pretrain.models.decoder import Double, MapDecoder
 from pretrain.models.functional import functional

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain import optim, sharding
-from pretrain.objective import Objective
+from pretrain import optim
+from pretrain.machine import sharding
+from pretrain.method.objective import Objective
 from pretrain.step import compile_step
 
 N, STEPS = 8, 4

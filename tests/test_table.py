@@ -13,7 +13,8 @@ from launch.collect import entries
 from launch.spec import cell_of, read, state, value
 from launch.table import main, stages_of
 from pretrain import config
-from pretrain.metrics import event, write_json
+from pretrain.files import write_json
+from pretrain.machine.metrics import event
 from pretrain.run import prepare, views_of
 from pretrain.train import fingerprint
 from tests.test_small_files import damages

@@ -34,7 +34,7 @@ from data.text import BEGIN, END, MASK, PAD, SPECIAL, tokenizer
 from pretrain import config, losses
 from pretrain.config import ConfigError
 from pretrain.evaluate.zero_shot import zero_shot
-from pretrain.masks import token_mask
+from pretrain.method.masks import token_mask
 from pretrain.models.functional import functional
 from pretrain.models.text import text
 from pretrain.models.vit import vit

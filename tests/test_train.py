@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 
 from pretrain import config, train
 from pretrain.__main__ import main
-from pretrain.checkpoint import Checkpoints
-from pretrain.metrics import read_rows
-from pretrain.plan.hardware import CHIPS
+from pretrain.files import read_rows
+from pretrain.machine.checkpoint import Checkpoints
+from pretrain.machine.hardware import CHIPS
 from pretrain.plan.plan import plan
 from pretrain.train import DONE, FAILED, STOPPED, prepare
 from tests.tiny import pixels
@@ -170,7 +170,7 @@ def test_a_second_signal_is_not_caught_unless_it_is_an_echo(monkeypatch):
       assert stop.signal == 'SIGTERM' and not outside
       os.kill(os.getpid(), signal.SIGTERM)
       assert not outside
-      monkeypatch.setattr('pretrain.processes.TWICE', 0.)
+      monkeypatch.setattr('pretrain.machine.processes.TWICE', 0.)
       os.kill(os.getpid(), signal.SIGTERM)
       assert len(outside) == 1
   finally:

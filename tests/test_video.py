@@ -9,7 +9,7 @@ from PIL import Image
 
 from data.loader import loader
 from data.sources.clips import clips
-from pretrain.masks import random_mask, tube_mask
+from pretrain.method.masks import random_mask, tube_mask
 from pretrain.models.functional import functional
 from pretrain.models.patches import fixed_positions, patchify, sincos, tubelets
 from pretrain.models.vit import vit

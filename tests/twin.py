@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from pretrain.method.objective import Objective
 from pretrain.models.layers import batch_norm
-from pretrain.objective import Objective
 
 RTOL, ATOL = 1e-5, 2e-6
 SAMPLERS = ('uniform', 'normal', 'truncated_normal', 'bernoulli', 'categorical', 'gumbel', 'beta', 'dirichlet', 'gamma',

@@ -11,7 +11,7 @@ from data.files import regular
 from data.names import known
 from data.source import Source
 from data.sources.folder import options
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 FORMAT = 'images in array_record 1'
 

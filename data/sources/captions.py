@@ -6,7 +6,7 @@ import numpy as np
 from data import text
 from data.opened import opened
 from data.source import Source
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 
 def captions(*, source: dict, templates: tuple[str, ...], tokenizer: str, length: Count) -> Source:

@@ -9,7 +9,7 @@ from data.encoded import Encoded, digest, encoded
 from data.files import natural
 from data.source import Source
 from data.sources.folder import files_of
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from data.encoded import Decoding, Encoded, check_decoding
 from data.files import contents, ends, folders, walk
 from data.names import known
 from data.source import Source
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 SPLITS = ('train', 'training', 'val', 'valid', 'validation', 'dev', 'eval', 'evaluation', 'test', 'testing')
 DRESSED = re.compile(rf'({"|".join(SPLITS)})[-_. ]?(set|split|data|images|imgs)?[-_. ]?\d*', re.IGNORECASE)

@@ -5,7 +5,7 @@ from typing import Annotated
 import numpy as np
 
 from data.source import Source
-from pretrain.ranges import Count, Range
+from pretrain.config import Count, Range
 
 
 @dataclasses.dataclass(frozen=True)

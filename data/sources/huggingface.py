@@ -18,7 +18,7 @@ from data.files import check_once, check_whole, contents, ends, inside
 from data.names import known
 from data.source import Source
 from data.sources.folder import options
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 CACHE = 4 << 30   # bytes of row groups kept in memory by each process
 LOOKED = 64 << 20  # bytes of a set whose rows are looked at for its identity; the footers of a larger one have to do

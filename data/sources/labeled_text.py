@@ -4,7 +4,7 @@ from data.lines import json_lines
 from data.source import Arrays, Source
 from data.text import captions
 from data.text import tokenizer as load_tokenizer
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 WANTED = '{"text": …, "label": …}'
 

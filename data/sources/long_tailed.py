@@ -3,7 +3,7 @@ from typing import Annotated
 
 from data import wrap
 from data.opened import opened
-from pretrain.ranges import Count, Range, Seed
+from pretrain.config import Count, Range, Seed
 
 
 def long_tailed(*, source: dict, ratio: Annotated[float, Range(1)], largest: Count | None = None, seed: Seed):

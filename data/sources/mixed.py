@@ -8,7 +8,7 @@ from data.encoded import digest
 from data.opened import opened
 from data.shuffle import permutation
 from data.source import Source
-from pretrain.ranges import Range, Seed
+from pretrain.config import Range, Seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

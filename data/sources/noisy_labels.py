@@ -4,7 +4,7 @@ import numpy as np
 from data.opened import opened
 from data.shuffle import permutation
 from data.source import Source
-from pretrain.ranges import Seed, Share
+from pretrain.config import Seed, Share
 
 
 def noisy_labels(*, source: dict, rate: Share, seed: Seed) -> Source:

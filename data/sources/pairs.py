@@ -14,7 +14,7 @@ from data.sources.huggingface import huggingface
 from data.sources.webdataset import webdataset
 from data.text import captions
 from data.text import tokenizer as load_tokenizer
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 
 def pairs(*, path: str, split: str | None = None, size: Count, channels: Literal[1, 3] = 3, tokenizer: str,

@@ -10,7 +10,7 @@ from data.opened import opened
 from data.source import Source
 from data.wrap import few_labels, places
 from pretrain import config as configs
-from pretrain.ranges import Count, Range, Share
+from pretrain.config import Count, Range, Share
 
 
 def pseudo_labeled(*, source: dict, store: str, labels: dict | None = None, threshold: Share | None = None,

@@ -5,7 +5,7 @@ from data.files import walk
 from data.source import Arrays, Source
 from data.text import documents, packed
 from data.text import tokenizer as load_tokenizer
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 SUFFIXES = ('.txt', '.md')
 

@@ -9,7 +9,7 @@ from data.encoded import Encoded, digest
 from data.names import known
 from data.source import Source
 from data.sources.folder import options
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 
 def tfds(*, dataset: str, split: str, data_dir: str, size: Count | None, decoding: dict | None = None) -> Source:

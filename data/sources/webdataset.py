@@ -13,7 +13,7 @@ from data.encoded import Encoded, digest
 from data.files import check_once, check_whole, ends
 from data.source import Source
 from data.sources.folder import options
-from pretrain.ranges import Count
+from pretrain.config import Count
 
 END = 1024  # bytes of zeros with which a tar file ends, at least
 

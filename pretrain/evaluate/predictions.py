@@ -6,9 +6,9 @@ from jax.tree_util import Partial
 
 from data.classes import numbered_as
 from data.source import Source
-from pretrain import processes, sharding
 from pretrain.config import ConfigError
 from pretrain.evaluate.features import extract
+from pretrain.machine import processes, sharding
 from pretrain.views.evaluation import evaluation
 
 BATCH = 256  # examples at a time; rounded up to what the mesh divides

@@ -15,15 +15,15 @@ from data.classes import numbered_as, shown
 from data.source import Source
 from data.text import prompts as class_prompts
 from pretrain import config as configs
-from pretrain import processes
+from pretrain.config import Count, Natural
 from pretrain.evaluate import geometry, measure, print_table
 from pretrain.evaluate.features import counts, kind, pixels
 from pretrain.evaluate.health import health
 from pretrain.evaluate.knn import knn
 from pretrain.evaluate.predictions import BATCH, accuracy, extracted, view
 from pretrain.evaluate.zero_shot import zero_shot
-from pretrain.metrics import write_json
-from pretrain.ranges import Count, Natural
+from pretrain.files import write_json
+from pretrain.machine import processes
 from pretrain.report import save_report_data
 
 ONLINE = 5000  # training examples that the kNN during training looks at, at most

@@ -3,8 +3,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain import processes
 from pretrain.losses import normalize
+from pretrain.machine import processes
 
 
 def zero_shot(features, labels, embed_text, prompts) -> float:

@@ -4,7 +4,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from pretrain.sharding import after, alone, per_device, platform
+from pretrain.machine.sharding import after, alone, per_device, platform
 
 # implementation: where it runs (None: everywhere)
 KINDS: dict[str, str | None] = {'xla': None, 'splash': 'tpu', 'cudnn': 'gpu'}

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from pretrain.machine.sharding import after
 from pretrain.models import winograd
 from pretrain.models.layers import product_gradients, remembering, stored
-from pretrain.sharding import after
 
 
 class Conv(nnx.Module):

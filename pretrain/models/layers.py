@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pretrain.machine.sharding import batch_shares, platform
 from pretrain.models import winograd
-from pretrain.sharding import batch_shares, platform
 
 
 def weighted(primitive, *given, **params) -> bool:

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pretrain.config import Count, Number, Positive
 from pretrain.models.convolutions import Conv, convolve, max_pool
 from pretrain.models.layers import batch_norm, check_remat
 from pretrain.models.patches import check_statistics, normalize
-from pretrain.ranges import Count, Number, Positive
 
 # depth: (blocks of each stage, whether they are bottlenecks); 1512.03385v1 table 1
 DEPTHS = {

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from pretrain.config import Count, Natural
 from pretrain.models.vit import Transformer
-from pretrain.ranges import Count, Natural
 
 
 class Table(nnx.Module):

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data.text import PAD
+from pretrain.config import Count
 from pretrain.models.vit import Transformer
-from pretrain.ranges import Count
 
 POOLS = ('cls', 'last', 'mean')
 

@@ -10,6 +10,8 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from pretrain.config import Count, Natural, NonNegative, Number, Positive, Range
+from pretrain.machine.sharding import rows_stay
 from pretrain.models.attention import attend, check_attention
 from pretrain.models.layers import Linear, check_remat, gelu, layer_norm, remembering, stored
 from pretrain.models.patches import (
@@ -22,8 +24,6 @@ from pretrain.models.patches import (
   tubelets,
 )
 from pretrain.models.quantized import products
-from pretrain.ranges import Count, Natural, NonNegative, Number, Positive, Range
-from pretrain.sharding import rows_stay
 
 # (width, depth, heads, mlp): Ti and S are DeiT's (2012.12877v2 table 1), B, L and H those of 2010.11929v2 table 1,
 # g and G those of 2106.04560v2 table 2 (the `giant` of 2304.07193v2, 1536 wide with a gated MLP, is another model).

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain.sharding import after
+from pretrain.machine.sharding import after
 
 C = math.sqrt(2)
 POINTS = {2: (0., 1., -1.), 4: (0., C, -C, 1 / C, -1 / C)}

@@ -1,1 +1,1 @@
-"""One paper, one file, one public function of the file's name, returning a `pretrain.objective.Objective`."""
+"""One paper, one file, one public function of the file's name, returning a `pretrain.method.objective.Objective`."""

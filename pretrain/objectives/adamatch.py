@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective, cosine, ema
-from pretrain.queue import enqueue
-from pretrain.ranges import Count, Decay, NonNegative, Share
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.config import Count, Decay, NonNegative, Share
+from pretrain.method.objective import Objective, cosine, ema
+from pretrain.method.queue import enqueue
+from pretrain.method.semi_supervised import averaged, classifier, classify
 
 
 def adamatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_weight: NonNegative,

@@ -4,8 +4,8 @@ from itertools import accumulate
 import jax
 import jax.numpy as jnp
 
-from pretrain.combine import checked, over_one_backbone, seen_by, turns, updated
-from pretrain.objective import Objective
+from pretrain.method.combine import checked, over_one_backbone, seen_by, turns, updated
+from pretrain.method.objective import Objective
 
 
 def alternate(*, parts: tuple) -> Objective:

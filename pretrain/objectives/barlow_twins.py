@@ -4,10 +4,10 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, NonNegative, Positive
+from pretrain.method.objective import Objective, embed_apart, in_parts, plain
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, embed_apart, in_parts, plain
-from pretrain.ranges import Count, NonNegative, Positive
 
 
 def barlow_twins(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, weight: NonNegative,

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.masks import token_mask
+from pretrain.config import ProperPart
+from pretrain.method.masks import token_mask
+from pretrain.method.objective import Objective, plain
 from pretrain.models.functional import functional
 from pretrain.models.heads import MaskedWords
-from pretrain.objective import Objective, plain
-from pretrain.ranges import ProperPart
 
 
 def bert(backbone: Callable, *, mask_ratio: ProperPart) -> Objective:

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Share
+from pretrain.method.objective import Objective, cosine
+from pretrain.method.teacher import with_teacher
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, cosine
-from pretrain.ranges import Count, Share
-from pretrain.teacher import with_teacher
 
 
 def byol(backbone: Callable, *, hidden: Count, dim: Count, predictor_hidden: Count, momentum: Share,

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Positive
-from pretrain.two_towers import matching, two_towers
+from pretrain.config import Count, Positive
+from pretrain.method.objective import Objective
+from pretrain.method.two_towers import matching, two_towers
 
 HIGHEST = math.log(100)  # of the logarithm of the scale
 

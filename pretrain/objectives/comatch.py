@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive, Share
+from pretrain.method.objective import Objective
+from pretrain.method.queue import enqueue
+from pretrain.method.semi_supervised import aligned, averaged, divided
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
-from pretrain.objective import Objective
-from pretrain.queue import enqueue
-from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive, Share
-from pretrain.semi_supervised import aligned, averaged, divided
 
 
 def comatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], dim: Count, threshold: Share,

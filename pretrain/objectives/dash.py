@@ -5,9 +5,9 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive, Range
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive, Range
+from pretrain.method.objective import Objective
+from pretrain.method.semi_supervised import averaged, classifier, classify
 
 
 def dash(backbone: Callable, *, classes: Count, constant: Annotated[float, Range(1)], base: Annotated[float, Range(1)],

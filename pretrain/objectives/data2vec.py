@@ -4,13 +4,13 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
-from pretrain.masks import blockwise_mask
+from pretrain.config import Count, Decay, Natural, Positive, ProperPart
+from pretrain.method.masks import blockwise_mask
+from pretrain.method.objective import Objective
+from pretrain.method.teacher import linear, with_teacher
 from pretrain.models.functional import functional
 from pretrain.models.layers import Linear, MaskToken, standardize
 from pretrain.models.patches import grid_of
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, Natural, Positive, ProperPart
-from pretrain.teacher import linear, with_teacher
 
 
 def data2vec(backbone: Callable, *, mask_ratio: ProperPart, smallest_block: Count, layers: Count, beta: Positive,

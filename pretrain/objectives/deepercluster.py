@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count
+from pretrain.method.objective import Objective, plain
+from pretrain.method.semi_supervised import rotations as rotated
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
-from pretrain.objective import Objective, plain
-from pretrain.ranges import Count
-from pretrain.semi_supervised import rotations as rotated
 
 
 def deepercluster(backbone: Callable, *, classes: Count, super_clusters: Count,

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, Positive
+from pretrain.method.objective import Objective, cosine, ema, flat
+from pretrain.method.teacher import collapse, linspace, with_teacher
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
-from pretrain.objective import Objective, cosine, ema, flat
-from pretrain.ranges import Count, Decay, Natural, Positive
-from pretrain.teacher import collapse, linspace, with_teacher
 
 
 def dino(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, student_temperature: Positive,

@@ -6,14 +6,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive
+from pretrain.method.objective import Objective, cosine, flat
+from pretrain.method.semi_supervised import averaged
+from pretrain.method.teacher import collapse, linspace
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
-from pretrain.objective import Objective, cosine, flat
 from pretrain.objectives.dino import views_first
 from pretrain.objectives.dinov2 import rate_of_last_layers
-from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive
-from pretrain.semi_supervised import averaged
-from pretrain.teacher import collapse, linspace
 
 
 def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, patch_prototypes: Count, hidden: Count,

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective, plain
-from pretrain.ranges import Count, Positive
-from pretrain.semi_supervised import classifier
+from pretrain.config import Count, Positive
+from pretrain.method.objective import Objective, plain
+from pretrain.method.semi_supervised import classifier
 
 
 def distill(backbone: Callable, *, classes: Count, temperature: Positive, weighted: bool = False,

@@ -4,10 +4,10 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.per_example import remember
-from pretrain.ranges import Count, Decay, NonNegative, Share
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.config import Count, Decay, NonNegative, Share
+from pretrain.method.objective import Objective
+from pretrain.method.per_example import remember
+from pretrain.method.semi_supervised import averaged, classifier, classify
 
 
 def flexmatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_weight: NonNegative,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, NonNegative
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.config import Count, Decay, NonNegative
+from pretrain.method.objective import Objective
+from pretrain.method.semi_supervised import averaged, classifier, classify
 
 
 def freematch(backbone: Callable, *, classes: Count, momentum: Decay, unlabeled_weight: NonNegative,

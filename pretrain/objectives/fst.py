@@ -5,9 +5,9 @@ from typing import Literal
 import jax
 
 from pretrain import losses
-from pretrain.objective import Objective, ema
-from pretrain.ranges import Count, Decay, NonNegative, Share
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.config import Count, Decay, NonNegative, Share
+from pretrain.method.objective import Objective, ema
+from pretrain.method.semi_supervised import averaged, classifier, classify
 
 
 def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'], virtual: Count, rate: NonNegative,

@@ -6,14 +6,14 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.masks import multi_block
+from pretrain.config import Count, Decay, Parts, Positives
+from pretrain.method.masks import multi_block
+from pretrain.method.objective import Objective
+from pretrain.method.teacher import linear, with_teacher
 from pretrain.models.decoder import BlockPredictor
 from pretrain.models.functional import functional
 from pretrain.models.layers import standardize
 from pretrain.models.patches import grid_of
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, Parts, Positives
-from pretrain.teacher import linear, with_teacher
 
 
 def i_jepa(backbone: Callable, *, targets: Count, target_scale: Parts, target_aspect: Positives, context_scale: Parts,

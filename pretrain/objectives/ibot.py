@@ -6,15 +6,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.masks import blockwise_mask
+from pretrain.config import Count, Decay, Natural, Positive, Share, Shares
+from pretrain.method.masks import blockwise_mask
+from pretrain.method.objective import Objective, cosine, ema, flat
+from pretrain.method.teacher import collapse, linspace, with_teacher
 from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
 from pretrain.models.patches import grid_of
-from pretrain.objective import Objective, cosine, ema, flat
 from pretrain.objectives.dino import encode_crops, views_first
-from pretrain.ranges import Count, Decay, Natural, Positive, Share, Shares
-from pretrain.teacher import collapse, linspace, with_teacher
 
 
 def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, normalize_last: bool,

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, NonNegative, Ordered, Part, Positive, Range
+from pretrain.method.objective import Objective, embed_together, in_parts, plain
+from pretrain.method.per_example import remember
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, embed_together, in_parts, plain
-from pretrain.per_example import remember
-from pretrain.ranges import Count, NonNegative, Ordered, Part, Positive, Range
 
 Warm = Annotated[float, Range(0.03)]
 

@@ -3,11 +3,11 @@ import math
 from collections.abc import Callable
 
 from pretrain import losses
-from pretrain.masked_autoencoder import masked_autoencoder
-from pretrain.masks import random_mask
+from pretrain.config import Count, ProperPart
+from pretrain.method.masked_autoencoder import masked_autoencoder
+from pretrain.method.masks import random_mask
+from pretrain.method.objective import Objective
 from pretrain.models.patches import normalize, patchify
-from pretrain.objective import Objective
-from pretrain.ranges import Count, ProperPart
 
 
 def mae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, decoder_depth: Count, decoder_heads: Count,

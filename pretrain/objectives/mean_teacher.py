@@ -4,9 +4,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, Natural, NonNegative
-from pretrain.semi_supervised import averaged, classifier, classify, sigmoid_ramp
+from pretrain.config import Count, Decay, Natural, NonNegative
+from pretrain.method.objective import Objective
+from pretrain.method.semi_supervised import averaged, classifier, classify, sigmoid_ramp
 
 
 def mean_teacher(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_steps: Natural,

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective, flat
-from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive
-from pretrain.semi_supervised import averaged, classifier, classify, divided, mix
-from pretrain.teacher import linear
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive
+from pretrain.method.objective import Objective, flat
+from pretrain.method.semi_supervised import averaged, classifier, classify, divided, mix
+from pretrain.method.teacher import linear
 
 
 def mixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha: Positive,

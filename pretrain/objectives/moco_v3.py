@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Positive
+from pretrain.method.objective import Objective, cosine, ema, in_parts, seen
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, cosine, ema, in_parts, seen
-from pretrain.ranges import Count, Decay, Positive
 
 
 def moco_v3(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count,

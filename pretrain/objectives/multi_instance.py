@@ -4,9 +4,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective, plain
-from pretrain.ranges import Count
-from pretrain.semi_supervised import classifier
+from pretrain.config import Count
+from pretrain.method.objective import Objective, plain
+from pretrain.method.semi_supervised import classifier
 
 
 def multi_instance(backbone: Callable, *, classes: Count, weighted: bool) -> Objective:

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Positive
 from pretrain.losses import chunked
+from pretrain.method.objective import Objective, embed_apart, in_parts, plain
+from pretrain.method.queue import enqueue
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, embed_apart, in_parts, plain
-from pretrain.queue import enqueue
-from pretrain.ranges import Count, Positive
 
 
 def nnclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count, temperature: Positive,

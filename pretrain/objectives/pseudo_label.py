@@ -2,10 +2,10 @@
 from collections.abc import Callable
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, Natural, NonNegative
-from pretrain.semi_supervised import averaged, classifier, classify
-from pretrain.teacher import linear
+from pretrain.config import Count, Decay, Natural, NonNegative
+from pretrain.method.objective import Objective
+from pretrain.method.semi_supervised import averaged, classifier, classify
+from pretrain.method.teacher import linear
 
 
 def pseudo_label(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_start_step: Natural,

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Positive
+from pretrain.method.objective import Objective, flat
+from pretrain.method.queue import enqueue
+from pretrain.method.semi_supervised import averaged, divided, mix, rotations
+from pretrain.method.teacher import linear
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
-from pretrain.objective import Objective, flat
-from pretrain.queue import enqueue
-from pretrain.ranges import Count, Decay, Natural, NonNegative, Positive
-from pretrain.semi_supervised import averaged, divided, mix, rotations
-from pretrain.teacher import linear
 
 
 def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha: Positive, window: Count,

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, NonNegative
+from pretrain.method.objective import Objective, flat
+from pretrain.method.semi_supervised import averaged, divided, rotations
 from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
-from pretrain.objective import Objective, flat
-from pretrain.ranges import Count, Decay, NonNegative
-from pretrain.semi_supervised import averaged, divided, rotations
 
 
 def s4l(backbone: Callable, *, classes: Count, rotation_weight: NonNegative, ema_momentum: Decay) -> Objective:

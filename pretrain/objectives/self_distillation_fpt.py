@@ -2,10 +2,10 @@
 from collections.abc import Callable
 
 from pretrain import losses
+from pretrain.config import Count, NonNegative, ProperPart
+from pretrain.method.objective import Objective
 from pretrain.models.functional import functional
-from pretrain.objective import Objective
 from pretrain.objectives.mae import mae
-from pretrain.ranges import Count, NonNegative, ProperPart
 
 
 def self_distillation_fpt(backbone: Callable, *, weight: NonNegative, mask_ratio: ProperPart, decoder_width: Count,

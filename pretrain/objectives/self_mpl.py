@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from pretrain import losses
-from pretrain.objective import Objective, keep, plain
-from pretrain.ranges import Count, Natural, NonNegative, Share
-from pretrain.semi_supervised import classifier, classify
-from pretrain.teacher import linear
+from pretrain.config import Count, Natural, NonNegative, Share
+from pretrain.method.objective import Objective, keep, plain
+from pretrain.method.semi_supervised import classifier, classify
+from pretrain.method.teacher import linear
 
 
 def self_mpl(backbone: Callable, *, classes: Count, rate: NonNegative, second_order: bool, threshold: Share,

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Natural, NonNegative, Share
+from pretrain.method.objective import Objective
+from pretrain.method.semi_supervised import aligned, averaged, divided
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, Natural, NonNegative, Share
-from pretrain.semi_supervised import aligned, averaged, divided
 
 
 def shrinkmatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], threshold: Share, momentum: Decay,

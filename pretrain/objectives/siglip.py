@@ -2,9 +2,9 @@
 from collections.abc import Callable
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Number, Positive
-from pretrain.two_towers import matching, two_towers
+from pretrain.config import Count, Number, Positive
+from pretrain.method.objective import Objective
+from pretrain.method.two_towers import matching, two_towers
 
 
 def siglip(backbone: Callable, *, text: Callable, dim: Count, temperature: Positive, bias: Number,

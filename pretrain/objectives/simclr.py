@@ -4,10 +4,10 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Positive
+from pretrain.method.objective import Objective, embed_together, in_parts, plain
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, embed_together, in_parts, plain
-from pretrain.ranges import Count, Positive
 
 
 def simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Decay, Positive
+from pretrain.method.objective import Objective, embed_together, flat, in_parts
+from pretrain.method.teacher import with_queue, with_teacher
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
-from pretrain.objective import Objective, embed_together, flat, in_parts
-from pretrain.ranges import Count, Decay, Positive
-from pretrain.teacher import with_queue, with_teacher
 
 
 def simclr_v2(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive, momentum: Decay,

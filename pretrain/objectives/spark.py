@@ -5,12 +5,12 @@ from collections.abc import Callable
 from flax import nnx
 
 from pretrain import losses
-from pretrain.masks import random_mask
+from pretrain.config import Count, ProperPart
+from pretrain.method.masks import random_mask
+from pretrain.method.objective import Objective, plain
 from pretrain.models.decoder import MapDecoder
 from pretrain.models.functional import functional
 from pretrain.models.patches import grid_of, normalize, patchify
-from pretrain.objective import Objective, plain
-from pretrain.ranges import Count, ProperPart
 
 
 def spark(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count) -> Objective:

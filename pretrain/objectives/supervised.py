@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Range
+from pretrain.method.objective import Objective, plain
+from pretrain.method.semi_supervised import classifier
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
-from pretrain.objective import Objective, plain
-from pretrain.ranges import Count, Range
-from pretrain.semi_supervised import classifier
 
 
 def supervised(backbone: Callable, *, classes: Count, label_smoothing: Annotated[float, Range(0, 1, below=True)] = 0.,

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.config import Count, Natural, Positive
+from pretrain.method.objective import Objective, flat, plain
+from pretrain.method.queue import enqueue
+from pretrain.method.teacher import collapse
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP
 from pretrain.models.layers import Linear, product
-from pretrain.objective import Objective, flat, plain
-from pretrain.queue import enqueue
-from pretrain.ranges import Count, Natural, Positive
-from pretrain.teacher import collapse
 
 
 def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototypes: Count, temperature: Positive,

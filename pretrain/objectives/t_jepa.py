@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.masks import column_subsets
+from pretrain.config import Count, Decay
+from pretrain.method.masks import column_subsets
+from pretrain.method.objective import Objective
+from pretrain.method.teacher import linear, with_teacher
 from pretrain.models.decoder import BlockPredictor
 from pretrain.models.functional import functional
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay
-from pretrain.teacher import linear, with_teacher
 
 
 def t_jepa(backbone: Callable, *, context_columns: Count, targets: Count, target_columns: Count, predictor_width: Count,

@@ -2,9 +2,9 @@
 from collections.abc import Callable
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, NonNegative, Positive, Share
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.config import Count, Decay, NonNegative, Positive, Share
+from pretrain.method.objective import Objective
+from pretrain.method.semi_supervised import averaged, classifier, classify
 
 
 def uda(backbone: Callable, *, classes: Count, threshold: Share, temperature: Positive, unlabeled_weight: NonNegative,

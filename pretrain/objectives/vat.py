@@ -4,9 +4,9 @@ from collections.abc import Callable
 import jax
 
 from pretrain import losses
-from pretrain.objective import Objective
-from pretrain.ranges import Count, Decay, NonNegative, Positive
-from pretrain.semi_supervised import averaged, classifier, classify
+from pretrain.config import Count, Decay, NonNegative, Positive
+from pretrain.method.objective import Objective
+from pretrain.method.semi_supervised import averaged, classifier, classify
 
 
 def vat(backbone: Callable, *, classes: Count, epsilon: Positive, iterations: Count, unlabeled_weight: NonNegative,

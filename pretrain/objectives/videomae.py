@@ -2,11 +2,11 @@
 from collections.abc import Callable
 
 from pretrain import losses
-from pretrain.masked_autoencoder import masked_autoencoder
-from pretrain.masks import tube_mask
+from pretrain.config import Count, ProperPart
+from pretrain.method.masked_autoencoder import masked_autoencoder
+from pretrain.method.masks import tube_mask
+from pretrain.method.objective import Objective
 from pretrain.models.patches import tubelets
-from pretrain.objective import Objective
-from pretrain.ranges import Count, ProperPart
 
 
 def videomae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, decoder_depth: Count,

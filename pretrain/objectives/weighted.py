@@ -1,8 +1,8 @@
 """Weighted sums of objectives over one backbone."""
 import jax
 
-from pretrain.combine import checked, over_one_backbone, seen_by, updated
-from pretrain.objective import Objective
+from pretrain.method.combine import checked, over_one_backbone, seen_by, updated
+from pretrain.method.objective import Objective
 
 
 def weighted(*, parts: tuple) -> Objective:

@@ -9,7 +9,7 @@ import math
 import re
 from typing import NamedTuple
 
-from pretrain.plan.flops import taps
+from pretrain.machine.flops import taps
 
 KINDS = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all', 'ragged-all-to-all', 'collective-permute',
          'collective-broadcast')

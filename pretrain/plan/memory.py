@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pretrain import sharding
+from pretrain.machine import sharding
 from pretrain.plan.plan import Leaf, gb, would_fit
 from pretrain.step import Training
 

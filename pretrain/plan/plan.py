@@ -25,10 +25,11 @@ import data.sources
 import pretrain.models
 from data.wrap import few_labels
 from pretrain import config as configs
-from pretrain import run, sharding
+from pretrain import run
 from pretrain.config import ConfigError
-from pretrain.objective import Objective
-from pretrain.plan import cache, flops, hardware, hlo
+from pretrain.machine import flops, hardware, sharding
+from pretrain.method.objective import Objective
+from pretrain.plan import cache, hlo
 from pretrain.step import Training
 
 TIERS = ('free', 'compile')

@@ -8,9 +8,8 @@ from typing import Any
 
 import pretrain.models
 from pretrain import config as configs
-from pretrain import sharding
 from pretrain.config import ConfigError
-from pretrain.plan import hardware
+from pretrain.machine import hardware, sharding
 from pretrain.plan.plan import between, gb, plan
 
 POLICIES = ('none', 'dots', 'everything')

@@ -6,13 +6,12 @@ from typing import NamedTuple
 import jax
 
 from pretrain import config as configs
-from pretrain import label as labeling
-from pretrain.config import ConfigError
+from pretrain.config import ConfigError, Count
 from pretrain.evaluate.linear import linear_probe
 from pretrain.evaluate.run import Evaluation, Measured, encoder, features, judge, open_sets
-from pretrain.metrics import write_json
+from pretrain.files import write_json
+from pretrain.programs import label as labeling
 from pretrain.programs.stages import check, fit, kept
-from pretrain.ranges import Count
 
 
 class Set(NamedTuple):

@@ -2,8 +2,8 @@
 from pathlib import Path
 from typing import Annotated
 
+from pretrain.config import Range
 from pretrain.programs.stages import check, fit, label, relabeled, row
-from pretrain.ranges import Range
 
 
 def curriculum_labeling(*, workdir: Path, train: dict, stepping: Annotated[float, Range(0, 100, above=True)] = 20.,

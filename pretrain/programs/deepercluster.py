@@ -8,9 +8,8 @@ import data.sources
 from data import labels as stores
 from data.wrap import places
 from pretrain import config as configs
-from pretrain.config import ConfigError
+from pretrain.config import ConfigError, Count
 from pretrain.programs.stages import check, cluster, fit, probes, relabeled
-from pretrain.ranges import Count
 
 
 def deepercluster(*, workdir: Path, train: dict, super_clusters: Count, clusters: Count, cycles: Count,

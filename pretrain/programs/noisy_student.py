@@ -1,8 +1,8 @@
 """Self-training with Noisy Student improves ImageNet classification (pseudo-label)."""
 from pathlib import Path
 
+from pretrain.config import Count, Share
 from pretrain.programs.stages import check, fit, label, relabeled, row
-from pretrain.ranges import Count, Share
 
 
 def noisy_student(*, workdir: Path, teacher: dict, student: dict, threshold: Share, per_class: Count | None = None,

@@ -1,8 +1,8 @@
 """Self-Distillation for Further Pre-training of Transformers (masked modelling, self-distillation)."""
 from pathlib import Path
 
+from pretrain.config import NonNegative
 from pretrain.programs.stages import check, fit, row
-from pretrain.ranges import NonNegative
 
 
 def self_distillation_fpt(*, workdir: Path, pretrain: dict, further: dict, finetune: dict, weight: NonNegative,

@@ -3,8 +3,8 @@ from pathlib import Path
 
 from data.sources.pseudo_labeled import pseudo_labeled
 from pretrain import config as configs
+from pretrain.config import Count
 from pretrain.programs.stages import check, fit, label, relabeled, row
-from pretrain.ranges import Count
 
 
 def self_training(*, workdir: Path, teacher: dict, student: dict, admission: dict, generations: Count = 1,

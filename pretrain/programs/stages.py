@@ -27,13 +27,13 @@ from data import labels as stores
 from data.classes import renumbered
 from data.wrap import few_labels, places
 from pretrain import config as configs
-from pretrain import label as labeling
-from pretrain import optim, processes, rundir
-from pretrain.cluster import in_two_levels, whiten
-from pretrain.config import ConfigError, nearest
+from pretrain import optim
+from pretrain.config import ConfigError, Share, nearest
 from pretrain.evaluate.predictions import accuracy, features
-from pretrain.metrics import Broken, read_json, write_json
-from pretrain.ranges import Share
+from pretrain.files import Broken, read_json, write_json
+from pretrain.machine import processes, rundir
+from pretrain.programs import label as labeling
+from pretrain.programs.cluster import in_two_levels, whiten
 from pretrain.run import MODELS, prepare
 from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, train
 
@@ -174,7 +174,7 @@ def label(model: Path, out: Path, *, source: dict, generation: int = 0) -> Path:
   Raises:
     Stopped: a signal came; the parts that are whole stay.
   """
-  code = labeling.label(model, out, source=source, generation=generation, quiet=announce(out))
+  code = labeling.write_labels(model, out, source=source, generation=generation, quiet=announce(out))
   if code == STOPPED:
     raise Stopped
   return out
@@ -186,7 +186,7 @@ def cluster(model: Path | None, out: Path, *, source: dict, super_clusters: int,
 
   Args:
     model: directory of the run; None: all images are in one cluster.
-    super_clusters, clusters, seed: see `pretrain.cluster.in_two_levels`; labels are of the product's many classes.
+    super_clusters, clusters, seed: see `cluster.in_two_levels`; labels are of the product's many classes.
     dim: of the whitened features.
   """
   announce(out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.metrics import write_bytes
+from pretrain.files import write_bytes
 
 
 def save_report_data(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.metrics import goodput
+from pretrain.machine.metrics import goodput
 from pretrain.report.words import duration, escaped, number
 
 IDLE = 600  # seconds without a new row after which a run without an end is called interrupted

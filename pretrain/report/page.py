@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.metrics import Broken, read_events, read_json, read_metrics, write_bytes
+from pretrain.files import Broken, read_json, write_bytes
+from pretrain.machine.metrics import read_events, read_metrics
 from pretrain.report.header import header
 from pretrain.report.pictures import neighbors_section, projection_section, views_section
 from pretrain.report.sections import config_section, curves_section, evaluation_section, timeline_section

@@ -1,5 +1,5 @@
 """BYOL's two views, distorted unlike each other."""
-from pretrain.ranges import Count, Parts, Positives, Share
+from pretrain.config import Count, Parts, Positives, Share
 from pretrain.views.ops.crops import CROP_DRAWS, Jitter, distorted_crops
 from pretrain.views.ops.keys import example_keys, replace_image, to_planes, uniforms
 

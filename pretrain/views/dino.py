@@ -1,5 +1,5 @@
 """DINO's multi-crop."""
-from pretrain.ranges import Count, Natural, Parts, Positives, Share
+from pretrain.config import Count, Natural, Parts, Positives, Share
 from pretrain.views.ops.crops import CROP_DRAWS, Jitter, distorted_crops
 from pretrain.views.ops.keys import example_keys, replace_image, to_planes, uniforms
 

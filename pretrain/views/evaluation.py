@@ -2,7 +2,7 @@
 import jax.numpy as jnp
 from jax import lax
 
-from pretrain.ranges import Count
+from pretrain.config import Count
 from pretrain.views.ops.geometry import resize_weights
 from pretrain.views.ops.keys import to_float
 

@@ -2,7 +2,7 @@
 import jax
 import jax.numpy as jnp
 
-from pretrain.ranges import Natural, NonNegative, Share
+from pretrain.config import Natural, NonNegative, Share
 from pretrain.views.ops.geometry import random_shift
 from pretrain.views.ops.keys import channels_last, example_keys, to_planes, uniforms
 from pretrain.views.ops.randaugment import CUTOUT_DRAWS, OPERATION_DRAWS, cutout, rand_augment

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 
-from pretrain.ranges import Count, NonNegative, Positives, Range, Seed
+from pretrain.config import Count, NonNegative, Positives, Range, Seed
 from pretrain.views.ops import fractals as ops
 from pretrain.views.ops.keys import example_keys, replace_image
 

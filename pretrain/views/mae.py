@@ -1,5 +1,5 @@
 """MAE's single view."""
-from pretrain.ranges import Count, Parts, Positives, Share
+from pretrain.config import Count, Parts, Positives, Share
 from pretrain.views.ops.frequency import fourier_crop
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop
 from pretrain.views.ops.keys import (

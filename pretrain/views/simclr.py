@@ -1,7 +1,7 @@
 """SimCLR's two views."""
 from typing import Annotated
 
-from pretrain.ranges import Count, Parts, Positives, Range, Share
+from pretrain.config import Count, Parts, Positives, Range, Share
 from pretrain.views.ops.crops import CROP_DRAWS, distorted_crops
 from pretrain.views.ops.keys import example_keys, replace_image, to_planes, uniforms
 

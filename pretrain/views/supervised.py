@@ -1,7 +1,7 @@
 """Views for training with labels."""
 import jax.numpy as jnp
 
-from pretrain.ranges import Count, Natural, Parts, Positives, Share
+from pretrain.config import Count, Natural, Parts, Positives, Share
 from pretrain.views.ops.frequency import fourier_crop
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop, random_shift
 from pretrain.views.ops.keys import (

@@ -1,7 +1,7 @@
 """VideoMAE's single view of a clip."""
 import jax.numpy as jnp
 
-from pretrain.ranges import Count, Parts, Positives
+from pretrain.config import Count, Parts, Positives
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop
 from pretrain.views.ops.keys import channels_last, example_keys, replace_image, to_planes, uniforms
 

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 import pretrain.objectives
-from pretrain import rundir, train
-from pretrain.checkpoint import Damaged
+from pretrain import train
 from pretrain.config import ConfigError, call
-from pretrain.label import open_model
-from pretrain.metrics import read_rows
+from pretrain.files import read_rows
+from pretrain.machine import rundir
+from pretrain.machine.checkpoint import Damaged
+from pretrain.programs.label import open_model
 from pretrain.programs.stages import program
 from pretrain.train import DONE, FAILED, STOPPED
 from tests.chaos.test_kills import SETS, run, spawn

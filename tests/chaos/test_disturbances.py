@@ -26,9 +26,12 @@ from data.sources.array_record import array_record
 from data.sources.folder import folder
 from launch.job import Job
 from launch.local import Local
-from pretrain import config, initialize, processes, train
-from pretrain.label import label
-from pretrain.metrics import goodput, read_rows
+from pretrain import config, train
+from pretrain.files import read_rows
+from pretrain.interop import initialize
+from pretrain.machine import processes
+from pretrain.machine.metrics import goodput
+from pretrain.programs.label import write_labels
 from pretrain.train import DONE
 from tests.chaos.test_kills import SUPERVISED, run, spawn
 from tests.test_train import TINY, assert_same, final, losses, tiny
@@ -220,7 +223,7 @@ def test_reading_weights_and_labels_unpickles_nothing(tmp_path):
   run = config.call(train.prepare, tree, 'config')
   start = initialize.Initialize(str(tmp_path / 'run'), parts=('backbone', 'head'))
   assert_same(initialize.start(start, run.training).params, final(tmp_path / 'run', tree)[0].params)
-  assert label(tmp_path / 'run', tmp_path / 'store', quiet=True) == DONE
+  assert write_labels(tmp_path / 'run', tmp_path / 'store', quiet=True) == DONE
   assert len(stores.read(tmp_path / 'store').label) == 1437
   assert not named
   pickle.loads(pickle.dumps(tmp_path))

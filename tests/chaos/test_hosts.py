@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from pretrain import processes
-from pretrain.metrics import read_events, read_metrics
+from pretrain.machine import processes
+from pretrain.machine.metrics import read_events, read_metrics
 from tests.chaos.test_damage import flip, largest
 from tests.test_processes import Processes, wait_for
 

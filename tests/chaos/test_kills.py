@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from data import labels as stores
-from pretrain.metrics import read_rows
+from pretrain.files import read_rows
 from pretrain.train import DONE, STOPPED
 from tests.test_train import FIXMATCH, ROOT, TINY, assert_same, final, losses, tiny
 

@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain.objective import Objective
+from pretrain.method.objective import Objective
 from pretrain.objectives.weighted import weighted
 from tests.twin import Case, Run, check_moves, check_values, numpy_tree
 

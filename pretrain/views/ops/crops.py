@@ -4,7 +4,7 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
-from pretrain.ranges import NonNegative, Range
+from pretrain.config import NonNegative, Range
 from pretrain.views.ops.blur import gaussian_blur
 from pretrain.views.ops.color import JITTER_DRAWS, grayscale, jitter, solarize
 from pretrain.views.ops.geometry import BOX_DRAWS, random_resized_crop

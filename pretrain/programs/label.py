@@ -16,15 +16,14 @@ from data import identity as identities
 from data import labels as stores
 from data.source import Source
 from pretrain import config as configs
-from pretrain import processes, rundir
-from pretrain.checkpoint import Checkpoints
-from pretrain.config import ConfigError
+from pretrain.config import ConfigError, Count, Natural
 from pretrain.evaluate.predictions import predictions, side
 from pretrain.evaluate.run import check_encoding
-from pretrain.initialize import check_classes
-from pretrain.processes import stop_signals
-from pretrain.pulse import Pulse
-from pretrain.ranges import Count, Natural
+from pretrain.interop.initialize import check_classes
+from pretrain.machine import processes, rundir
+from pretrain.machine.checkpoint import Checkpoints
+from pretrain.machine.processes import stop_signals
+from pretrain.machine.pulse import Pulse
 from pretrain.run import Run, prepare
 from pretrain.step import TrainState
 from pretrain.train import DONE, STOPPED, fingerprint
@@ -75,9 +74,10 @@ def open_model(workdir: str | os.PathLike, mesh: dict | None = None) -> Model:
   return Model(config, run, f'{fingerprint(config)}-{hashlib.sha256(arrays.encode()).hexdigest()[:12]}', state)
 
 
-def label(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | None = None, size: Count | None = None,
-          probabilities: bool = True, generation: Natural = 0, examples_per_part: Count = 65536, batch: Count = 256,
-          mesh: dict | None = None, quiet: bool = False) -> int:
+def write_labels(workdir: str | os.PathLike, out: str | os.PathLike, *, source: dict | None = None,
+                 size: Count | None = None, probabilities: bool = True, generation: Natural = 0,
+                 examples_per_part: Count = 65536, batch: Count = 256, mesh: dict | None = None,
+                 quiet: bool = False) -> int:
   """Labels a source with the newest checkpoint of a run directory, or goes on with it; unaugmented, in order.
 
   Killed at any moment, the same command goes on behind the last whole part. Every process computes its rows of a

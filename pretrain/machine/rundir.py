@@ -14,11 +14,11 @@ from pathlib import Path
 
 import jax
 
-from pretrain import processes
-from pretrain.checkpoint import FORMAT, Checkpoints, Damaged
-from pretrain.config import ConfigError
-from pretrain.metrics import Broken, event, read_events, read_json, write_json
-from pretrain.ranges import Count, Natural
+from pretrain.config import ConfigError, Count, Natural
+from pretrain.files import Broken, read_json, write_json
+from pretrain.machine import processes
+from pretrain.machine.checkpoint import FORMAT, Checkpoints, Damaged
+from pretrain.machine.metrics import event, read_events
 
 PATIENCE = 3.  # seconds; `running` holds the lock for a moment, and a process that was just killed may still
 

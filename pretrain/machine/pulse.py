@@ -12,7 +12,7 @@ import threading
 import time
 from typing import NamedTuple, Self
 
-from pretrain import processes
+from pretrain.machine import processes
 
 QUIET = 30.  # seconds without a line after which there is one
 PUBLISH = 5.  # seconds between what processes tell each other

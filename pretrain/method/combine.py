@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from pretrain.objective import Objective
+from pretrain.method.objective import Objective
 
 
 def over_one_backbone(method: str, parts: dict[str, Objective], at: Callable | None = None) -> dict[str, Any]:

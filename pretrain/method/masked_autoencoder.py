@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.method.objective import Objective, plain
 from pretrain.models.decoder import PatchDecoder
 from pretrain.models.functional import functional
 from pretrain.models.patches import grid_of
-from pretrain.objective import Objective, plain
 
 
 def masked_autoencoder(backbone: Callable, batch: dict[str, str], hide: Callable, targets: Callable, *,

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from pretrain.losses import normalize
+from pretrain.method.objective import ema, seen
+from pretrain.method.queue import enqueue
 from pretrain.models.functional import Net
-from pretrain.objective import ema, seen
-from pretrain.queue import enqueue
 
 
 def with_teacher(net: Net, momentum: Callable, *, encoder: str, couples_batch: bool = False) -> dict[str, Any]:

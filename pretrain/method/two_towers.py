@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain.losses import normalize
+from pretrain.method.objective import Objective, in_parts, plain
 from pretrain.models.functional import Net, functional
 from pretrain.models.layers import Linear
-from pretrain.objective import Objective, in_parts, plain
 
 
 def two_towers(backbone: Callable, text: Callable, dim: int, temperature: float, **scalars: float) -> Net:

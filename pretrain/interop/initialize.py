@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from data.classes import shown
-from pretrain.checkpoint import Checkpoints, compare, manifest
 from pretrain.config import ConfigError, nearest
+from pretrain.machine.checkpoint import Checkpoints, compare, manifest
 from pretrain.step import Training, TrainState
 
 AVERAGES = ('ema', 'teacher')  # entries of memory that are moving averages of the parameters

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain import processes, sharding
+from pretrain.machine import processes, sharding
 from pretrain.step import join, split
 
 DISTANCES = 2**23  # that are held at a time

@@ -19,9 +19,9 @@ import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
 from orbax.checkpoint._src.futures import future, signaling_client
 
-from pretrain import processes
 from pretrain.config import ConfigError
-from pretrain.processes import on_host
+from pretrain.machine import processes
+from pretrain.machine.processes import on_host
 
 # Orbax takes the deadlines of a save by the wall clock: one that is set, or a machine that was suspended, would make it
 # fail, or wait for a day.

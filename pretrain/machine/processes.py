@@ -21,8 +21,7 @@ from jax._src import distributed
 from jax.experimental import multihost_utils
 
 from pretrain import config as configs
-from pretrain.config import ConfigError
-from pretrain.ranges import Positive
+from pretrain.config import ConfigError, Positive
 
 LOST = 76  # exit code: a machine failed; the same command goes on
 TWICE = 1.  # seconds within which a second signal is an echo of the first

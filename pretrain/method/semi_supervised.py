@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
+from pretrain.method.objective import ema, seen
+from pretrain.method.queue import enqueue
 from pretrain.models.functional import Net, functional
 from pretrain.models.heads import Classifier
-from pretrain.objective import ema, seen
-from pretrain.queue import enqueue
 
 Average = Literal['shared', 'averaged', 'own']  # whose batch statistics an average of parameters has, see `averaged`
 

@@ -16,8 +16,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from pretrain.config import ConfigError, nearest
-from pretrain.ranges import Count
+from pretrain.config import ConfigError, Count, nearest
 
 Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
 Size = Literal[-1] | Count  # of an axis of the mesh; -1: what is left of the devices

@@ -1,0 +1,1 @@
+"""What knows devices, processes and disks."""
