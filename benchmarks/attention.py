@@ -37,7 +37,7 @@ def row(name: str, where: hardware.Target, mesh, build, call, shapes, split: boo
     net = functional(build)
     params, _ = jax.eval_shape(net.init, jax.random.key(0))
   whole = jax.tree.map(lambda _: sharding.replicated(mesh), params)
-  params = sharding.abstract(params, sharding.shardings(params, mesh) if split else whole)
+  params = sharding.abstract(params, sharding.shardings(params, mesh, net.spec) if split else whole)
   arrays = [jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding.batch_sharding(mesh)) for shape in shapes]
   compiled = jax.jit(step, out_shardings=jax.tree.map(lambda x: x.sharding, (params, arrays))).lower(
       params, arrays, arrays).compile()

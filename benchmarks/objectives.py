@@ -26,7 +26,7 @@ from pretrain import config as configs  # noqa: E402
 from pretrain import sharding  # noqa: E402
 from pretrain.machine.flops import of_step  # noqa: E402
 from pretrain.models.functional import functional  # noqa: E402
-from pretrain.run import assemble, prepare  # noqa: E402
+from pretrain.run import StepSpec, assemble, prepare  # noqa: E402
 
 TWO, TEACHER, CROPS, CONSISTENT = (2, 0, 0), (2 + 2 / 3, 0, 1), (2, 0, 1), (1, 2, 0)
 IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of the local crops
@@ -79,9 +79,9 @@ def prepared(name: str) -> tuple:
   if not stage:
     return tree, run, run.training, arrays
   parts = {key: tree[key] for key in ('backbone', 'optimizer', 'schedule')}
-  return tree, run, assemble(run.abstract_batch | arrays, run.mesh, views=tree['views'],
-                             objective=tree['objective'] | more, steps=run.steps, examples=run.examples, seed=run.seed,
-                             **parts)[2], arrays
+  spec = StepSpec(tree['views'], objective=tree['objective'] | more, steps=run.steps, examples=run.examples,
+                  seed=run.seed, **parts)
+  return tree, run, assemble(run.abstract_batch | arrays, run.mesh, spec).training, arrays
 
 
 def measure(name: str, rounds: int, timed: bool) -> dict:

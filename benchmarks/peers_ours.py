@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from peers import OPTIMIZERS, TOLERANCE, serve  # noqa: E402  (the benchmarks beside this one)
 from step import of_few  # noqa: E402
 
-from pretrain import optim, sharding  # noqa: E402
+from pretrain import optim  # noqa: E402
+from pretrain.machine import sharding  # noqa: E402
 from pretrain.method.masks import random_mask  # noqa: E402
-from pretrain.run import Run, assemble  # noqa: E402
+from pretrain.run import Run, StepSpec, assemble  # noqa: E402
 from pretrain.step import Training, TrainState, compile_ahead  # noqa: E402
 
 
@@ -40,13 +41,15 @@ def on_views(run: Run, tree: dict) -> Training:
   """The run's step on views that are made already."""
   views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0))
   parts = {key: tree[key] for key in ('backbone', 'objective', 'optimizer', 'schedule')}
-  return assemble(views, run.mesh, views=None, steps=run.steps, examples=run.examples, seed=run.seed, **parts)[2]
+  spec = StepSpec(None, **parts, steps=run.steps, examples=run.examples, seed=run.seed)
+  return assemble(views, run.mesh, spec).training
 
 
 def facts(run: Run, tree: dict) -> dict:
   """What must be equal on both sides."""
   params = run.training.abstract.params
-  decayed = sum(math.prod(x.shape) for path, x in flat(params) if optim.decays(path, x))
+  spec = run.training.spec
+  decayed = sum(math.prod(x.shape) for path, x in flat(params) if optim.decays(optim.leaf_of(spec, path, x)))
   views = jax.eval_shape(run.views, run.abstract_batch, jax.random.key(0))
   name = tree['optimizer']['name']
   options = {key: value.default for key, value in inspect.signature(getattr(optim, name)).parameters.items()} | \

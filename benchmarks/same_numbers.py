@@ -6,11 +6,13 @@ Each commit runs its own copy of this file (an older one, that has none, this on
 their own backbone, and images also with a residual network with batch normalisation, where the objective takes it.
 Compared are all arrays, by path, of: the first parameters and memory; of two steps loss, metrics, gradients, carry, and
 what `update` makes; `encode`, `predict`, `project`; the halves of GradCache. Where the first states differ, B begins
-with A's, so that the rest is still compared. Prints a line per objective and backbone; the exit code is 1 where
-anything differs.
+with A's, so that the rest is still compared. Arrays of memory that are renamed or left out on purpose are matched as
+`checkpoint.RENAMED` and `DROPPED` say, by which a checkpoint of A is read. Prints a line per objective and backbone;
+the exit code is 1 where anything differs.
 """
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
 
 def record(out: Path, begin: Path | None, only: list[str]) -> None:
@@ -30,7 +33,6 @@ def record(out: Path, begin: Path | None, only: list[str]) -> None:
   """
   os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0'
   os.environ['JAX_PLATFORMS'] = 'cpu'
-  sys.path.insert(0, str(ROOT))
   import jax
   import jax.numpy as jnp
 
@@ -49,7 +51,7 @@ def record(out: Path, begin: Path | None, only: list[str]) -> None:
         params, memory = jax.device_get(jax.jit(made.init)(jax.random.key(0)))
         batches = [jax.jit(case.views)(jax.tree.map(jnp.asarray, case.batch(i)), jax.random.key(i)) for i in (0, 1)]
         jax.eval_shape(made.loss, params, memory, batches[0], jax.random.key(0), jnp.int32(0))
-      except (AttributeError, TypeError, ValueError) as error:
+      except (AttributeError, KeyError, TypeError, ValueError) as error:
         if kind == 'own':
           raise
         np.savez(out / f'{name}-{kind}.npz', refused=np.array(type(error).__name__))
@@ -89,10 +91,33 @@ def flat(tree) -> dict[str, np.ndarray]:
 
 
 def placed(tree, arrays, prefix: str):
-  """The tree with the arrays of a file, by path; those that it lacks stay."""
+  """The tree with the arrays of a file of another commit, by path; those that it lacks stay."""
   import jax
-  return jax.tree_util.tree_map_with_path(
-      lambda path, x: arrays.get(f'{prefix}/{jax.tree_util.keystr(path, simple=True, separator="/")}', x), tree)
+
+  def one(path, x):
+    name = f'{prefix}/{jax.tree_util.keystr(path, simple=True, separator="/")}'
+    return arrays.get(before(name, arrays), x)
+
+  return jax.tree_util.tree_map_with_path(one, tree)
+
+
+MEMORY = r'^(first/1|update \d/1|gradient \d/0/1/0|halves \d/(?:0/1|1/1/0))/'  # or what a loss carries there
+
+
+def before(name: str, there) -> str:
+  """The path that an array has in a file of another commit."""
+  if name in there or not (found := re.match(MEMORY, name)):
+    return name
+  from pretrain.machine.checkpoint import RENAMED
+  paths = (re.sub(*rule, 'memory/' + name[found.end():]).replace('memory/', found[0], 1) for rule in RENAMED)
+  return next((path for path in paths if path in there), name)
+
+
+def dropped(name: str) -> bool:
+  """Whether an array was left out on purpose."""
+  from pretrain.machine.checkpoint import DROPPED
+  found = re.match(MEMORY, name)
+  return bool(found and re.match(DROPPED, 'memory/' + name[found.end():]))
 
 
 def run(commit: str | None, out: Path, begin: Path | None, only: list[str]) -> None:
@@ -116,9 +141,13 @@ def run(commit: str | None, out: Path, begin: Path | None, only: list[str]) -> N
 def differences(a: Path, b: Path) -> list[str]:
   """Words about each array that differs between two files."""
   with np.load(a) as one, np.load(b) as two:
-    lines = [f'{path} is in one alone' for path in sorted(set(one) ^ set(two))]
-    for path in sorted(set(one) & set(two)):
-      x, y = one[path], two[path]
+    if 'refused' in one and 'refused' in two:
+      return []
+    pairs = {path: before(path, one) for path in two}
+    alone = {path for path, there in pairs.items() if there not in one} | (set(one) - set(pairs.values()))
+    lines = [f'{path} is in one alone' for path in sorted(alone) if path in two or not dropped(path)]
+    for path in sorted(pairs.keys() - alone):
+      x, y = one[pairs[path]], two[path]
       if x.shape != y.shape or x.dtype != y.dtype:
         lines.append(f'{path}: {x.dtype}{x.shape}, {y.dtype}{y.shape}')
       elif x.tobytes() != y.tobytes():
@@ -150,9 +179,13 @@ def main() -> int:
         lines = ['only one of the two has it']
       else:
         lines = differences(a / name, b / name)
-      worse += bool(lines)
-      print(f'{name.removesuffix(".npz")}: ' + ('the same' if not lines else f'{len(lines)} arrays differ'))
-      print(''.join(f'  {line}\n' for line in lines[:8]), end='')
+      begun = [line for line in lines if line.startswith('first/')]
+      rest = [line for line in lines if line not in begun]
+      worse += bool(rest)
+      said = f'{len(rest)} arrays differ' if rest else 'the same'
+      drawn = f', {len(begun)} of the first state drawn otherwise' if begun else ''
+      print(f'{name.removesuffix(".npz")}: {said}{drawn}')
+      print(''.join(f'  {line}\n' for line in rest[:8]), end='')
   print(f'{len(names) - worse} of {len(names)} are the same, bit for bit')
   return int(bool(worse))
 

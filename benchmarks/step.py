@@ -27,10 +27,11 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from pretrain import config, sharding  # noqa: E402
+from pretrain import config  # noqa: E402
 from pretrain.files import read_rows  # noqa: E402
+from pretrain.machine import sharding  # noqa: E402
 from pretrain.machine.flops import of_step  # noqa: E402
-from pretrain.run import Run, assemble, prepare  # noqa: E402
+from pretrain.run import Run, StepSpec, assemble, prepare  # noqa: E402
 from pretrain.train import train  # noqa: E402
 
 MATMULS = (1024, 2048, 4096)
@@ -63,8 +64,8 @@ def of_few(tree: dict) -> Run:
     return config.call(prepare, tree, 'config')
   run = config.call(prepare, tree | {'objective': tree['objective'] | {'prototypes': 2}}, 'config')
   parts = {key: tree[key] for key in ('views', 'backbone', 'objective', 'optimizer', 'schedule')}
-  return run._replace(training=assemble(run.abstract_batch, run.mesh, steps=run.steps, examples=run.examples,
-                                        seed=run.seed, **parts)[2])
+  spec = StepSpec(**parts, steps=run.steps, examples=run.examples, seed=run.seed)
+  return run._replace(training=assemble(run.abstract_batch, run.mesh, spec).training)
 
 
 def prepared(side: int, tree: dict) -> Run:

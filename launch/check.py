@@ -17,7 +17,7 @@ from pretrain import config as configs
 from pretrain import optim, run
 from pretrain.config import ConfigError, nearest
 from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
-from pretrain.interop import initialize as beginning
+from pretrain.interop import initialize
 from pretrain.machine import sharding
 from pretrain.plan import plan as planning
 from pretrain.programs.stages import FROM_THE_RUN, check_program
@@ -25,10 +25,8 @@ from pretrain.train import PLACES
 
 MANY = 2 ** 27  # examples of a source that is not here: no epoch of it is too short
 ENTRIES = dict(checkpoint=run.Saving, nonfinite=run.NonFinite, reading=run.Reading, subset=run.Subset,
-               unlabeled=run.Unlabeled, evaluate=Evaluation, initialize=beginning.Initialize, mesh=sharding.make_mesh,
+               unlabeled=run.Unlabeled, evaluate=Evaluation, initialize=initialize.Initialize, mesh=sharding.make_mesh,
                labels=few_labels)  # what reads the entries of a config that are no specs of a function
-
-DEFAULTS = {name: p.default for name, p in inspect.signature(run.prepare).parameters.items()}
 
 
 def check(config: dict, devices: int | None, slices: int = 1, here: bool = True) -> None:
@@ -54,7 +52,7 @@ def check(config: dict, devices: int | None, slices: int = 1, here: bool = True)
           check_stage(name, part, devices or named_by(part), slices, here)
       return
     configs.check(run.prepare, config, 'config')
-    config = DEFAULTS | config
+    config = run.Settings._field_defaults | config
     for key, function in ENTRIES.items():
       if config[key] is not None:
         own = {'mesh': ('devices',), 'labels': ('source',)}.get(key, ())
@@ -62,8 +60,8 @@ def check(config: dict, devices: int | None, slices: int = 1, here: bool = True)
     check_fits(config, devices or named_by(config), slices)
     abstract = check_run(config, devices or named_by(config), slices, here)
     if abstract is not None:
-      begin = None if config['initialize'] is None else beginning.Initialize(**config['initialize'])
-      beginning.check_fits(begin, abstract.memory)
+      spec = None if config['initialize'] is None else initialize.Initialize(**config['initialize'])
+      initialize.check_fits(spec, abstract.memory)
   except ConfigError:
     raise
   except ValueError as error:
@@ -77,8 +75,8 @@ def named_by(config: dict) -> int:
 
 def check_stage(name: str, part: dict, devices: int, slices: int, here: bool) -> None:
   """`check_run` of a program's run; nothing where the program gives it keys without which nothing can be made."""
-  config = DEFAULTS | part
-  if inspect.Parameter.empty in config.values():
+  config = run.Settings._field_defaults | part
+  if set(run.Settings._fields) - config.keys():
     return
   spec, function = part['objective'], configs.find(pretrain.objectives, part['objective']['name'])
   assert function  # `check_program` sees to that
@@ -114,18 +112,16 @@ def check_run(config: dict, devices: int, slices: int, here: bool) -> Any:
   if config['continues'] is not None and (config['initialize'] or config['steps'] is None):
     raise ConfigError('config.continues: the whole state is that of another run, and its steps count; wanted steps, '
                       f'and no initialize, got steps={config["steps"]}, initialize={config["initialize"]}')
-  taken = (inspect.signature(run.assemble).parameters.keys() - {'raw', 'mesh'}) & config.keys()
-  given: dict[str, Any] = {key: config[key] for key in taken} | dict(
-      steps=steps, examples=indexed, skip=run.NonFinite(**(config['nonfinite'] or {})).skip)
+  skip = run.NonFinite(**(config['nonfinite'] or {})).skip
+  spec = run.step_spec(run.Settings(**config), steps, indexed, skip)
   if raw is None:
-    check_parts(**{key: given[key] for key in ('views', 'backbone', 'objective', 'optimizer', 'schedule', 'steps',
-                                               'examples')})
+    check_parts(spec)
     return None
 
   def step_with(changes):
-    method, _, training = run.assemble(raw, mesh, **given | {'views': {**(config['views'] or {}), **changes} or None})
-    training.step.trace(training.abstract, raw)
-    return method, training
+    made = run.assemble(raw, mesh, spec._replace(views={**(config['views'] or {}), **changes} or None))
+    made.training.step.trace(made.training.abstract, raw)
+    return made.objective, made.training
 
   for _, changes in config['phases']:
     configs.call(lambda changes=changes: step_with(changes), {}, 'config.phases')
@@ -167,15 +163,16 @@ def check_labels(config: dict, labeled: Source, others: Source | None, indexed: 
   run.check_learnable(labeled, config['backbone'], config['objective'], indexed)
 
 
-def check_parts(*, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict, steps: int,
-                examples: int) -> None:
+def check_parts(spec: run.StepSpec) -> None:
   """Makes what a step is made of, where the shapes of its batch are not known."""
-  if views:
-    run.views_of(views, 'config.views')
-  build = configs.build(pretrain.models, backbone, 'config.backbone')
-  run.objective_of(objective, 'config.objective', backbone=build, steps=steps, examples=examples)
-  rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
-  configs.build(optim, optimizer, 'config.optimizer', schedule=rate, steps=steps)
+  if spec.views:
+    run.views_of(spec.views, 'config.views')
+  backbone = configs.build(pretrain.models, spec.backbone, 'config.backbone')
+  objective = run.objective_of(spec.objective, 'config.objective', backbone=backbone, steps=spec.steps,
+                               examples=spec.examples)
+  rate = configs.build(optim, spec.schedule, 'config.schedule', steps=spec.steps)
+  configs.build(optim, spec.optimizer, 'config.optimizer', schedule=rate, steps=spec.steps,
+                spec=objective.spec())
 
 
 def opened(spec: dict, where: str, here: bool) -> Source | None:

@@ -105,10 +105,16 @@ def check_flags(command: str | None, argv: list[str]) -> None:
       raise ConfigError(f'{flag} is given {given.count(flag)} times; wanted it once')
 
 
+def imported() -> Any:
+  """`machine.processes` once it is there: a mistyped flag is told before JAX is, a signal may come while it is."""
+  module = sys.modules.get('pretrain.machine.processes')
+  return module if getattr(module, 'IMPORTED', False) else None
+
+
 def ended(error: Exception, args: argparse.Namespace) -> int:
   """The exit code of a command that an error has ended, after a line about it; a bug shows where it is."""
   known = isinstance(error, ValueError | OSError | RuntimeError | MemoryError) and str(error)
-  processes: Any = sys.modules.get('pretrain.machine.processes')  # a mistyped flag is told before JAX is imported
+  processes = imported()
   code, text = processes.verdict(error) if processes else (1, str(error))
   if not known or args.traceback:
     traceback.print_exception(error)
@@ -129,7 +135,7 @@ def leaving(distributed: bool) -> Iterator[None]:
   def leave(number, frame):
     del frame
     print(f'stopped by {signal.Signals(number).name}; the same command goes on', file=sys.stderr, flush=True)
-    processes: Any = sys.modules.get('pretrain.machine.processes')
+    processes = imported()
     if processes and processes.client():
       processes.leave(75, f'stopped by {signal.Signals(number).name}')
     os._exit(75)

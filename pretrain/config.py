@@ -161,7 +161,7 @@ def literal(node: ast.expr) -> Any:
   return ast.literal_eval(node)
 
 
-def build(package: types.ModuleType, spec: dict, where: str, **given) -> Any:
+def build(package: types.ModuleType, spec: dict, where: str, /, **given) -> Any:
   """Calls the function that `spec` names with the rest of `spec` and those of `given` that it takes.
 
   Args:
@@ -203,7 +203,7 @@ def files(package: types.ModuleType) -> list[str]:
   return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg]
 
 
-def call(function: Callable, arguments: dict, where: str, **given) -> Any:
+def call(function: Callable, arguments: dict, where: str, /, **given) -> Any:
   """`function(**arguments)` after `check`, adding those of `given` that the function takes.
 
   Raises:

@@ -3,9 +3,8 @@
 A path is the parameter's keys joined by '/', as in 'backbone/trunk/blocks/0/norm1/scale'.
 """
 import itertools
-import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -14,9 +13,7 @@ import optax
 
 from pretrain import config as configs
 from pretrain.config import Count, Decay, Natural, NonNegative, Part, Positive, Range
-
-TOKENS = {'cls', 'register', 'registers', 'mask', 'position', 'positions', 'pos'}  # words of a parameter's name
-
+from pretrain.models.functional import Leaf
 
 # Schedules ------------------------------------------------------------------------------------------------------------
 
@@ -205,76 +202,67 @@ def _check_rates(**rates: float) -> None:
 
 # Which parameters -----------------------------------------------------------------------------------------------------
 
-def decays(path: str, leaf, *, decay_1d: bool = False) -> bool:
-  """Whether weight decay applies to a parameter, from its path and its number of dimensions.
+Spec = Mapping[str, Leaf] | None  # `Objective.spec`: what parameters are, by path; others have the defaults of `Leaf`
 
-  Not to biases, gains of norms and layer scales: what is called bias or scale, or has at most one dimension (an
-  attention bias [3, heads, d] has three). Not to class, register and mask tokens and position embeddings. Deviation:
-  DINO's and MAE's code decays tokens and positions, whose arrays have a leading dimension of 1 there.
 
-  Args:
-    path: 'backbone/trunk/blocks/0/mlp1/kernel'.
-    leaf: array or shape struct.
-    decay_1d: True decays all but tokens and positions.
+def leaf_of(spec: Spec, path: str, value) -> Leaf:
+  """What `spec` says of the parameter at a path, as 'backbone/trunk/blocks/0/norm1/scale'."""
+  return (spec or {}).get(f'params/{path}') or Leaf(decay=True if value.ndim > 1 else None)
+
+
+def decays(leaf: Leaf, decay_1d: bool = False) -> bool:
+  """Whether weight decay applies to a parameter.
+
+  Not to biases, gains of norms and layer scales, unless `decay_1d`; never to class, register and mask tokens and
+  position embeddings. Deviation: DINO's and MAE's code decays tokens and positions, whose arrays have a leading
+  dimension of 1 there.
   """
-  if _words(path) & TOKENS:
-    return False
-  return decay_1d or (leaf.ndim > 1 and path.rpartition('/')[2] not in ('bias', 'scale'))
+  return leaf.decay is True or (decay_1d and leaf.decay is None)
 
 
-def layer_multipliers(params, layer_decay: float):
+def layer_multipliers(params, layer_decay: float, spec: Spec):
   """For each parameter, layer_decay ** (depth + 1 - layer), a tree of floats: what multiplies its learning rate.
 
-  Layer-wise decay of 2106.08254v2 and 2111.06377v3 table 9: block i of `depth` of the backbone is layer i + 1, its last
-  norm is layer depth + 1 and all else in it (patch projection, stem, embeddings, tokens, positions) is layer 0, as is
-  the mask token that stands among its inputs. Other subtrees, such as heads and a decoder with its own mask token, are
-  layer depth + 1, too, and keep the full rate.
+  Layer-wise decay of 2106.08254v2 and 2111.06377v3 table 9: block i of `depth` of the backbone is layer i + 1, what
+  makes its tokens (patch projection, stem, embeddings, tokens, positions, and the mask token that stands among them) is
+  layer 0. The last norm, heads, and a decoder with its own mask token keep the full rate.
 
   Raises:
-    ValueError: layer_decay is not in (0, 1], or no path has the form '...backbone/.../blocks/<i>/...'.
+    ValueError: layer_decay is not in (0, 1], or nothing in `spec` has a layer.
   """
   if not 0 < layer_decay <= 1:
     raise ValueError(f'wanted layer_decay in (0, 1], got {layer_decay}')
-  paths = _names(params)
-  blocks = [int(found[1]) for path in paths if (found := _BLOCK.search(path))]
-  if not blocks:
-    raise ValueError("layer_decay wants parameters 'backbone/.../blocks/<i>/...' to tell the layers by; "
+  leaves = jax.tree_util.tree_map_with_path(lambda path, x: leaf_of(spec, _name(path), x), params)
+  layers = [leaf.layer for leaf in jax.tree.leaves(leaves, is_leaf=_is_leaf) if leaf.layer is not None]
+  if not layers:
+    paths = _names(params)
+    raise ValueError('layer_decay wants a backbone that says which layer its parameters are of (a property `layers`); '
                      f'got {paths[:3]} and {max(len(paths) - 3, 0)} more; set layer_decay=None for this backbone')
-  depth = max(blocks) + 1
-
-  def multiplier(path, _):
-    path = _name(path)
-    if found := _BLOCK.search(path):
-      layer = int(found[1]) + 1
-    else:
-      layer = 0 if _BEFORE.search(path) else depth + 1
-    return layer_decay ** (depth + 1 - layer)
-
-  return jax.tree_util.tree_map_with_path(multiplier, params)
+  full = max(layers) + 1
+  return jax.tree.map(lambda leaf: layer_decay ** (full - (full if leaf.layer is None else leaf.layer)), leaves,
+                      is_leaf=_is_leaf)
 
 
-_BLOCK = re.compile(r'(?:^|/)backbone/(?:[^/]+/)*?blocks/(\d+)(?:/|$)')
-_BEFORE = re.compile(r'(?:^|/)(?:backbone/(?!(?:trunk/)?norm(?:/|$))|mask_token/mask_token$)')  # and no _BLOCK
+def _is_leaf(x) -> bool:
+  return isinstance(x, Leaf)
 
 
 def _name(path) -> str:
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
-def _words(path: str) -> set[str]:
-  *_, parent, name = ['', *path.split('/')]
-  return set((parent if name == 'embedding' else name).split('_'))
-
-
-def _mask(decay_1d: bool = False) -> Callable:
-  return lambda params: jax.tree_util.tree_map_with_path(lambda p, x: decays(_name(p), x, decay_1d=decay_1d), params)
+def _mask(spec: Spec, decay_1d: bool = False) -> Callable:
+  def mask(params):
+    return jax.tree_util.tree_map_with_path(lambda path, x: decays(leaf_of(spec, _name(path), x), decay_1d), params)
+  return mask
 
 
 # Optimizers -----------------------------------------------------------------------------------------------------------
 
 def adamw(schedule: optax.Schedule, *, weight_decay: NonNegative, weight_decay_end: NonNegative | None = None,
           b1: Decay = 0.9, b2: Decay = 0.999, eps: Positive = 1e-8, clip_norm: Positive | None = None,
-          layer_decay: Part | None = None, decay_1d: bool = False, steps: Natural = 0) -> optax.GradientTransformation:
+          layer_decay: Part | None = None, decay_1d: bool = False, steps: Natural = 0,
+          spec: Spec = None) -> optax.GradientTransformation:
   """AdamW (1711.05101v3 algorithm 2), the decay multiplied by the learning rate as in PyTorch.
 
   Args:
@@ -286,20 +274,21 @@ def adamw(schedule: optax.Schedule, *, weight_decay: NonNegative, weight_decay_e
     layer_decay: base of `layer_multipliers` (decay included, as it is multiplied by the rate), None for one rate.
     decay_1d: also decay biases, norms and layer scales.
     steps: of the run.
+    spec: of the parameters, `Objective.spec`.
   Raises:
     ValueError: weight_decay_end with a weight_decay or steps of 0; at `init`, what `layer_multipliers`
       raises.
   """
   decay = _decay(weight_decay, weight_decay_end, steps)
-  adam = optax.chain(_scale_by_adam(b1, b2, eps), optax.add_decayed_weights(decay, _mask(decay_1d)),
+  adam = optax.chain(_scale_by_adam(b1, b2, eps), optax.add_decayed_weights(decay, _mask(spec, decay_1d)),
                      optax.scale_by_learning_rate(schedule))
   made = [_clip(clip_norm), adam]
-  return optax.chain(*made, *([] if layer_decay is None else [_scale_layers(layer_decay)]))
+  return optax.chain(*made, *([] if layer_decay is None else [_scale_layers(layer_decay, spec)]))
 
 
 def lamb(schedule: optax.Schedule, *, weight_decay: NonNegative, weight_decay_end: NonNegative | None = None,
          b1: Decay = 0.9, b2: Decay = 0.999, eps: Positive = 1e-6, clip_norm: Positive | None = None,
-         steps: Natural = 0) -> optax.GradientTransformation:
+         steps: Natural = 0, spec: Spec = None) -> optax.GradientTransformation:
   """LAMB (1904.00962v5 algorithm 2): the step of AdamW, scaled to the norm of each array that it changes.
 
   Parameters that `decays` does not name (biases, norms, tokens) are neither decayed nor scaled, as in timm's code;
@@ -307,18 +296,18 @@ def lamb(schedule: optax.Schedule, *, weight_decay: NonNegative, weight_decay_en
 
   Args:
     schedule: step -> learning rate.
-    weight_decay, weight_decay_end, b1, b2, clip_norm, steps: as for `adamw`.
+    weight_decay, weight_decay_end, b1, b2, clip_norm, steps, spec: as for `adamw`.
     eps: of the moments, outside of the root.
   Raises:
     ValueError: weight_decay_end with a weight_decay or steps of 0.
   """
-  decay = optax.add_decayed_weights(_decay(weight_decay, weight_decay_end, steps), _mask())
+  decay = optax.add_decayed_weights(_decay(weight_decay, weight_decay_end, steps), _mask(spec))
   return optax.chain(_clip(clip_norm), _scale_by_adam(b1, b2, eps), decay,
-                     optax.masked(optax.scale_by_trust_ratio(), _mask()), optax.scale_by_learning_rate(schedule))
+                     optax.masked(optax.scale_by_trust_ratio(), _mask(spec)), optax.scale_by_learning_rate(schedule))
 
 
 def sgd(schedule: optax.Schedule, *, momentum: Decay = 0.9, nesterov: bool = False, weight_decay: NonNegative = 0.,
-        clip_norm: Positive | None = None) -> optax.GradientTransformation:
+        clip_norm: Positive | None = None, spec: Spec = None) -> optax.GradientTransformation:
   """SGD with momentum (1706.02677v2 equation 9): the decay is added to the gradient, the rate is outside the velocity.
 
   Args:
@@ -328,13 +317,13 @@ def sgd(schedule: optax.Schedule, *, momentum: Decay = 0.9, nesterov: bool = Fal
     weight_decay: of the parameters that `decays` names.
     clip_norm: largest global norm of the gradient before the decay, None for no clipping.
   """
-  decay = optax.add_decayed_weights(weight_decay, _mask())
+  decay = optax.add_decayed_weights(weight_decay, _mask(spec))
   return optax.chain(_clip(clip_norm), decay, optax.sgd(schedule, momentum, nesterov))
 
 
 def lars(schedule: optax.Schedule, *, weight_decay: NonNegative, momentum: Decay = 0.9,
          trust_coefficient: Positive = 0.001, clip_norm: Positive | None = None,
-         rate_in_velocity: bool = True) -> optax.GradientTransformation:
+         rate_in_velocity: bool = True, spec: Spec = None) -> optax.GradientTransformation:
   """LARS (1708.03888v3 algorithm 1): each array's gradient is scaled to trust_coefficient * its norm.
 
   Parameters that `decays` does not name (biases, norms, tokens) are neither decayed nor scaled: plain momentum SGD, as
@@ -349,8 +338,8 @@ def lars(schedule: optax.Schedule, *, weight_decay: NonNegative, momentum: Decay
     rate_in_velocity: whether the rate multiplies what enters the velocity (the paper, SimCLR's code), or the velocity:
       the code of BYOL (byol/utils/optimizers.py), Barlow Twins, VICReg and SwAV. The two differ where the rate changes.
   """
-  made = optax.lars(schedule if rate_in_velocity else 1., weight_decay, _mask(), trust_coefficient,
-                    trust_ratio_mask=_mask(), momentum=momentum)
+  made = optax.lars(schedule if rate_in_velocity else 1., weight_decay, _mask(spec), trust_coefficient,
+                    trust_ratio_mask=_mask(spec), momentum=momentum)
   return optax.chain(_clip(clip_norm), made, *([] if rate_in_velocity else [optax.scale_by_schedule(schedule)]))
 
 
@@ -449,13 +438,13 @@ def _clip(clip_norm: float | None) -> optax.GradientTransformation:
   return optax.clip_by_global_norm(clip_norm)
 
 
-def _scale_layers(layer_decay: float) -> optax.GradientTransformation:
+def _scale_layers(layer_decay: float, spec: Spec) -> optax.GradientTransformation:
   def init(params):
-    layer_multipliers(params, layer_decay)  # a backbone without blocks is an error here, before anything is compiled
+    layer_multipliers(params, layer_decay, spec)  # a backbone without layers is an error before anything is compiled
     return optax.EmptyState()
 
   def update(updates, state, params=None):
     del params
-    return jax.tree.map(jnp.multiply, updates, layer_multipliers(updates, layer_decay)), state
+    return jax.tree.map(jnp.multiply, updates, layer_multipliers(updates, layer_decay, spec)), state
 
   return optax.GradientTransformation(init, update)

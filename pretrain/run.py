@@ -1,5 +1,6 @@
 """A config made real: data, mesh, objective and step put together, and everything refused that can be, uncompiled."""
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -18,12 +19,12 @@ from pretrain import config as configs
 from pretrain import optim
 from pretrain.config import ConfigError, Count, Natural, NonNegative, Part, Positive, Seed, Share
 from pretrain.evaluate.run import Evaluation, Sets, check_encodes, check_encoding, open_sets
-from pretrain.interop import initialize as beginning
+from pretrain.interop.initialize import Initialize, check_fits
 from pretrain.machine import flops as operations
 from pretrain.machine import sharding
 from pretrain.method.combine import turns
 from pretrain.method.objective import Objective
-from pretrain.step import Training, compile_step
+from pretrain.step import DEFAULT_OPTIONS, StepOptions, Training, compile_step
 
 MODELS = ('text', 'teacher')  # arguments of objectives that are models: of the texts of images, a frozen one
 
@@ -71,6 +72,93 @@ class NonFinite(NamedTuple):
   factor: Part = 0.5
 
 
+class Settings(NamedTuple):
+  """The keys of every config.
+
+  source: of data/sources; `labels` (arguments of data.wrap.few_labels) keeps a few of its examples.
+  subset: `Subset`, a share of the source in each epoch.
+  unlabeled: `Unlabeled`, for objectives with two streams.
+  views, backbone, objective: of pretrain/views (None: batches as the source gives them), pretrain/models,
+    pretrain/objectives; the arguments `MODELS` of an objective are models too. `parts` of what is made of others are
+    specs: {name: views}, ((name, objective, weight or steps), ...).
+  phases: ((until_step, {key: value}), ...): other arguments of the views in the steps before until_step, for views
+    that grow in the course of the run; each phase is compiled when it begins.
+  optimizer, schedule: of pretrain/optim.py.
+  batch: global, in examples (labeled ones, where there are two streams).
+  steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two; over
+    the share of it that `subset` leaves).
+  accumulate, grad_cache: parts that a batch is computed in, one after the other; see `step.StepOptions`.
+  mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
+  gather_once: whether parameters split over fsdp are gathered once a step and kept whole until its end, instead of
+    at each use (ZeRO-2 instead of ZeRO-3, arXiv:1910.02054): less communication, more memory.
+  rules: how arrays are split over the mesh where the default is not wanted, see `sharding.shardings`.
+  compiler_options: XLA's, by name, in place of or beside those of `plan.hardware` for the chip; None: XLA's default.
+  checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
+  initialize: `pretrain.interop.initialize.Initialize`, parts of another run to start from.
+  continues: directory of a run from whose newest step and whole state this one goes on, with its own data from their
+    beginning and its own schedule; `steps` counts those of that run too.
+  max_bad_share: of images that cannot be decoded, in [0, 1]; above it the run stops.
+  nonfinite: `NonFinite`.
+  accept_data: identity of data to go on with although the run was trained on others; the refusal says which.
+  """
+  source: dict
+  backbone: dict
+  objective: dict
+  optimizer: dict
+  schedule: dict
+  batch: Count
+  checkpoint: dict
+  views: dict | None = None
+  phases: tuple = ()
+  steps: Count | None = None
+  epochs: Positive | None = None
+  seed: Seed = 0
+  log_every_steps: Count = 50
+  accumulate: Count = 1
+  grad_cache: Count = 1
+  labels: dict | None = None
+  subset: dict | None = None
+  unlabeled: dict | None = None
+  mesh: dict | None = None
+  gather_once: bool = False
+  rules: tuple = ()
+  compiler_options: dict | None = None
+  evaluate: dict | None = None
+  reading: dict | None = None
+  initialize: dict | None = None
+  continues: str | None = None
+  max_bad_share: Share = 0.01
+  nonfinite: dict | None = None
+  accept_data: str | None = None
+
+
+class StepSpec(NamedTuple):
+  """What a step is made of.
+
+  views, backbone, objective, optimizer, schedule: as in `Settings`.
+  steps:    of the whole run.
+  examples: in the source (the unlabeled one, where there are two) whose places the batch's 'index' are.
+  seed:     of all randomness.
+  options:  how it is computed.
+  """
+  views: dict | None
+  backbone: dict
+  objective: dict
+  optimizer: dict
+  schedule: dict
+  steps: int
+  examples: int
+  seed: int
+  options: StepOptions = DEFAULT_OPTIONS
+
+
+class Assembled(NamedTuple):
+  """What `assemble` makes of a `StepSpec`."""
+  objective: Objective
+  views: Callable
+  training: Training
+
+
 class Phase(NamedTuple):
   """Steps with the same views, which one program computes.
 
@@ -83,6 +171,26 @@ class Phase(NamedTuple):
   changes: dict
   training: Training
   flops: Callable
+
+
+class Streams(NamedTuple):
+  """The data of a run, opened.
+
+  data:     what is trained on, 'source' and perhaps 'unlabeled'.
+  batches:  (*, start, bad_records) -> iterator over this process's rows of the raw global batches.
+  abstract: shapes and dtypes of the raw global batch.
+  examples: a step.
+  epoch:    so many examples of `source` are an epoch.
+  indexed:  examples with an index.
+  drawn:    (the key of the config that says how many examples a batch draws, their number, that of those it draws from)
+  """
+  data: dict[str, Source]
+  batches: Callable
+  abstract: Any
+  examples: int
+  epoch: int
+  indexed: int
+  drawn: tuple[str, int, int]
 
 
 class Run(NamedTuple):
@@ -102,7 +210,7 @@ class Run(NamedTuple):
   nonfinite: NonFinite
   max_bad_share: float
   evaluation: Sets | None
-  initialize: beginning.Initialize | None
+  initialize: Initialize | None
   continues: str | None
   data: dict[str, Source]  # what is trained on, 'source' and perhaps 'unlabeled'
   accept_data: str | None
@@ -113,120 +221,154 @@ class Run(NamedTuple):
     return self.data['source'].classes
 
 
-def prepare(*, source: dict, backbone: dict, objective: dict, optimizer: dict, schedule: dict, batch: Count,
-            checkpoint: dict, views: dict | None = None, phases: tuple = (), steps: Count | None = None,
-            epochs: Positive | None = None, seed: Seed = 0, log_every_steps: Count = 50, accumulate: Count = 1,
-            grad_cache: Count = 1, labels: dict | None = None, subset: dict | None = None,
-            unlabeled: dict | None = None, mesh: dict | None = None, gather_once: bool = False, rules: tuple = (),
-            compiler_options: dict | None = None, evaluate: dict | None = None, reading: dict | None = None,
-            initialize: dict | None = None, continues: str | None = None, max_bad_share: Share = 0.01,
-            nonfinite: dict | None = None, accept_data: str | None = None) -> Run:
-  """The keys of every config are the arguments of this function.
+def prepare(**config) -> Run:
+  """A config made real; its keys are those of `Settings`.
 
-  Args:
-    source: of data/sources; `labels` (arguments of data.wrap.few_labels) keeps a few of its examples.
-    subset: `Subset`, a share of the source in each epoch.
-    unlabeled: `Unlabeled`, for objectives with two streams.
-    views, backbone, objective: of pretrain/views (None: batches as the source gives them), pretrain/models,
-      pretrain/objectives; the arguments `MODELS` of an objective are models too. `parts` of what is made of others are
-      specs: {name: views}, ((name, objective, weight or steps), ...).
-    phases: ((until_step, {key: value}), ...): other arguments of the views in the steps before until_step, for views
-      that grow in the course of the run; each phase is compiled when it begins.
-    optimizer, schedule: of pretrain/optim.py.
-    batch: global, in examples (labeled ones, where there are two streams).
-    steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two; over
-      the share of it that `subset` leaves).
-    accumulate, grad_cache: parts that a batch is computed in, one after the other; see `step.train_step`.
-    mesh: sizes of the axes, see `sharding.make_mesh`; all devices on `data` when absent.
-    gather_once: whether parameters split over fsdp are gathered once a step and kept whole until its end, instead of
-      at each use (ZeRO-2 instead of ZeRO-3, arXiv:1910.02054): less communication, more memory.
-    rules: how arrays are split over the mesh where the default is not wanted, see `sharding.shardings`.
-    compiler_options: XLA's, by name, in place of or beside those of `plan.hardware` for the chip; None: XLA's default.
-    checkpoint, evaluate, reading: `Saving`, `Evaluation`, `Reading`.
-    initialize: `pretrain.interop.initialize.Initialize`, parts of another run to start from.
-    continues: directory of a run from whose newest step and whole state this one goes on, with its own data from their
-      beginning and its own schedule; `steps` counts those of that run too.
-    max_bad_share: of images that cannot be decoded, in [0, 1]; above it the run stops.
-    nonfinite: `NonFinite`.
-    accept_data: identity of data to go on with although the run was trained on others; the refusal says which.
   Raises:
     ConfigError, ValueError, OSError: what is wrong with the config or the data, before anything is compiled.
   """
-  saving = configs.call(Saving, checkpoint, 'config.checkpoint')
-  bad = configs.call(NonFinite, nonfinite or {}, 'config.nonfinite')
-  devices = configs.call(sharding.make_mesh, mesh or {}, 'config.mesh')
-  sharding.check_divisible(batch, devices, 'config.batch')
-
-  original = configs.build(data.sources, source, 'config.source')
-  labeled = configs.call(few_labels, labels, 'config.labels', source=original) if labels else original
-  if labeled.labels is not None and unlabeled is None and len(labeled) and labeled.labels.max() < 0:
-    labeled = labeled.unlabeled()  # such as a test set whose labels are kept secret
-  how: dict[str, Any] = dict(seed=seed, max_bad_share=max_bad_share,
-                             **configs.call(Reading, reading or {}, 'config.reading')._asdict())
-  rows = functools.partial(sharding.local_rows, devices)
-  if unlabeled is None:
-    count, examples, raw, indexed = len(labeled), batch, abstract(labeled, batch), len(original)
-    trained_on = {'source': labeled}
-    if subset is not None:
-      count, epoch = round_of(configs.call(Subset, subset, 'config.subset'), count)
-      how['epoch'] = epoch
-    drawn = 'config.batch', batch, how.get('epoch', len(labeled))
-    batches = functools.partial(loader, labeled, batch=batch, rows=rows(batch), **how)
-  else:
-    if subset is not None:
-      raise ConfigError('config.subset: wanted one stream, got config.unlabeled too')
-    second = configs.call(Unlabeled, unlabeled, 'config.unlabeled')
-    sharding.check_divisible(second.batch, devices, 'config.unlabeled.batch')
-    others = configs.build(data.sources, second.source, 'config.unlabeled.source') if second.source else original
-    others = others.unlabeled()
-    trained_on = {'source': labeled, 'unlabeled': others}
-    check_encoding(others, labeled, 'config.unlabeled.source')
-    count, examples, indexed = len(others) * batch // second.batch, batch + second.batch, len(others)
-    drawn = 'config.unlabeled.batch', second.batch, len(others)
-    raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
-    batches = functools.partial(two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
-                                labeled_rows=rows(batch), unlabeled_rows=rows(second.batch), **how)
-  check_learnable(labeled, backbone, objective, indexed)
-  evaluation = None if evaluate is None else open_sets(configs.call(Evaluation, evaluate, 'config.evaluate'), labeled)
-  total = configs.total_steps(steps, epochs, count, batch)
-  parts: dict[str, Any] = dict(
-      views=views, backbone=backbone, objective=objective, optimizer=optimizer, schedule=schedule, steps=total,
-      examples=indexed, seed=seed, accumulate=accumulate, grad_cache=grad_cache, gather_once=gather_once, rules=rules,
-      compiler_options=compiler_options, skip=bad.skip)
-  method, augment, training = assemble(raw, devices, **parts)
-  if method.compares:
-    check_repeats(*drawn)
+  settings = Settings(**config)
+  saving = configs.call(Saving, settings.checkpoint, 'config.checkpoint')
+  nonfinite = configs.call(NonFinite, settings.nonfinite or {}, 'config.nonfinite')
+  mesh = configs.call(sharding.make_mesh, settings.mesh or {}, 'config.mesh')
+  sharding.check_divisible(settings.batch, mesh, 'config.batch')
+  streams = open_streams(settings, mesh)
+  labeled = streams.data['source']
+  check_learnable(labeled, settings.backbone, settings.objective, streams.indexed)
+  evaluation = None
+  if settings.evaluate is not None:
+    evaluation = open_sets(configs.call(Evaluation, settings.evaluate, 'config.evaluate'), labeled)
+  steps = configs.total_steps(settings.steps, settings.epochs, streams.epoch, settings.batch)
+  spec = step_spec(settings, steps, streams.indexed, nonfinite.skip)
+  objective, views, training = assemble(streams.abstract, mesh, spec)
+  if objective.compares:
+    check_repeats(*streams.drawn)
   if evaluation:
-    check_encodes(method, training.abstract, evaluation)
-  models = plainly(backbone, objective, remat='none', attention='xla')
-  same = grad_cache == 1 and models == dict(backbone=backbone, objective=objective)
-  once: dict[str, Any] = {**parts, **models, 'accumulate': 1, 'grad_cache': 1, 'gather_once': False, 'rules': (),
-                          'compiler_options': None}
+    check_encodes(objective, training.abstract, evaluation)
+  phases = make_phases(settings.phases, streams.abstract, mesh, spec, training)
+  initialize = initialization(settings, training)
+  return Run(
+      objective, training, phases, mesh, streams.batches, streams.abstract, views, steps, streams.examples,
+      settings.seed, settings.log_every_steps, saving, nonfinite, settings.max_bad_share, evaluation, initialize,
+      settings.continues, streams.data, settings.accept_data)
+
+
+vars(prepare)['__signature__'] = inspect.signature(Settings)  # what `config.check` reads
+
+
+def open_streams(settings: Settings, mesh) -> Streams:
+  """Opens what a run is trained on.
+
+  Raises:
+    ConfigError, ValueError, OSError: what is wrong with the data, or with what the config says of them.
+  """
+  original = configs.build(data.sources, settings.source, 'config.source')
+  labeled = original
+  if settings.labels:
+    labeled = configs.call(few_labels, settings.labels, 'config.labels', source=original)
+  if labeled.labels is not None and settings.unlabeled is None and len(labeled) and labeled.labels.max() < 0:
+    labeled = labeled.unlabeled()  # such as a test set whose labels are kept secret
+  reading = configs.call(Reading, settings.reading or {}, 'config.reading')
+  how: dict[str, Any] = dict(seed=settings.seed, max_bad_share=settings.max_bad_share, **reading._asdict())
+  if settings.unlabeled is None:
+    return open_one(settings, mesh, labeled, len(original), how)
+  return open_two(settings, mesh, labeled, original, how)
+
+
+def open_one(settings: Settings, mesh, labeled: Source, indexed: int, how: dict[str, Any]) -> Streams:
+  """The stream of config.source.
+
+  Args:
+    indexed: examples with an index, those that `labels` leaves out among them.
+    how: what a loader wants to know beside its batches.
+  """
+  batch, epoch = settings.batch, len(labeled)
+  raw = abstract(labeled, batch)
+  count = drawn_from = epoch
+  if settings.subset is not None:
+    count, drawn_from = round_of(configs.call(Subset, settings.subset, 'config.subset'), epoch)
+    how = how | {'epoch': drawn_from}
+  batches = functools.partial(loader, labeled, batch=batch, rows=sharding.local_rows(mesh, batch), **how)
+  return Streams({'source': labeled}, batches, raw, batch, count, indexed, ('config.batch', batch, drawn_from))
+
+
+def open_two(settings: Settings, mesh, labeled: Source, original: Source, how: dict[str, Any]) -> Streams:
+  """The streams of config.source and config.unlabeled; arguments as those of `open_one`.
+
+  Args:
+    original: config.source before `labels`.
+  """
+  if settings.subset is not None:
+    raise ConfigError('config.subset: wanted one stream, got config.unlabeled too')
+  batch, second = settings.batch, configs.call(Unlabeled, settings.unlabeled or {}, 'config.unlabeled')
+  sharding.check_divisible(second.batch, mesh, 'config.unlabeled.batch')
+  others = original
+  if second.source:
+    others = configs.build(data.sources, second.source, 'config.unlabeled.source')
+  others = others.unlabeled()
+  check_encoding(others, labeled, 'config.unlabeled.source')
+  raw = {'labeled': abstract(labeled, batch), 'unlabeled': abstract(others, second.batch)}
+  batches = functools.partial(
+      two_streams, labeled, others, labeled_batch=batch, unlabeled_batch=second.batch,
+      labeled_rows=sharding.local_rows(mesh, batch), unlabeled_rows=sharding.local_rows(mesh, second.batch), **how)
+  return Streams({'source': labeled, 'unlabeled': others}, batches, raw, batch + second.batch,
+                 len(others) * batch // second.batch, len(others),
+                 ('config.unlabeled.batch', second.batch, len(others)))
+
+
+def step_spec(settings: Settings, steps: int, examples: int, skip: int = 0) -> StepSpec:
+  """What the step of a config is made of; arguments as in `StepSpec` and `StepOptions`."""
+  options = StepOptions(settings.accumulate, settings.grad_cache, skip, settings.gather_once, settings.rules,
+                        settings.compiler_options)
+  return StepSpec(settings.views, settings.backbone, settings.objective, settings.optimizer, settings.schedule, steps,
+                  examples, settings.seed, options)
+
+
+def make_phases(phases: tuple, raw, mesh, spec: StepSpec, last: Training) -> tuple[Phase, ...]:
+  """The phases of a run, the last of which is that of `spec` itself.
+
+  Args:
+    phases: config.phases.
+    raw: abstract global batch.
+    last: what `assemble` makes of `spec`.
+  Raises:
+    ConfigError: what `check_phases` does; or views that the model cannot take, which is said here and not in the
+      middle of the run.
+  """
+  models = plainly(spec.backbone, spec.objective, remat='none', attention='xla')
+  same = spec.options.grad_cache == 1 and models == dict(backbone=spec.backbone, objective=spec.objective)
+  once = spec._replace(**models, options=StepOptions(skip=spec.options.skip))
 
   def phase(until: int, changes: dict) -> Phase:
-    mine: dict[str, Any] = {'views': {**(views or {}), **changes} or None}
-    made = assemble(raw, devices, **parts | mine)[2] if changes else training
-    counted = made if same else assemble(raw, devices, **once | mine)[2]
-    if phases:  # what the model cannot take is told now, not in the middle of the run
-      jax.eval_shape(made.step, training.abstract, raw)
+    views = {**(spec.views or {}), **changes} or None
+    made = assemble(raw, mesh, spec._replace(views=views)).training if changes else last
+    counted = made if same else assemble(raw, mesh, once._replace(views=views)).training
+    if phases:
+      jax.eval_shape(made.step, last.abstract, raw)
     return Phase(until, changes, made, functools.partial(operations.of_step, counted.step, counted.abstract, raw))
 
-  check_phases(phases, views, total)
-  trained = []
-  for until, changes in (*phases, (total, {})):
+  check_phases(phases, spec.views, spec.steps)
+  found = []
+  for until, changes in (*phases, (spec.steps, {})):
     try:
-      trained.append(phase(until, changes))
+      found.append(phase(until, changes))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
       if not changes:
         raise
       raise ConfigError(f'config.phases, in the steps before {until}, with {changes}: {error}') from error
-  begin = None if initialize is None else configs.call(beginning.Initialize, initialize, 'config.initialize')
-  beginning.check_fits(begin, training.abstract.memory)
-  if continues is not None and (begin or steps is None):
+  return tuple(found)
+
+
+def initialization(settings: Settings, training: Training) -> Initialize | None:
+  """config.initialize; raises ConfigError unless it, or config.continues, fits the rest of the config."""
+  initialize = None
+  if settings.initialize is not None:
+    initialize = configs.call(Initialize, settings.initialize, 'config.initialize')
+  check_fits(initialize, training.abstract.memory)
+  if settings.continues is not None and (initialize or settings.steps is None):
     raise ConfigError('config.continues: the whole state is that of another run, and its steps count; wanted steps, '
-                      f'and no initialize, got steps={steps}, initialize={initialize}')
-  return Run(method, training, tuple(trained), devices, batches, raw, augment, total, examples, seed, log_every_steps,
-             saving, bad, max_bad_share, evaluation, begin, continues, trained_on, accept_data)
+                      f'and no initialize, got steps={settings.steps}, initialize={settings.initialize}')
+  return initialize
 
 
 def check_repeats(where: str, batch: int, examples: int) -> None:
@@ -288,29 +430,23 @@ def round_of(spec: Subset, examples: int) -> tuple[int, int]:
   return size, size if spec.replacement else examples
 
 
-def assemble(raw, mesh, *, views: dict | None, backbone: dict, objective: dict, optimizer: dict, schedule: dict,
-             steps: int, examples: int, seed: int, accumulate: int = 1, grad_cache: int = 1,
-             gather_once: bool = False, rules: tuple = (), compiler_options: dict | None = None,
-             skip: int = 0) -> tuple[Objective, Callable, Training]:
+def assemble(raw, mesh, spec: StepSpec) -> Assembled:
   """The part of `prepare` that needs no data: the objective, the views and the step of a config, on any mesh.
 
   Args:
     raw: abstract global batch, as the loader's.
     mesh: of the devices here, or of others that are only compiled for.
-    steps: of the whole run.
-    examples: in the source (the unlabeled one, where there are two) whose places the batch's 'index' are.
-    skip: steps that are not finite to leave out.
-    others: as in `prepare`.
   """
-  augment = views_of(views, 'config.views') if views else unchanged
-  build = configs.build(pretrain.models, backbone, 'config.backbone')
+  views = views_of(spec.views, 'config.views') if spec.views else unchanged
+  backbone = configs.build(pretrain.models, spec.backbone, 'config.backbone')
   with sharding.laid_on(mesh):  # models refuse kernels of another device
-    method = objective_of(objective, 'config.objective', backbone=build, steps=steps, examples=examples)
-  rate = configs.build(optim, schedule, 'config.schedule', steps=steps)
-  tx = configs.build(optim, optimizer, 'config.optimizer', schedule=rate, steps=steps)
-  return method, augment, compile_step(method, augment, tx, rate, seed=seed, batch=raw, mesh=mesh,
-                                       accumulate=accumulate, grad_cache=grad_cache, gather_once=gather_once,
-                                       rules=rules, skip=skip, compiler_options=compiler_options)
+    objective = objective_of(spec.objective, 'config.objective', backbone=backbone, steps=spec.steps,
+                             examples=spec.examples)
+  schedule = configs.build(optim, spec.schedule, 'config.schedule', steps=spec.steps)
+  tx = configs.build(optim, spec.optimizer, 'config.optimizer', schedule=schedule, steps=spec.steps,
+                     spec=objective.spec())
+  training = compile_step(objective, views, tx, schedule, seed=spec.seed, batch=raw, mesh=mesh, options=spec.options)
+  return Assembled(objective, views, training)
 
 
 def views_of(spec: dict, where: str) -> Callable:

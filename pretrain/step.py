@@ -42,11 +42,13 @@ class Training(NamedTuple):
   step:     jitted (state, batch) -> (state, metrics); the state given is donated.
   layout:   a TrainState of shardings.
   abstract: a TrainState of shapes, dtypes and shardings.
+  spec:     what the parameters are, `Objective.spec`.
   """
   init: Any
   step: Any
   layout: TrainState
   abstract: TrainState
+  spec: dict
 
 
 def init_state(objective: Objective, views: Callable, tx: optax.GradientTransformation, seed, batch) -> TrainState:
@@ -61,47 +63,44 @@ def init_state(objective: Objective, views: Callable, tx: optax.GradientTransfor
   return TrainState(jnp.int32(0), params, memory, tx.init(params), jnp.int32(-1), seed)
 
 
+class StepOptions(NamedTuple):
+  """How a step is computed.
+
+  accumulate:       into how many parts to split the batch, one after the other; gradients and carries are averaged.
+  grad_cache:       the same for objectives that compare examples: embeddings part by part, compared all together.
+  skip:             so many steps whose loss or gradient is not finite change nothing but the count of steps.
+  gather_once:      whether each parameter is gathered over fsdp once, at the start of the step, and its gradient
+                    scattered again; otherwise where it is used.
+  rules:            how arrays are split over the mesh, see `sharding.shardings`.
+  compiler_options: XLA's, in place of or beside those of `hardware.CHIPS`; None for a value: XLA's own default.
+  """
+  accumulate: int = 1
+  grad_cache: int = 1
+  skip: int = 0
+  gather_once: bool = False
+  rules: sharding.Rules = ()
+  compiler_options: dict | None = None
+
+
+DEFAULT_OPTIONS = StepOptions()
+
+
 def train_step(state: TrainState, batch, *, objective: Objective, views: Callable,
-               tx: optax.GradientTransformationExtraArgs, schedule: Callable, accumulate: int = 1, grad_cache: int = 1,
-               skip: int = 0, gathered: Any = None) -> tuple[TrainState, dict]:
+               tx: optax.GradientTransformationExtraArgs, schedule: Callable, options: StepOptions = DEFAULT_OPTIONS,
+               gathered: Any = None) -> tuple[TrainState, dict]:
   """One step. Randomness is a function of (seed, step) and, in the views, of each example's index and epoch.
 
   Args:
     batch: raw global batch, {'image': u8[b, h, w, c], 'index': i32[b], 'epoch': i32[b], ...} or a dict of such.
-    accumulate: into how many parts to split the batch, one after the other; gradients and carries are averaged.
     tx: of `optim.holding`.
-    grad_cache: the same for objectives that compare examples: embeddings part by part, compared all together.
-    skip: so many steps whose loss or gradient is not finite change nothing but the count of steps.
-    gathered: the layout of the parameters, if each is to be gathered over fsdp once, at the start of the step, and its
-      gradient scattered again; None: where it is used.
+    gathered: the layout of the parameters, where options say `gather_once`.
   Returns:
     the next state, and f32 scalars: loss (the number minimised), lr, grad_norm, skipped (steps so far, if they may be)
     and the objective's own; and i32 nonfinite, as in the state.
   Raises:
     ValueError: when traced, a metric of the objective with one of the step's names.
   """
-  key = jax.random.fold_in(jax.random.split(jax.random.key(state.seed))[1], state.step)
-  views_key, loss_key = jax.random.split(key)
-  used = state.params if gathered is None else sharding.gathered(state.params, gathered)
-  scatter = lambda grads: grads if gathered is None else jax.lax.with_sharding_constraint(grads, gathered)
-
-  def gradient(part):
-    loss = lambda params: objective.loss(params, state.memory, views(part, views_key), loss_key, state.step)
-    value, grads = jax.value_and_grad(loss, has_aux=True)(used)
-    return value, scatter(grads)
-
-  if grad_cache > 1:
-    (loss, (carry, metrics)), grads = cached_gradient(objective, state._replace(params=used), batch, views, views_key,
-                                                      loss_key, grad_cache)
-    grads = scatter(grads)
-  elif accumulate > 1:
-    parts = split(batch, accumulate)
-    shapes = jax.eval_shape(gradient, jax.tree.map(lambda x: x[0], parts))
-    total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    total, _ = loop(lambda total, part: (jax.tree.map(jnp.add, total, gradient(part)), None), total, parts)
-    (loss, (carry, metrics)), grads = jax.tree.map(lambda x: x / accumulate, total)
-  else:
-    (loss, (carry, metrics)), grads = gradient(batch)
+  (loss, (carry, metrics)), grads = loss_and_gradient(objective, state, batch, views, options, gathered)
 
   held = objective.hold(state.step) if objective.hold else {}
   rates = objective.rate(state.step) if objective.rate else {}
@@ -119,14 +118,41 @@ def train_step(state: TrainState, batch, *, objective: Objective, views: Callabl
   if taken := sorted(metrics.keys() & {'loss', 'lr', 'grad_norm', 'skipped', 'nonfinite'}):
     raise ValueError(f'wanted other names for the metrics {taken} of the objective: the step has its own of these')
   metrics = {'loss': loss, 'lr': schedule(state.step), 'grad_norm': norm, **metrics}
-  if skip:
+  if options.skip:
     params, memory, opt_state = jax.tree.map(lambda new, old: jnp.where(bad, old, new), (params, memory, opt_state),
                                              (state.params, state.memory, state.opt_state))
     skipped = -1 - state.nonfinite
-    nonfinite = jnp.where(bad & (skipped >= 0) & (skipped < skip), state.nonfinite - 1, nonfinite)
+    nonfinite = jnp.where(bad & (skipped >= 0) & (skipped < options.skip), state.nonfinite - 1, nonfinite)
     metrics['skipped'] = -1 - nonfinite
   metrics = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()} | {'nonfinite': nonfinite}
   return TrainState(state.step + 1, params, memory, opt_state, nonfinite, state.seed), metrics
+
+
+def loss_and_gradient(objective: Objective, state: TrainState, batch, views: Callable, options: StepOptions,
+                      gathered: Any):
+  """((loss, (carry, metrics)), gradient) of the whole batch, computed in the parts that options say; see `train_step`.
+  """
+  key = jax.random.fold_in(jax.random.split(jax.random.key(state.seed))[1], state.step)
+  views_key, loss_key = jax.random.split(key)
+  used = state.params if gathered is None else sharding.gathered(state.params, gathered)
+  scatter = lambda grads: grads if gathered is None else jax.lax.with_sharding_constraint(grads, gathered)
+
+  def of_part(part):
+    loss = lambda params: objective.loss(params, state.memory, views(part, views_key), loss_key, state.step)
+    value, grads = jax.value_and_grad(loss, has_aux=True)(used)
+    return value, scatter(grads)
+
+  if options.grad_cache > 1:
+    value, grads = cached_gradient(objective, state._replace(params=used), batch, views, views_key, loss_key,
+                                   options.grad_cache)
+    return value, scatter(grads)
+  if options.accumulate > 1:
+    parts = split(batch, options.accumulate)
+    shapes = jax.eval_shape(of_part, jax.tree.map(lambda x: x[0], parts))
+    total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total, _ = loop(lambda total, part: (jax.tree.map(jnp.add, total, of_part(part)), None), total, parts)
+    return jax.tree.map(lambda x: x / options.accumulate, total)
+  return of_part(batch)
 
 
 def loop(body: Callable, start, parts):
@@ -152,7 +178,7 @@ def cached_gradient(objective: Objective, state: TrainState, batch, views: Calla
   Embeds part by part without keeping what the backward pass would need, takes the loss and its gradient in all the
   embeddings, then embeds again part by part to carry that gradient into the parameters. One forward pass more.
   """
-  assert objective.parts  # `compile_step` sees to that
+  assert objective.parts  # `check_parts` sees to that
   embed, couple = objective.parts
 
   def represent(params, part):
@@ -175,19 +201,43 @@ def cached_gradient(objective: Objective, state: TrainState, batch, views: Calla
 
 
 def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransformation, schedule: Callable, *,
-                 seed: int, batch, mesh, accumulate: int = 1, grad_cache: int = 1, skip: int = 0,
-                 gather_once: bool = False, rules: sharding.Rules = (),
-                 compiler_options: dict | None = None) -> Training:
+                 seed: int, batch, mesh, options: StepOptions = DEFAULT_OPTIONS) -> Training:
   """Lays the state out on the mesh and jits init and step; nothing is computed or compiled yet.
 
   Args:
     batch: abstract raw global batch.
-    rules: see `sharding.shardings`.
-    compiler_options: XLA's, in place of or beside those of `hardware.CHIPS`; None for a value: XLA's own default.
   Raises:
     ConfigError: a batch that cannot be split like this without changing the gradient, or that the parts do not divide.
     ValueError: the views do not deliver what the objective wants.
   """
+  check_parts(objective, batch, options)
+  tx = optim.holding(tx, objective.hold)
+  views = jax.named_call(views, name='views')  # a part of its own in profiles
+
+  def init(seed):
+    with sharding.laid_on(mesh):
+      return init_state(objective, views, tx, seed, batch)
+
+  def step(state, batch):
+    with sharding.laid_on(mesh):
+      return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, options=options,
+                        gathered=layout.params if options.gather_once else None)
+
+  given = np.uint32(seed % 2**32)
+  shapes = jax.eval_shape(init, given)
+  spec = objective.spec()
+  layout = sharding.shardings(shapes, mesh, spec, options.rules)
+  everywhere = sharding.replicated(mesh)
+  return Training(
+      functools.partial(jax.jit(init, out_shardings=layout), given),
+      jax.jit(step, in_shardings=(layout, sharding.batch_sharding(mesh)), out_shardings=(layout, everywhere),
+              donate_argnums=0, compiler_options=hardware.compiler_options(mesh, options.compiler_options or {})),
+      layout, sharding.abstract(shapes, layout), spec)
+
+
+def check_parts(objective: Objective, batch, options: StepOptions) -> None:
+  """Raises ConfigError unless the batch can be computed in these parts without changing the gradient."""
+  accumulate, grad_cache = options.accumulate, options.grad_cache
   if accumulate > 1 and grad_cache > 1:
     raise ConfigError(f'config: wanted one of accumulate and grad_cache, got {accumulate} and {grad_cache}')
   if accumulate > 1 and objective.couples_batch:
@@ -204,28 +254,6 @@ def compile_step(objective: Objective, views: Callable, tx: optax.GradientTransf
     if parts < 1 or any(len(x.shape) and x.shape[0] % parts for x in jax.tree.leaves(batch)):
       shapes = jax.tree.map(lambda x: x.shape, batch)
       raise ConfigError(f'config.{name}: {parts} does not divide the batch {shapes}')
-
-  tx = optim.holding(tx, objective.hold)
-  views = jax.named_call(views, name='views')  # a part of its own in profiles
-
-  def init(seed):
-    with sharding.laid_on(mesh):
-      return init_state(objective, views, tx, seed, batch)
-
-  def step(state, batch):
-    with sharding.laid_on(mesh):
-      return train_step(state, batch, objective=objective, views=views, tx=tx, schedule=schedule, accumulate=accumulate,
-                        grad_cache=grad_cache, skip=skip, gathered=layout.params if gather_once else None)
-
-  given = np.uint32(seed % 2**32)
-  shapes = jax.eval_shape(init, given)
-  layout = sharding.shardings(shapes, mesh, rules)
-  everywhere = sharding.replicated(mesh)
-  return Training(
-      functools.partial(jax.jit(init, out_shardings=layout), given),
-      jax.jit(step, in_shardings=(layout, sharding.batch_sharding(mesh)), out_shardings=(layout, everywhere),
-              donate_argnums=0, compiler_options=hardware.compiler_options(mesh, compiler_options or {})),
-      layout, sharding.abstract(shapes, layout))
 
 
 def compile_ahead(training: Training, batch) -> Callable:

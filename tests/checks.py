@@ -1,4 +1,6 @@
 """How tests compare a loss with its slow twin: values, gradients, and points that must stay finite."""
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +39,12 @@ def assert_gradient(loss, twin, *arrays):
 
 def is_array(x) -> bool:
   return isinstance(x, np.ndarray) and x.dtype == np.float32
+
+
+def in_order(loss):
+  """`loss` called as its twin is: what it takes by keyword alone follows in the order of its signature."""
+  names = [name for name, each in inspect.signature(loss).parameters.items() if each.kind is each.KEYWORD_ONLY]
+  return lambda *given: loss(*given[:2], **dict(zip(names, given[2:], strict=False)))
 
 
 def assert_gradient_in(moving: tuple[int, ...], loss, twin, *arguments):

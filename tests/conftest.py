@@ -32,12 +32,12 @@ assemble, assembled = pretrain.run.assemble, collections.OrderedDict()
 
 
 @functools.wraps(assemble)
-def assemble_once(raw, mesh, **parts):
+def assemble_once(raw, mesh, spec):
   """`assemble`, of which runs of one config share what it made: a step is traced and compiled once."""
-  name = parts['objective'].get('name') if isinstance(parts['objective'], dict) else None
+  name = spec.objective.get('name') if isinstance(spec.objective, dict) else None
   method = vars(sys.modules.get(f'pretrain.objectives.{name}', object)).get(name)  # a test's own one is another
-  key = mesh, method, repr((raw, sorted(parts.items())))
-  made = assembled.pop(key, None) or assemble(raw, mesh, **parts)
+  key = mesh, method, repr((raw, spec))
+  made = assembled.pop(key, None) or assemble(raw, mesh, spec)
   assembled[key] = made
   while len(assembled) > 8:  # compiled programs take memory maps, of which a process has few
     assembled.popitem(last=False)

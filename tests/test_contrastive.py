@@ -9,7 +9,7 @@ import pytest
 
 from pretrain import losses
 from pretrain.losses.chunked import nearest
-from pretrain.method.queue import enqueue
+from pretrain.method.memory import enqueue
 from pretrain.models.vit import vit
 from pretrain.objectives.moco_v2 import moco_v2
 from pretrain.objectives.moco_v3 import moco_v3
@@ -72,8 +72,9 @@ def test_simclr_v2_keeps_what_its_teacher_made_of_both_views():
   batch = {'views': views(0)}
   value, (carry, _) = made.loss(params, memory, batch, KEY, 0)
   keys = carry['keys'][:B], carry['keys'][B:]  # the teacher begins as the student
-  assert_close(losses.nt_xent(*keys, 0.2), plain.loss(params, {'statistics': memory['statistics']}, batch, KEY, 0)[0])
-  assert_close(losses.nt_xent(*keys, 0.2, queue=memory['queue']), value)
+  assert_close(losses.nt_xent(*keys, temperature=0.2),
+               plain.loss(params, {'statistics': memory['statistics']}, batch, KEY, 0)[0])
+  assert_close(losses.nt_xent(*keys, temperature=0.2, queue=memory['queue']), value)
   after, kept = step(made, params, memory, batch, 1)
   assert_close(kept['queue'][2 * B:], carry['keys'])
   np.testing.assert_array_equal(kept['queue'][:2 * B], memory['queue'][:2 * B])
@@ -139,7 +140,7 @@ def test_moco_v3_keeps_the_projection_of_patches_out_of_what_is_trained():
   params, memory = made.init(KEY)
   assert 'project' not in params['backbone'] and 'predictor' not in memory['teacher']
   _, kept = step(made, params, memory, {'views': views(0)}, 0)
-  jax.tree.map(np.testing.assert_array_equal, kept['frozen'], memory['frozen'])
+  jax.tree.map(np.testing.assert_array_equal, kept['fixed'], memory['fixed'])
   free = moco_v3(BACKBONE, hidden=(16,), dim=8, predictor_hidden=16, temperature=0.2, momentum=0.9,
                  freeze_patches=False, steps=10)
   params_free, memory_free = free.init(KEY)

@@ -10,24 +10,23 @@ from data import identity
 from data import labels as stores
 from data.sources.digits import digits
 from data.sources.pseudo_labeled import pseudo_labeled
-from pretrain import losses
 from pretrain.config import ConfigError
 from pretrain.evaluate.predictions import features
 from pretrain.models.vit import vit
-from pretrain.objectives.deepercluster import deepercluster
+from pretrain.objectives.deepercluster import deepercluster, deepercluster_loss
 from pretrain.objectives.supervised import supervised
 from pretrain.programs import label as labeling
 from pretrain.programs.cluster import in_two_levels, kmeans, whiten
 from pretrain.programs.stages import program
 from pretrain.train import DONE, STOPPED
-from tests.checks import assert_close, assert_finite, assert_gradient, assert_half_precision, normal
+from tests.checks import assert_close, assert_finite, assert_gradient, assert_half_precision, in_order, normal
 from tests.reference import deepercluster as twin
 from tests.test_train import StopAfter, tiny
 from tests.test_train import losses as losses_of
 
 BACKBONE = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
 VIEWS = dict(name='supervised', size=8, pad=0, flip=0.)
-loss = jax.jit(losses.deepercluster)
+loss = jax.jit(deepercluster_loss)
 
 
 def of_twin(super_logits, logits, super_class, cluster, rotations=4):
@@ -41,29 +40,31 @@ def batch(seed: int, b: int, s: int, k: int):
 
 @pytest.mark.parametrize('arguments', [batch(0, 3, 4, 5), batch(2, 6, 8, 3)])
 def test_the_loss_is_its_twin(arguments):
-  value, terms = loss(*arguments)
+  value, terms = in_order(loss)(*arguments)
   wanted, of = of_twin(*arguments)
   assert_close(value, wanted)
   assert_close(terms['super'], of['super'])
   assert_close(terms['cluster'], of['sub'])
   y, z = arguments[2:]
-  assert_gradient(lambda u, v: loss(u, v, y, z)[0], lambda u, v: of_twin(u, v, y, z)[0], *arguments[:2])
-  assert_half_precision(lambda *x: loss(*x)[0], lambda *x: of_twin(*x)[0], *arguments)
+  assert_gradient(lambda u, v: loss(u, v, super_class=y, cluster=z)[0], lambda u, v: of_twin(u, v, y, z)[0],
+                  *arguments[:2])
+  assert_half_precision(lambda *x: in_order(loss)(*x)[0], lambda *x: of_twin(*x)[0], *arguments)
 
 
 def test_points_and_extremes_of_the_loss():
   y, z = np.array([1, 0]), np.array([0, 2])
-  even = loss(np.zeros((2, 4), np.float32), np.zeros((2, 4, 3), np.float32), y, z)[0]
+  even = loss(np.zeros((2, 4), np.float32), np.zeros((2, 4, 3), np.float32), super_class=y, cluster=z)[0]
   assert_close(even, np.log(4) + np.log(3))
   certain = np.zeros((2, 4), np.float32), np.zeros((2, 4, 3), np.float32)
   certain[0][[0, 1], y] = certain[1][[0, 1], y, z] = 50
-  value, terms = loss(*certain, y, z)
+  value, terms = loss(*certain, super_class=y, cluster=z)
   assert_close(value, 0, atol=1e-6)
-  assert terms['accuracy'] == 1 and loss(*certain, y, np.array([1, 2]))[1]['accuracy'] == 0.5
-  assert_finite(lambda u, v: losses.deepercluster(u, v, y, z)[0],
+  assert terms['accuracy'] == 1
+  assert loss(*certain, super_class=y, cluster=np.array([1, 2]))[1]['accuracy'] == 0.5
+  assert_finite(lambda u, v: deepercluster_loss(u, v, super_class=y, cluster=z)[0],
                 *((scale * certain[0], -scale * certain[1]) for scale in (0, 1e4)))
   with pytest.raises(ValueError, match='equal shapes'):
-    losses.deepercluster(np.zeros((2, 3)), np.zeros((2, 4, 3)), y, z)
+    deepercluster_loss(np.zeros((2, 3)), np.zeros((2, 4, 3)), super_class=y, cluster=z)
 
 
 def test_one_rotation_and_one_super_cluster_are_deep_cluster():

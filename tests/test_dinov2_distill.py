@@ -57,8 +57,8 @@ def twins(params, memory, batch, temperature: float):
   features, s, s_patches = logits(BACKBONE, params, large)
   _, local, _ = logits(BACKBONE, params, small)
   _, t, t_patches = logits(TEACHER, memory['frozen_teacher'], large)
-  t = np.log(losses.sinkhorn(t, temperature, 3))
-  t_patches = np.log(losses.sinkhorn(flat(t_patches), temperature, 3)).reshape(t_patches.shape)
+  t = np.log(losses.sinkhorn(t, temperature, iterations=3))
+  t_patches = np.log(losses.sinkhorn(flat(t_patches), temperature, iterations=3)).reshape(t_patches.shape)
   return twin.dinov2_distillation(
       np.concatenate([by_view(s, 2), by_view(local, 2)]), by_view(t, 2), by_view(s_patches, 2), by_view(t_patches, 2),
       by_view(features, 2), np.zeros(128), np.zeros(96), 0.1, 1.0, 0.1)

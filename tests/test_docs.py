@@ -14,7 +14,7 @@ from PIL import Image
 
 import data.sources
 import pretrain.objectives
-from pretrain import config, losses
+from pretrain import config
 from pretrain.machine import sharding
 from pretrain.models.vit import vit
 from pretrain.step import compile_step
@@ -94,31 +94,27 @@ def test_readme_config_of_a_folder_can_be_prepared_with_and_without_labels(tmp_p
     assert metrics['loss'].shape == ()
 
 
-def example() -> tuple[str, str, str, str]:
-  """The twin, the loss, its test and the objective of docs/add_a_paper.md."""
-  twin, loss, test, objective, *_ = blocks('docs/add_a_paper.md')
-  return twin, loss, test, objective
+def example() -> tuple[str, str, str]:
+  """The twin of the equation, the paper's file and the equation's test of docs/add_a_paper.md."""
+  twin, paper, test, *_ = blocks('docs/add_a_paper.md')
+  return twin, paper, test
 
 
-def run_example(twin: str, loss: str, test: str) -> dict:
-  """Runs the page's test on the page's loss and twin; the names that the loss's block defines."""
+def run_example(twin: str, paper: str, test: str) -> dict:
+  """Runs the page's test on the page's equation and twin; the names that the paper's file defines."""
   twins: dict = {}
-  names = vars(losses) | vars(losses.contrastive)
+  made: dict = {}
   exec(twin, twins)
-  exec(loss, names)
-  found = dict(losses=SimpleNamespace(align_uniform=jax.jit(names['align_uniform'])), twin=SimpleNamespace(**twins),
+  exec(paper, made)
+  found = dict(align_uniform_loss=jax.jit(made['align_uniform_loss']), twin=SimpleNamespace(**twins),
                normal=normal, assert_close=assert_close, assert_gradient=assert_gradient, partial=partial, np=np)
   exec(test, found)
   found['test_align_uniform']()
-  return names
+  return made
 
 
-def test_the_example_objective_works(monkeypatch):
-  twin, loss, test, objective = example()
-  names = run_example(twin, loss, test)
-  monkeypatch.setattr(losses, 'align_uniform', names['align_uniform'], raising=False)
-  made: dict = {}
-  exec(objective, made)
+def test_the_example_objective_works():
+  made = run_example(*example())
   entry, = blocks('docs/add_a_paper.md', 'text')
   case = eval(f'{{{entry}}}', {'SIZE': 8, 'simclr_views': simclr_views, 'Case': lambda *args: args})
   kwargs, views = case['align_uniform']
@@ -135,18 +131,16 @@ def test_the_example_objective_works(monkeypatch):
 
 
 @pytest.mark.parametrize(('old', 'new'), [
-    ('', ''), ('jnp.split(z, 2)', '(z[::2], z[1::2])'), ('z1, z2, weight)', 'z1, z2, 1.)'),
-    ("[batch['views'][:, 0]", "[batch['views'][:, 1]"), ("({'statistics': statistics}", '(memory')])
+    ('', ''), ('jnp.split(z, 2)', '(z[::2], z[1::2])'), ('weight=weight)', 'weight=1.)'),
+    ("[batch['views'][:, 0]", "[batch['views'][:, 1]"), ('student.backbone(', 'student.at(student.params).backbone(')])
 def test_the_example_twin_of_the_whole_holds_and_fails_for_a_wrong_objective(old, new, monkeypatch):
-  twin, loss, test, objective = example()
-  names, made = run_example(twin, loss, test), {}
-  monkeypatch.setattr(losses, 'align_uniform', names['align_uniform'], raising=False)
-  assert old in objective
-  exec(objective.replace(old, new), made)
+  twin, paper, test = example()
+  assert not old or paper.count(old) == 1
+  made = run_example(twin, paper.replace(old, new) if old else paper, test)  # the equation is right in each
   monkeypatch.setitem(sys.modules, 'pretrain.objectives.align_uniform',
                       SimpleNamespace(align_uniform=made['align_uniform']))
   whole: dict = {}
-  exec(blocks('docs/add_a_paper.md')[4], whole)
+  exec(blocks('docs/add_a_paper.md')[3], whole)
   if old:
     with pytest.raises(AssertionError):
       whole['test_its_twin']()
@@ -158,7 +152,7 @@ def test_the_example_twin_of_the_whole_holds_and_fails_for_a_wrong_objective(old
     ('align + weight', 'align - weight'), ('z1 - z2', 'z1 - jax.lax.stop_gradient(z2)'), ('-jnp.inf', '0.'),
 ])
 def test_the_example_test_fails_for_a_wrong_loss(old, new):
-  twin, loss, test, _ = example()
-  assert old in loss
+  twin, paper, test = example()
+  assert paper.count(old) == 1
   with pytest.raises(AssertionError):
-    run_example(twin, loss.replace(old, new), test)
+    run_example(twin, paper.replace(old, new), test)

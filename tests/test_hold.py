@@ -223,7 +223,7 @@ def test_prototypes_begin_with_the_length_of_the_authors_and_their_gains_decay()
   params, _ = net.init(jax.random.key(0))
   lengths = np.linalg.norm(params['prototypes'], axis=0)
   assert abs(lengths.mean() - 3 ** -.5) < 2e-3 and np.abs(params['prototypes']).max() <= 1 / 16
-  turned = jax.tree_util.tree_map_with_path(lambda path, x: optim.decays(
-      jax.tree_util.keystr(path, simple=True, separator='/'), x), params)
+  turned = jax.tree_util.tree_map_with_path(lambda path, _: optim.decays(
+      net.spec[jax.tree_util.keystr(path, simple=True, separator='/')]), params)
   assert params['gain'].shape == (1, 2000) and turned['gain'] and turned['prototypes']
   assert not turned['mlp']['layers'][0]['bias']

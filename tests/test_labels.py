@@ -393,5 +393,5 @@ def test_a_store_that_is_being_written_is_nobody_elses(teacher, store, tmp_path,
   assert refused == [1] and f'{out} is in use by process' in capsys.readouterr().err
   assert {path.name for path in out.iterdir()} == {'parts', 'labels.json'}
   np.testing.assert_array_equal(stores.read(out).label, stores.read(store).label)
-  with rundir.alone(out):  # who reads a store, or finds it complete, asks for no lock
+  with rundir.locked(out):  # who reads a store, or finds it complete, asks for no lock
     assert label.write_labels(teacher, out, **options) == DONE and len(stores.read(out).index) == N

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from pretrain import losses
-from pretrain.method import objective
-from pretrain.method.objective import cosine
+from pretrain.method import memory
+from pretrain.method.schedules import cosine
+from pretrain.objectives.videomae import standardize_cubes
 from tests.checks import assert_close, assert_finite, assert_gradient, normal, rotation
 from tests.reference import dino as dino_twin
 from tests.reference import fixmatch as fixmatch_twin
@@ -30,7 +31,12 @@ nt_xent, dino = jax.jit(losses.nt_xent), jax.jit(losses.dino)
 confident, fixmatch = jax.jit(losses.confident), jax.jit(losses.fixmatch)
 masked_mse, standardize_patches = jax.jit(losses.masked_mse), jax.jit(losses.standardize_patches)
 cross_entropy, soft_cross_entropy = jax.jit(losses.cross_entropy), jax.jit(losses.soft_cross_entropy)
-ema = jax.jit(objective.ema)
+ema = jax.jit(memory.ema)
+
+
+def at(student: float, teacher: float) -> dict:
+  """The temperatures of a loss towards a teacher."""
+  return dict(student_temperature=student, teacher_temperature=teacher)
 
 
 # --- SimCLR --------------------------------------------------------------------------------------------------------
@@ -39,11 +45,11 @@ ema = jax.jit(objective.ema)
 @pytest.mark.parametrize(('b', 'd', 'temperature'), [(2, 3, 1.0), (3, 8, 0.5), (8, 4, 0.1), (5, 16, 0.07)])
 def test_nt_xent_equals_twin(b, d, temperature):
   z1, z2 = normal(b, b, d, scale=3), normal(b + 100, b, d)
-  loss = nt_xent(z1, z2, temperature)
+  loss = nt_xent(z1, z2, temperature=temperature)
   assert loss.shape == () and loss.dtype == jnp.float32
   assert_close(loss, simclr_twin.nt_xent(z1, z2, temperature))
   close = z1 + 0.1 * z2  # near positives: the loss is small
-  assert_close(nt_xent(z1, close, temperature), simclr_twin.nt_xent(z1, close, temperature))
+  assert_close(nt_xent(z1, close, temperature=temperature), simclr_twin.nt_xent(z1, close, temperature))
 
 
 def test_nt_xent_gradient():
@@ -57,38 +63,38 @@ def test_nt_xent_gradient():
 def test_nt_xent_by_hand():
   for b in (2, 5):  # all similarities are 1: one of 2b - 1 equal terms; the anchor itself is not among them
     same = np.tile(normal(0, 1, 6), (b, 1))
-    assert_close(nt_xent(same, same, 0.2), math.log(2 * b - 1))
+    assert_close(nt_xent(same, same, temperature=0.2), math.log(2 * b - 1))
   basis = np.eye(2, dtype=np.float32)  # similarity 1 with the positive, 0 with the two negatives
-  assert_close(nt_xent(basis, basis, 1.0), math.log(1 + 2 / math.e))
-  assert_close(nt_xent(basis, basis, 0.5), math.log(1 + 2 * math.exp(-2)))
+  assert_close(nt_xent(basis, basis, temperature=1.0), math.log(1 + 2 / math.e))
+  assert_close(nt_xent(basis, basis, temperature=0.5), math.log(1 + 2 * math.exp(-2)))
   # similarity -1 with the positive, 0 with the negatives
-  assert_close(nt_xent(basis, -basis, 1.0), math.log(1 + 2 * math.e))
+  assert_close(nt_xent(basis, -basis, temperature=1.0), math.log(1 + 2 * math.e))
   # similarity 0 with the positive, 1 with one negative and 0 with the other
-  assert_close(nt_xent(basis, basis[::-1], 1.0), math.log(2 + math.e))
+  assert_close(nt_xent(basis, basis[::-1], temperature=1.0), math.log(2 + math.e))
 
 
 def test_nt_xent_limits():
   z1, z2 = normal(0, 4, 8), normal(1, 4, 8)
-  assert_close(nt_xent(z1, z2, 1e4), math.log(7), rtol=1e-3)  # every temperature is cold, but infinity
+  assert_close(nt_xent(z1, z2, temperature=1e4), math.log(7), rtol=1e-3)  # every temperature is cold, but infinity
   basis = np.eye(4, dtype=np.float32)
-  assert_close(nt_xent(basis, basis, 0.01), 0.0)
-  assert_close(nt_xent(basis, -basis, 0.01), 100 + math.log(6))
+  assert_close(nt_xent(basis, basis, temperature=0.01), 0.0)
+  assert_close(nt_xent(basis, -basis, temperature=0.01), 100 + math.log(6))
 
 
 def test_nt_xent_invariances():
   z1, z2 = normal(0, 6, 8), normal(1, 6, 8)
-  loss = nt_xent(z1, z2, 0.2)
+  loss = nt_xent(z1, z2, temperature=0.2)
   order = np.array([3, 0, 5, 1, 4, 2])
   scales = np.exp(normal(2, 6, 1))
   turn = rotation(3, 8)
-  assert_close(nt_xent(z2, z1, 0.2), loss)
-  assert_close(nt_xent(z1[order], z2[order], 0.2), loss)
-  assert_close(nt_xent(scales * z1, z2 / scales, 0.2), loss)
-  assert_close(nt_xent(z1 @ turn, z2 @ turn, 0.2), loss)
+  assert_close(nt_xent(z2, z1, temperature=0.2), loss)
+  assert_close(nt_xent(z1[order], z2[order], temperature=0.2), loss)
+  assert_close(nt_xent(scales * z1, z2 / scales, temperature=0.2), loss)
+  assert_close(nt_xent(z1 @ turn, z2 @ turn, temperature=0.2), loss)
   # what is not invariant
-  assert abs(nt_xent(z1, z2[order], 0.2) - loss) > 1e-2
-  assert abs(nt_xent(z1 @ turn, z2, 0.2) - loss) > 1e-2
-  assert abs(nt_xent(z1 + 1, z2 + 1, 0.2) - loss) > 1e-2
+  assert abs(nt_xent(z1, z2[order], temperature=0.2) - loss) > 1e-2
+  assert abs(nt_xent(z1 @ turn, z2, temperature=0.2) - loss) > 1e-2
+  assert abs(nt_xent(z1 + 1, z2 + 1, temperature=0.2) - loss) > 1e-2
 
 
 def test_nt_xent_is_stable():
@@ -106,7 +112,7 @@ def test_nt_xent_is_stable():
 ])
 def test_nt_xent_refuses(first, second, sizes):
   with pytest.raises(ValueError) as error:
-    nt_xent(normal(0, *first), normal(1, *second), 0.5)
+    nt_xent(normal(0, *first), normal(1, *second), temperature=0.5)
   for size in sizes:  # what was got
     assert size in str(error.value)
 
@@ -186,7 +192,7 @@ def test_masked_mse_equals_twin(b, n, p):
   predicted, target = normal(b, b, n, p), normal(n, b, n, p, scale=2)
   mask = np.random.default_rng(p).random((b, n)) < 0.6  # uneven: rows hide different numbers of patches
   mask[0, 0] = True
-  loss = masked_mse(predicted, target, mask)
+  loss = masked_mse(predicted, target, mask=mask)
   assert loss.shape == () and loss.dtype == jnp.float32
   assert_close(loss, mae_twin.masked_mse(predicted, target, mask))
 
@@ -197,7 +203,7 @@ def test_masked_mse_gradient():
     partial(masked_mse, mask=mask), partial(mae_twin.masked_mse, mask=mask), normal(0, 2, 3, 4),
     normal(1, 2, 3, 4),
   )
-  gradient = jax.grad(masked_mse)(normal(0, 2, 3, 4), normal(1, 2, 3, 4), mask)
+  gradient = jax.grad(masked_mse)(normal(0, 2, 3, 4), normal(1, 2, 3, 4), mask=mask)
   assert np.all(np.asarray(gradient)[~mask] == 0) and np.all(np.asarray(gradient)[mask] != 0)
 
 
@@ -205,23 +211,23 @@ def test_masked_mse_by_hand():
   predicted = np.array([[[1, 3], [9, 9]], [[0, 0], [0, 2]]], np.float32)
   target = np.array([[[1, 1], [0, 0]], [[1, 1], [0, 0]]], np.float32)
   mask = np.array([[True, False], [True, True]])
-  assert_close(masked_mse(predicted, target, mask), (2 + 1 + 2) / 3)  # by patch, not by image: (2 + 1.5) / 2
+  assert_close(masked_mse(predicted, target, mask=mask), (2 + 1 + 2) / 3)  # by patch, not by image: (2 + 1.5) / 2
 
 
 def test_masked_mse_limits_and_invariances():
   predicted, target = normal(0, 3, 4, 5), normal(1, 3, 4, 5)
   mask = np.array([[1, 0, 0, 1], [1, 1, 1, 0], [0, 0, 1, 0]], bool)
-  loss = masked_mse(predicted, target, mask)
-  everything = masked_mse(predicted, target, np.ones((3, 4), bool))
+  loss = masked_mse(predicted, target, mask=mask)
+  everything = masked_mse(predicted, target, mask=np.ones((3, 4), bool))
   assert_close(everything, np.mean((predicted - target) ** 2))
-  assert_close(masked_mse(target, target, mask), 0, atol=0)
+  assert_close(masked_mse(target, target, mask=mask), 0, atol=0)
   elsewhere = predicted + 100 * ~mask[..., None]  # what is visible does not matter
-  assert_close(masked_mse(elsewhere.astype(np.float32), target, mask), loss)
+  assert_close(masked_mse(elsewhere.astype(np.float32), target, mask=mask), loss)
   order = np.array([2, 0, 3, 1])
-  assert_close(masked_mse(predicted[:, order], target[:, order], mask[:, order]), loss)
-  assert_close(masked_mse(3 * predicted, 3 * target, mask), 9 * loss)
-  assert_close(masked_mse(predicted + 1, target + 1, mask), loss, rtol=1e-4)
-  assert_close(masked_mse(target, predicted, mask), loss)
+  assert_close(masked_mse(predicted[:, order], target[:, order], mask=mask[:, order]), loss)
+  assert_close(masked_mse(3 * predicted, 3 * target, mask=mask), 9 * loss)
+  assert_close(masked_mse(predicted + 1, target + 1, mask=mask), loss, rtol=1e-4)
+  assert_close(masked_mse(target, predicted, mask=mask), loss)
   assert_finite(partial(masked_mse, mask=mask), (1e4 * predicted, -1e4 * target))
 
 
@@ -264,12 +270,12 @@ def test_standardize_patches_invariances():
 def test_standardize_cubes_equals_twin_and_by_hand():
   clip = np.random.default_rng(0).random((4, 6, 6, 3)).astype(np.float32)
   cubes = np.stack([cube.reshape(-1, 3) for cube in videomae_twin.cubes(clip, 3, 2)])[None].astype(np.float32)
-  result = jax.jit(losses.standardize_cubes)(cubes)
+  result = jax.jit(standardize_cubes)(cubes)
   assert result.shape == (1, 8, 18, 3) and result.dtype == jnp.float32
   assert_close(np.asarray(result).reshape(8, -1), videomae_twin.targets(clip, 3, 2), atol=1e-5)
   small = np.array([[[[0, 5]], [[1e-3, 5]]]], np.float32).reshape(1, 1, 2, 2)  # deviations sqrt(5e-7) and 0
   side = 5e-4 / (math.sqrt(5e-7) + 1e-6)  # 0.706; under the root 1e-6 would give 0.408
-  assert_close(losses.standardize_cubes(small), [[[[-side, 0], [side, 0]]]])
+  assert_close(standardize_cubes(small), [[[[-side, 0], [side, 0]]]])
 
 
 # --- DINO ----------------------------------------------------------------------------------------------------------
@@ -280,7 +286,7 @@ def test_standardize_cubes_equals_twin_and_by_hand():
 ])
 def test_dino_equals_twin(g, v, b, k, hot, cold):
   student, teacher, center = normal(v, v, b, k, scale=0.3), normal(g, g, b, k, scale=0.3), normal(k, k, scale=0.2)
-  loss = dino(student, teacher, center, hot, cold)
+  loss = dino(student, teacher, center=center, **at(hot, cold))
   assert loss.shape == () and loss.dtype == jnp.float32
   assert_close(loss, dino_twin.dino(student, teacher, center, hot, cold))
 
@@ -288,30 +294,30 @@ def test_dino_equals_twin(g, v, b, k, hot, cold):
 def test_dino_gradient():
   student, teacher, center = normal(0, 3, 2, 4, scale=0.3), normal(1, 2, 2, 4, scale=0.3), normal(2, 4, scale=0.1)
   assert_gradient(
-    lambda x: dino(x, teacher, center, 0.1, 0.05), lambda x: dino_twin.dino(x, teacher, center, 0.1, 0.05),
+    lambda x: dino(x, teacher, center=center, **at(0.1, 0.05)), lambda x: dino_twin.dino(x, teacher, center, 0.1, 0.05),
     student,
   )
-  to_teacher = jax.grad(dino, argnums=1)(student, teacher, center, 0.1, 0.05)
+  to_teacher = jax.grad(dino, argnums=1)(student, teacher, center=center, **at(0.1, 0.05))
   assert np.all(np.asarray(to_teacher) == 0)
 
 
 def test_dino_by_hand():
   k = 6
   flat = np.zeros((2, 3, k), np.float32)
-  assert_close(dino(normal(0, 2, 1, 1, scale=5) + flat, flat, np.zeros(k, np.float32), 0.1, 0.04), math.log(k))
+  assert_close(dino(normal(0, 2, 1, 1, scale=5) + flat, flat, center=flat[0, 0], **at(0.1, 0.04)), math.log(k))
   # algorithm 1, two views: H(t1, s2) / 2 + H(t2, s1) / 2, and never H(t1, s1)
   student = np.log(np.array([[[1, 3]], [[1, 1]]], np.float32))  # probabilities 1/4, 3/4 and 1/2, 1/2
   teacher = np.log(np.array([[[9, 1]], [[1, 4]]], np.float32))  # 9/10, 1/10 and 1/5, 4/5
   second_first = -(0.2 * math.log(1 / 4) + 0.8 * math.log(3 / 4))
   zero = np.zeros(2, np.float32)
-  assert_close(dino(student, teacher, zero, 1.0, 1.0), (math.log(2) + second_first) / 2)
+  assert_close(dino(student, teacher, center=zero, **at(1.0, 1.0)), (math.log(2) + second_first) / 2)
   # a center of log(9), 0 makes the first teacher view 1/2, 1/2 and the second 1/37, 36/37
   centered = -(math.log(1 / 4) + 36 * math.log(3 / 4)) / 37
   center = np.log(np.array([9, 1], np.float32))
-  assert_close(dino(student, teacher, center, 1.0, 1.0), (math.log(2) + centered) / 2)
+  assert_close(dino(student, teacher, center=center, **at(1.0, 1.0)), (math.log(2) + centered) / 2)
   # temperatures: a half squares the probabilities before they are normalised
   hot = -(math.log(1 / 10) + 16 * math.log(9 / 10)) / 17
-  assert_close(dino(student, teacher, zero, 0.5, 0.5), (math.log(2) + hot) / 2)
+  assert_close(dino(student, teacher, center=zero, **at(0.5, 0.5)), (math.log(2) + hot) / 2)
 
 
 def test_dino_limits():
@@ -322,36 +328,36 @@ def test_dino_limits():
     for j in range(4):
       if i != j:
         wanted.append(supervised_twin.cross_entropy(student[j] / 0.1, teacher[i].argmax(-1)).mean())
-  assert_close(dino(student, teacher, center, 0.1, 1e-4), np.mean(wanted))
-  assert_close(dino(student, teacher, center, 1e4, 0.04), math.log(5), rtol=1e-3)
+  assert_close(dino(student, teacher, center=center, **at(0.1, 1e-4)), np.mean(wanted))
+  assert_close(dino(student, teacher, center=center, **at(1e4, 0.04)), math.log(5), rtol=1e-3)
   # one teacher view that agrees with the student's others: the entropy of the teacher
   views = np.tile(student[:1], (3, 1, 1))
   entropy = supervised_twin.soft_cross_entropy(np.exp(jax.nn.log_softmax(student[0])), student[0]).mean()
-  assert_close(dino(views, views[:1], center, 1.0, 1.0), entropy)
+  assert_close(dino(views, views[:1], center=center, **at(1.0, 1.0)), entropy)
 
 
 def test_dino_invariances():
   student, teacher, center = normal(0, 4, 3, 5), normal(1, 2, 3, 5), normal(2, 5)
-  loss = dino(student, teacher, center, 0.5, 0.25)
+  loss = dino(student, teacher, center=center, **at(0.5, 0.25))
   examples, classes = np.array([2, 0, 1]), np.array([4, 2, 0, 3, 1])
-  assert_close(dino(student[[1, 0, 2, 3]], teacher[::-1], center, 0.5, 0.25), loss)
-  assert_close(dino(student[[0, 1, 3, 2]], teacher, center, 0.5, 0.25), loss)
-  assert_close(dino(student[:, examples], teacher[:, examples], center, 0.5, 0.25), loss)
-  assert_close(dino(student[..., classes], teacher[..., classes], center[classes], 0.5, 0.25), loss)
-  assert_close(dino(student + normal(3, 4, 3, 1), teacher + normal(4, 2, 3, 1), center, 0.5, 0.25), loss)
+  assert_close(dino(student[[1, 0, 2, 3]], teacher[::-1], center=center, **at(0.5, 0.25)), loss)
+  assert_close(dino(student[[0, 1, 3, 2]], teacher, center=center, **at(0.5, 0.25)), loss)
+  assert_close(dino(student[:, examples], teacher[:, examples], center=center, **at(0.5, 0.25)), loss)
+  assert_close(dino(student[..., classes], teacher[..., classes], center=center[classes], **at(0.5, 0.25)), loss)
+  assert_close(dino(student + normal(3, 4, 3, 1), teacher + normal(4, 2, 3, 1), center=center, **at(0.5, 0.25)), loss)
   move = normal(5, 5)
-  assert_close(dino(student, teacher + move, center + move, 0.5, 0.25), loss)
-  assert_close(dino(2 * student, 2 * teacher, 2 * center, 1.0, 0.5), loss)
+  assert_close(dino(student, teacher + move, center=center + move, **at(0.5, 0.25)), loss)
+  assert_close(dino(2 * student, 2 * teacher, center=2 * center, **at(1.0, 0.5)), loss)
   # what is not invariant
-  assert abs(dino(student, teacher[::-1], center, 0.5, 0.25) - loss) > 1e-2
-  assert abs(dino(student[[2, 1, 0, 3]], teacher, center, 0.5, 0.25) - loss) > 1e-2
-  assert abs(dino(student + move, teacher, center, 0.5, 0.25) - loss) > 1e-2
+  assert abs(dino(student, teacher[::-1], center=center, **at(0.5, 0.25)) - loss) > 1e-2
+  assert abs(dino(student[[2, 1, 0, 3]], teacher, center=center, **at(0.5, 0.25)) - loss) > 1e-2
+  assert abs(dino(student + move, teacher, center=center, **at(0.5, 0.25)) - loss) > 1e-2
 
 
 def test_dino_is_stable():
   student, teacher, center = normal(0, 3, 2, 4, scale=1e4), normal(1, 2, 2, 4, scale=1e4), normal(2, 4, scale=1e4)
-  assert_finite(lambda x: dino(x, teacher, center, 0.01, 0.01), (student,))
-  loss = dino(student, teacher, center, 0.01, 0.01)  # about 1e6
+  assert_finite(lambda x: dino(x, teacher, center=center, **at(0.01, 0.01)), (student,))
+  loss = dino(student, teacher, center=center, **at(0.01, 0.01))  # about 1e6
   assert_close(loss, dino_twin.dino(student, teacher, center, 0.01, 0.01))
 
 
@@ -394,8 +400,8 @@ def batch(seed: int, b: int, u: int, k: int):
   (1, 7, 3, 0.95, 1.0), (4, 12, 10, 0.6, 2.5), (8, 3, 2, 0.8, 0.1),
 ])
 def test_fixmatch_equals_twin(b, u, k, threshold, weight):
-  arrays = batch(u, b, u, k)
-  loss, terms = fixmatch(*arrays, threshold, weight)
+  arrays = labeled, label, weak, strong = batch(u, b, u, k)
+  loss, terms = fixmatch(labeled, label, weak=weak, strong=strong, threshold=threshold, unlabeled_weight=weight)
   wanted, wanted_terms = fixmatch_twin.fixmatch(*arrays, threshold, weight)
   assert loss.shape == () and loss.dtype == jnp.float32
   assert_close(loss, wanted)
@@ -407,16 +413,17 @@ def test_fixmatch_gradient():
   labeled, label, weak, strong = batch(1, 2, 6, 3)
   assert 0 < fixmatch_twin.fixmatch(labeled, label, weak, strong, 0.8, 2.0)[1]['use_ratio'] < 1
   assert_gradient(
-    lambda x, y: fixmatch(x, label, weak, y, 0.8, 2.0)[0],
+    lambda x, y: fixmatch(x, label, weak=weak, strong=y, threshold=0.8, unlabeled_weight=2.0)[0],
     lambda x, y: fixmatch_twin.fixmatch(x, label, weak, y, 0.8, 2.0)[0],
     labeled, strong,
   )
-  (to_weak, to_strong), _ = jax.grad(fixmatch, (2, 3), has_aux=True)(labeled, label, weak, strong, 0.8, 2.0)
+  consistent = lambda w, s: fixmatch(labeled, label, weak=w, strong=s, threshold=0.8, unlabeled_weight=2.0)[0]
+  to_weak, to_strong = jax.grad(consistent, (0, 1))(weak, strong)
   _, use = fixmatch_twin.confident(weak, 0.8)
   assert np.all(np.asarray(to_weak) == 0)
   assert np.all(np.asarray(to_strong)[~use] == 0) and np.all(np.asarray(to_strong)[use] != 0)
   # also through a network that makes both
-  shared = jax.grad(lambda w: fixmatch(labeled, label, w * weak, strong, 0.8, 2.0)[0])(1.0)
+  shared = jax.grad(lambda w: consistent(w * weak, strong))(1.0)
   assert shared == 0
 
 
@@ -425,7 +432,7 @@ def test_fixmatch_by_hand():
   weak = np.zeros((5, 4), np.float32)
   weak[1, 2] = 50  # the only confident one of five
   strong = np.log(np.tile(np.array([1, 1, 2, 4], np.float32), (5, 1)))  # 1/4 for class 2
-  loss, terms = fixmatch(labeled, label, weak, strong, 0.95, 3.0)
+  loss, terms = fixmatch(labeled, label, weak=weak, strong=strong, threshold=0.95, unlabeled_weight=3.0)
   assert_close(terms['supervised'], math.log(4))
   assert_close(terms['consistency'], math.log(4) / 5)  # over all five, not over the one
   assert_close(terms['use_ratio'], 1 / 5)
@@ -433,43 +440,43 @@ def test_fixmatch_by_hand():
 
 
 def test_fixmatch_limits_and_invariances():
-  arrays = labeled, label, weak, strong = batch(3, 4, 8, 5)
-  loss, terms = fixmatch(*arrays, 0.7, 1.5)
+  labeled, label, weak, strong = batch(3, 4, 8, 5)
+  labels, views = (labeled, label), {'weak': weak, 'strong': strong}
+  loss, terms = fixmatch(*labels, **views, threshold=0.7, unlabeled_weight=1.5)
   assert 0 < terms['use_ratio'] < 1
-  alone, _ = fixmatch(*arrays, 0.7, 0.0)
+  alone, _ = fixmatch(*labels, **views, threshold=0.7, unlabeled_weight=0.0)
   assert_close(alone, supervised_twin.cross_entropy(labeled, label).mean())
-  nobody, empty = fixmatch(*arrays, 1.1, 1.5)
+  nobody, empty = fixmatch(*labels, **views, threshold=1.1, unlabeled_weight=1.5)
   assert_close(nobody, alone)
   assert empty['consistency'] == 0 and empty['use_ratio'] == 0
-  _, everybody = fixmatch(*arrays, 0.0, 1.5)
+  _, everybody = fixmatch(*labels, **views, threshold=0.0, unlabeled_weight=1.5)
   assert_close(everybody['consistency'], supervised_twin.cross_entropy(strong, weak.argmax(-1)).mean())
   order, classes = np.random.default_rng(0).permutation(8), np.array([4, 2, 0, 1, 3])
-  assert_close(fixmatch(labeled[::-1], label[::-1], weak[order], strong[order], 0.7, 1.5)[0], loss)
-  renamed = (labeled[:, classes], np.argsort(classes)[label], weak[:, classes], strong[:, classes])
-  assert_close(fixmatch(*renamed, 0.7, 1.5)[0], loss)
-  assert_close(fixmatch(labeled, label, weak + normal(9, 8, 1), strong - 3, 0.7, 1.5)[0], loss)
-  doubled = (labeled, label, np.concatenate([weak, weak]), np.concatenate([strong, strong]))
-  assert_close(fixmatch(*doubled, 0.7, 1.5)[0], loss)
-  assert abs(fixmatch(labeled, label, weak[order], strong, 0.7, 1.5)[0] - loss) > 1e-2
+  value = lambda x, y, w, s: fixmatch(x, y, weak=w, strong=s, threshold=0.7, unlabeled_weight=1.5)[0]
+  assert_close(value(labeled[::-1], label[::-1], weak[order], strong[order]), loss)
+  assert_close(value(labeled[:, classes], np.argsort(classes)[label], weak[:, classes], strong[:, classes]), loss)
+  assert_close(value(labeled, label, weak + normal(9, 8, 1), strong - 3), loss)
+  assert_close(value(labeled, label, np.concatenate([weak, weak]), np.concatenate([strong, strong])), loss)
+  assert abs(value(labeled, label, weak[order], strong) - loss) > 1e-2
 
 
 def test_fixmatch_is_stable():
   labeled, label, weak, strong = batch(0, 2, 6, 3)
-  assert_finite(
-    lambda x, y: fixmatch(x, label, 1e4 * weak, y, 0.95, 1.0)[0], (1e4 * labeled, -1e4 * strong),
-  )
+  value = lambda x, y: fixmatch(x, label, weak=1e4 * weak, strong=y, threshold=0.95, unlabeled_weight=1.0)[0]
+  assert_finite(value, (1e4 * labeled, -1e4 * strong))
   wanted, _ = fixmatch_twin.fixmatch(1e4 * labeled, label, 1e4 * weak, -1e4 * strong, 0.95, 1.0)
-  assert_close(fixmatch(1e4 * labeled, label, 1e4 * weak, -1e4 * strong, 0.95, 1.0)[0], wanted)
+  assert_close(value(1e4 * labeled, -1e4 * strong), wanted)
 
 
 @pytest.mark.parametrize('call', [
   lambda: cross_entropy(normal(0, 3, 4), np.zeros(2, int)),
   lambda: soft_cross_entropy(normal(0, 3, 4), normal(1, 3, 5)),
-  lambda: masked_mse(normal(0, 2, 3, 4), normal(1, 2, 3, 5), np.ones((2, 3), bool)),
-  lambda: masked_mse(normal(0, 2, 3, 4), normal(1, 2, 3, 4), np.ones((2, 5), bool)),
-  lambda: dino(normal(0, 3, 2, 4), normal(1, 2, 3, 4), normal(2, 4), 0.1, 0.1),
-  lambda: dino(normal(0, 3, 2, 4), normal(1, 2, 2, 4), normal(2, 5), 0.1, 0.1),
-  lambda: fixmatch(normal(0, 2, 3), np.zeros(2, int), normal(1, 4, 3), normal(2, 5, 3), 0.9, 1.0),
+  lambda: masked_mse(normal(0, 2, 3, 4), normal(1, 2, 3, 5), mask=np.ones((2, 3), bool)),
+  lambda: masked_mse(normal(0, 2, 3, 4), normal(1, 2, 3, 4), mask=np.ones((2, 5), bool)),
+  lambda: dino(normal(0, 3, 2, 4), normal(1, 2, 3, 4), center=normal(2, 4), **at(0.1, 0.1)),
+  lambda: dino(normal(0, 3, 2, 4), normal(1, 2, 2, 4), center=normal(2, 5), **at(0.1, 0.1)),
+  lambda: fixmatch(normal(0, 2, 3), np.zeros(2, int), weak=normal(1, 4, 3), strong=normal(2, 5, 3), threshold=0.9,
+                   unlabeled_weight=1.0),
 ])
 def test_sizes_that_do_not_fit_are_refused(call):
   with pytest.raises((ValueError, TypeError)):
@@ -537,12 +544,13 @@ def test_masking_twin():
 
 
 @pytest.mark.parametrize('call', [
-    lambda: losses.masked_mse(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 1)), jnp.ones((2, 3), bool)),
-    lambda: losses.masked_mse(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 4)), jnp.ones((1, 3), bool)),
-    lambda: losses.dino(jnp.zeros((2, 3, 4)), jnp.zeros((2, 1, 4)), jnp.zeros(4), 0.1, 0.1),
+    lambda: losses.masked_mse(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 1)), mask=jnp.ones((2, 3), bool)),
+    lambda: losses.masked_mse(jnp.zeros((2, 3, 4)), jnp.zeros((2, 3, 4)), mask=jnp.ones((1, 3), bool)),
+    lambda: losses.dino(jnp.zeros((2, 3, 4)), jnp.zeros((2, 1, 4)), center=jnp.zeros(4), **at(0.1, 0.1)),
     lambda: losses.cross_entropy(jnp.zeros((3, 4)), jnp.zeros(1, int)),
     lambda: losses.soft_cross_entropy(jnp.ones((1, 4)) / 4, jnp.zeros((3, 4))),
-    lambda: losses.fixmatch(jnp.zeros((3, 4)), jnp.zeros(3, int), jnp.zeros((5, 4)), jnp.zeros((1, 4)), 0.9, 1.)])
+    lambda: losses.fixmatch(jnp.zeros((3, 4)), jnp.zeros(3, int), weak=jnp.zeros((5, 4)), strong=jnp.zeros((1, 4)),
+                            threshold=0.9, unlabeled_weight=1.)])
 def test_a_shape_that_would_broadcast_is_an_error(call):
   with pytest.raises(ValueError, match='wants equal shapes'):
     call()

@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 
 from pretrain import losses
+from pretrain.objectives.byol import byol_loss
+from pretrain.objectives.ibot import ibot_loss
+from pretrain.objectives.simmim import masked_l1 as of_simmim
+from pretrain.objectives.simsiam import simsiam_loss
 from tests.checks import (
   assert_close,
   assert_finite,
   assert_gradient_in,
   assert_half_precision,
   basis,
+  in_order,
   normal,
   rotation,
 )
@@ -29,9 +34,14 @@ from tests.reference import simsiam as simsiam_twin
 from tests.reference import smooth_l1 as smooth_l1_twin
 
 # Compiled, as in a training step; temperatures and betas are traced.
-byol, simsiam, koleo = jax.jit(losses.byol), jax.jit(losses.simsiam), jax.jit(losses.koleo)
-ibot, dino, hidden_mean = jax.jit(losses.ibot), jax.jit(losses.dino), jax.jit(losses.hidden_mean)
-smooth_l1, masked_l1, masked_mse = jax.jit(losses.smooth_l1), jax.jit(losses.masked_l1), jax.jit(losses.masked_mse)
+byol, simsiam, koleo = jax.jit(byol_loss), jax.jit(simsiam_loss), jax.jit(losses.koleo)
+ibot, dino, hidden_mean = jax.jit(ibot_loss), jax.jit(losses.dino), jax.jit(losses.hidden_mean)
+smooth_l1, masked_l1, masked_mse = jax.jit(losses.smooth_l1), jax.jit(of_simmim), jax.jit(losses.masked_mse)
+
+
+def at(student: float, teacher: float) -> dict:
+  """The temperatures of a loss towards a teacher."""
+  return dict(student_temperature=student, teacher_temperature=teacher)
 
 
 def hidden(seed: int, b: int, n: int):
@@ -61,7 +71,8 @@ POINTS = [
   (masked_l1, simmim_twin.masked_l1, (0, 1), (normal(0, 1, 2, 3), normal(1, 1, 2, 3), hidden(2, 1, 2))),
   (masked_l1, simmim_twin.masked_l1, (0, 1), (normal(3, 3, 4, 2, scale=3), normal(4, 3, 4, 2), hidden(5, 3, 4))),
 ]
-at_points = pytest.mark.parametrize(('loss', 'twin', 'moving', 'arguments'), POINTS)
+at_points = pytest.mark.parametrize(('loss', 'twin', 'moving', 'arguments'),
+                                    [(in_order(loss), *rest) for loss, *rest in POINTS])
 
 
 @at_points
@@ -108,21 +119,21 @@ def test_byol_invariances():
 
 def test_simsiam_by_hand():
   one, other = basis(3), basis(3)[[1, 2, 0]]
-  assert_close(simsiam(one, other, other, one), -1)  # each prediction equals the other view's projection
-  assert_close(simsiam(one, one, other, other), 0)
-  assert_close(simsiam(one, other, -other, one), 0)  # the mean of -1 and 1
-  assert_close(simsiam(-2 * one, other, -other, 3 * one), 1)
+  assert_close(simsiam(one, other, p2=other, z2=one), -1)  # each prediction equals the other view's projection
+  assert_close(simsiam(one, one, p2=other, z2=other), 0)
+  assert_close(simsiam(one, other, p2=-other, z2=one), 0)  # the mean of -1 and 1
+  assert_close(simsiam(-2 * one, other, p2=-other, z2=3 * one), 1)
   p, z = np.array([[3, 4]], np.float32), np.array([[2, 0]], np.float32)
-  assert_close(simsiam(p, p, z, z), -(0.6 + 0.6) / 2)
-  assert_close(simsiam(p, z, p, p), -(1 + 0.6) / 2)
+  assert_close(simsiam(p, p, p2=z, z2=z), -(0.6 + 0.6) / 2)
+  assert_close(simsiam(p, z, p2=p, z2=p), -(1 + 0.6) / 2)
 
 
 def test_simsiam_is_byol_of_both_views():
   p1, z1, p2, z2 = (normal(seed, 4, 6) for seed in range(4))
-  loss = simsiam(p1, z1, p2, z2)
+  loss = simsiam(p1, z1, p2=p2, z2=z2)
   assert_close(loss, (byol(p1, z2) + byol(p2, z1)) / 4 - 1)
-  assert_close(simsiam(p2, z2, p1, z1), loss)
-  assert abs(simsiam(p1, z2, p2, z1) - loss) > 1e-2
+  assert_close(simsiam(p2, z2, p2=p1, z2=z1), loss)
+  assert abs(simsiam(p1, z2, p2=p2, z2=z1) - loss) > 1e-2
 
 
 # --- KoLeo ---------------------------------------------------------------------------------------------------------
@@ -165,39 +176,39 @@ def test_ibot_by_hand():
   zero = np.zeros(2, np.float32)
   first, half = -(0.9 * math.log(1 / 4) + 0.1 * math.log(3 / 4)), -(math.log(1 / 4) + math.log(3 / 4)) / 2
   both = np.array([[1, 1], [1, 0]], bool)  # by image, not by patch
-  assert_close(ibot(student, teacher, both, zero, 1.0, 1.0), ((first + math.log(2)) / 2 + half) / 2)
+  assert_close(ibot(student, teacher, mask=both, center=zero, **at(1.0, 1.0)), ((first + math.log(2)) / 2 + half) / 2)
   one = np.array([[1, 0], [0, 0]], bool)  # an image without hidden patches counts 0, but is in the mean
-  assert_close(ibot(student, teacher, one, zero, 1.0, 1.0), first / 2)
+  assert_close(ibot(student, teacher, mask=one, center=zero, **at(1.0, 1.0)), first / 2)
   # a center of log(9), 0 makes the teacher's first patch 1/2, 1/2; half a temperature squares the student's odds
   center = np.log(np.array([9, 1], np.float32))
-  assert_close(ibot(student, teacher, one, center, 1.0, 1.0), half / 2)
+  assert_close(ibot(student, teacher, mask=one, center=center, **at(1.0, 1.0)), half / 2)
   hot = -(math.log(1 / 10) + math.log(9 / 10)) / 2
-  assert_close(ibot(student, teacher, one, center, 0.5, 1.0), hot / 2)
+  assert_close(ibot(student, teacher, mask=one, center=center, **at(0.5, 1.0)), hot / 2)
   cold = -(81 * math.log(1 / 4) + math.log(3 / 4)) / 82
-  assert_close(ibot(student, teacher, one, zero, 1.0, 0.5), cold / 2)
+  assert_close(ibot(student, teacher, mask=one, center=zero, **at(1.0, 0.5)), cold / 2)
 
 
 def test_ibot_limits_and_invariances():
   student, teacher, center = normal(0, 3, 4, 5), normal(1, 3, 4, 5), normal(2, 5)
   mask = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool)
   nothing = np.zeros_like(mask)
-  assert_close(ibot(student, teacher, nothing, center, 0.1, 0.05), 0, atol=0)
-  assert np.all(np.asarray(jax.grad(ibot)(student, teacher, nothing, center, 0.1, 0.05)) == 0)
+  assert_close(ibot(student, teacher, mask=nothing, center=center, **at(0.1, 0.05)), 0, atol=0)
+  assert np.all(np.asarray(jax.grad(ibot)(student, teacher, mask=nothing, center=center, **at(0.1, 0.05))) == 0)
   # all hidden: DINO's loss with the patches as examples and the student's view of the same image
   patches = np.stack([0 * student, student]).reshape(2, 12, 5)
-  everything = ibot(student, teacher, ~nothing, center, 0.5, 0.25)
-  assert_close(everything, dino(patches, teacher.reshape(1, 12, 5), center, 0.5, 0.25))
-  loss = ibot(student, teacher, mask, center, 0.5, 0.25)
+  everything = ibot(student, teacher, mask=~nothing, center=center, **at(0.5, 0.25))
+  assert_close(everything, dino(patches, teacher.reshape(1, 12, 5), center=center, **at(0.5, 0.25)))
+  loss = ibot(student, teacher, mask=mask, center=center, **at(0.5, 0.25))
   elsewhere = student + 100 * ~mask[..., None] * normal(3, 3, 4, 5), teacher - 100 * ~mask[..., None]
-  assert_close(ibot(*elsewhere, mask, center, 0.5, 0.25), loss)
+  assert_close(ibot(*elsewhere, mask=mask, center=center, **at(0.5, 0.25)), loss)
   order = np.array([2, 0, 3, 1])
-  assert_close(ibot(student[:, order], teacher[:, order], mask[:, order], center, 0.5, 0.25), loss)
-  assert_close(ibot(student[::-1], teacher[::-1], mask[::-1], center, 0.5, 0.25), loss)
-  assert_close(ibot(student[..., ::-1], teacher[..., ::-1], mask, center[::-1], 0.5, 0.25), loss)
-  assert_close(ibot(student + 3, teacher + normal(4, 3, 4, 1), mask, center, 0.5, 0.25), loss)
-  assert_close(ibot(student, teacher + center, mask, 2 * center, 0.5, 0.25), loss)
-  assert_close(ibot(student, teacher, mask, center, 1e4, 0.25), 2 / 3 * math.log(5), rtol=1e-3)
-  gradient = np.asarray(jax.grad(ibot)(student, teacher, mask, center, 0.5, 0.25))
+  assert_close(ibot(student[:, order], teacher[:, order], mask=mask[:, order], center=center, **at(0.5, 0.25)), loss)
+  assert_close(ibot(student[::-1], teacher[::-1], mask=mask[::-1], center=center, **at(0.5, 0.25)), loss)
+  assert_close(ibot(student[..., ::-1], teacher[..., ::-1], mask=mask, center=center[::-1], **at(0.5, 0.25)), loss)
+  assert_close(ibot(student + 3, teacher + normal(4, 3, 4, 1), mask=mask, center=center, **at(0.5, 0.25)), loss)
+  assert_close(ibot(student, teacher + center, mask=mask, center=2 * center, **at(0.5, 0.25)), loss)
+  assert_close(ibot(student, teacher, mask=mask, center=center, **at(1e4, 0.25)), 2 / 3 * math.log(5), rtol=1e-3)
+  gradient = np.asarray(jax.grad(ibot)(student, teacher, mask=mask, center=center, **at(0.5, 0.25)))
   assert np.all(gradient[~mask] == 0) and np.all(gradient[mask] != 0)
 
 
@@ -217,18 +228,18 @@ def test_hidden_mean_by_hand():
 def test_smooth_l1_by_hand():
   predicted, target = np.array([[[0.5, 7.0]], [[-3.0, 1.0]]], np.float32), np.ones((2, 1, 2), np.float32)
   mask = np.ones((2, 1), bool)  # errors -1/2, 6, -4 and 0
-  assert_close(smooth_l1(predicted, target, mask, 1.0), (1 / 8 + 5.5 + 3.5 + 0) / 4)
-  assert_close(smooth_l1(predicted, target, mask, 4.0), (1 / 32 + 4 + 2 + 0) / 4)
+  assert_close(smooth_l1(predicted, target, mask=mask, beta=1.0), (1 / 8 + 5.5 + 3.5 + 0) / 4)
+  assert_close(smooth_l1(predicted, target, mask=mask, beta=4.0), (1 / 32 + 4 + 2 + 0) / 4)
   uneven = np.array([[True], [False]])
-  assert_close(smooth_l1(predicted, target, uneven, 1.0), (1 / 8 + 5.5) / 2)
+  assert_close(smooth_l1(predicted, target, mask=uneven, beta=1.0), (1 / 8 + 5.5) / 2)
 
 
 def test_smooth_l1_is_smooth_at_beta():
   mask, zero = np.ones((1, 1), bool), np.zeros((1, 1, 1), np.float32)
   for beta in (0.5, 2.0):
-    value = [smooth_l1(np.float32(beta * side) + zero, zero, mask, beta) for side in (1 - 1e-4, 1, 1 + 1e-4)]
+    value = [smooth_l1(np.float32(beta * side) + zero, zero, mask=mask, beta=beta) for side in (1 - 1e-4, 1, 1 + 1e-4)]
     assert_close(value, np.array([1 / 2 - 1e-4, 1 / 2, 1 / 2 + 1e-4]) * beta)
-    slope = [jax.grad(smooth_l1)(np.float32(beta * side) + zero, zero, mask, beta)[0, 0, 0]
+    slope = [jax.grad(smooth_l1)(np.float32(beta * side) + zero, zero, mask=mask, beta=beta)[0, 0, 0]
              for side in (-2, -1, -0.5, 0, 0.5, 1, 2)]
     assert_close(slope, [-1, -1, -0.5, 0, 0.5, 1, 1])
 
@@ -237,8 +248,8 @@ def test_smooth_l1_and_masked_l1_limits_and_invariances():
   predicted, target = normal(0, 3, 4, 5), normal(1, 3, 4, 5)
   mask = np.array([[1, 0, 0, 1], [1, 1, 1, 0], [0, 0, 1, 0]], bool)
   # between half the square and the absolute error
-  assert_close(smooth_l1(predicted, target, mask, 1e-6), masked_l1(predicted, target, mask))
-  assert_close(1e4 * smooth_l1(predicted, target, mask, 1e4), masked_mse(predicted, target, mask) / 2)
+  assert_close(smooth_l1(predicted, target, mask=mask, beta=1e-6), masked_l1(predicted, target, mask=mask))
+  assert_close(1e4 * smooth_l1(predicted, target, mask=mask, beta=1e4), masked_mse(predicted, target, mask=mask) / 2)
   for loss in (partial(smooth_l1, beta=0.5), masked_l1):
     value = loss(predicted, target, mask=mask)
     assert_close(loss(target, target, mask=mask), 0, atol=0)
@@ -252,16 +263,16 @@ def test_smooth_l1_and_masked_l1_limits_and_invariances():
     gradient = np.asarray(jax.grad(loss)(predicted, target, mask=mask))
     assert np.all(gradient[~mask] == 0) and np.all(gradient[mask] != 0)
     assert abs(loss(predicted, target, mask=~mask) - value) > 1e-2
-  assert_close(masked_l1(3 * predicted, 3 * target, mask), 3 * masked_l1(predicted, target, mask))
+  assert_close(masked_l1(3 * predicted, 3 * target, mask=mask), 3 * masked_l1(predicted, target, mask=mask))
 
 
 def test_masked_l1_by_hand():
   predicted = np.array([[[1, 3], [9, 9]], [[0, 0], [0, 5]]], np.float32)
   target = np.array([[[1, 1], [0, 0]], [[1, 1], [0, 0]]], np.float32)
   mask = np.array([[True, False], [True, True]])
-  assert_close(masked_l1(predicted, target, mask), (0 + 2 + 1 + 1 + 0 + 5) / 6)  # by patch, not by image
-  assert_close(masked_l1(predicted, target, ~mask), 9)
-  gradient = jax.grad(masked_l1)(predicted + 0.5, target, mask)
+  assert_close(masked_l1(predicted, target, mask=mask), (0 + 2 + 1 + 1 + 0 + 5) / 6)  # by patch, not by image
+  assert_close(masked_l1(predicted, target, mask=~mask), 9)
+  gradient = jax.grad(masked_l1)(predicted + 0.5, target, mask=mask)
   assert_close(gradient, np.array([[[1, 1], [0, 0]], [[-1, -1], [1, 1]]]) / 6)
 
 
@@ -275,7 +286,7 @@ DEAD = X * (np.arange(4) > 0)[:, None].astype(np.float32)  # one row of zeros
 def test_byol_simsiam_and_koleo_are_finite():
   points = [(1e4 * X, 1e4 * Y), (1e-4 * X, 1e-4 * Y), (X, X), (X, -X), (SAME, SAME), (ZERO, ZERO), (DEAD, Y), (X, ZERO)]
   assert_finite(byol, *points)
-  assert_finite(lambda p, z: simsiam(p, z, z, p), *points)
+  assert_finite(lambda p, z: simsiam(p, z, p2=z, z2=p), *points)
   twice = np.concatenate([X[:2], X[:2]])
   assert_finite(koleo, *([x] for x in (1e4 * X, 1e-4 * X, SAME, ZERO, DEAD, twice, twice * np.sign(Y[:, :1]))))
 
@@ -284,8 +295,8 @@ def test_losses_of_patches_are_finite():
   mask = np.array([[1, 0, 0], [0, 0, 0]], bool)
   student, teacher, center = normal(0, 2, 3, 4, scale=1e4), normal(1, 2, 3, 4, scale=1e4), normal(2, 4, scale=1e4)
   points = (student,), (0 * student,), (student[:, :1].repeat(3, 1),)
-  assert_finite(lambda x: ibot(x, teacher, mask, center, 0.01, 0.01), *points)
-  assert_close(ibot(student, teacher, mask, center, 0.01, 0.01),
+  assert_finite(lambda x: ibot(x, teacher, mask=mask, center=center, **at(0.01, 0.01)), *points)
+  assert_close(ibot(student, teacher, mask=mask, center=center, **at(0.01, 0.01)),
                ibot_twin.ibot(student, teacher, mask, center, 0.01, 0.01))  # about 1e6
   pairs = (student, teacher), (student, student), (1e-4 * student, 0 * student)
   assert_finite(partial(smooth_l1, mask=mask, beta=1e-3), *pairs)
@@ -298,20 +309,22 @@ def test_losses_of_patches_are_finite():
 @pytest.mark.parametrize(('call', 'shapes'), [
   (lambda: byol(X, normal(0, 1, 8)), ['(4, 8)', '(1, 8)']),
   (lambda: byol(X, normal(0, 4, 1)), ['(4, 8)', '(4, 1)']),
-  (lambda: simsiam(X, Y, X, normal(0, 1, 8)), ['(4, 8)', '(1, 8)']),
-  (lambda: simsiam(X, normal(0, 4, 1), X, Y), ['(4, 8)', '(4, 1)']),
-  (lambda: simsiam(X, X, normal(0, 3, 8), Y), ['(4, 8)', '(3, 8)']),
+  (lambda: simsiam(X, Y, p2=X, z2=normal(0, 1, 8)), ['(4, 8)', '(1, 8)']),
+  (lambda: simsiam(X, normal(0, 4, 1), p2=X, z2=Y), ['(4, 8)', '(4, 1)']),
+  (lambda: simsiam(X, X, p2=normal(0, 3, 8), z2=Y), ['(4, 8)', '(3, 8)']),
   (lambda: koleo(X[:1]), ['(1, 8)']),
   (lambda: koleo(normal(0, 4, 2, 3)), ['(4, 2, 3)']),
-  (lambda: ibot(normal(0, 2, 3, 4), normal(1, 2, 1, 4), np.ones((2, 3), bool), normal(2, 4), 0.1, 0.1),
-   ['(2, 3, 4)', '(2, 1, 4)']),
-  (lambda: ibot(normal(0, 2, 3, 4), normal(1, 2, 3, 4), np.ones((2, 1), bool), normal(2, 4), 0.1, 0.1),
-   ['(2, 3)', '(2, 1)']),
+  (lambda: ibot(normal(0, 2, 3, 4), normal(1, 2, 1, 4), mask=np.ones((2, 3), bool), center=normal(2, 4),
+                **at(0.1, 0.1)), ['(2, 3, 4)', '(2, 1, 4)']),
+  (lambda: ibot(normal(0, 2, 3, 4), normal(1, 2, 3, 4), mask=np.ones((2, 1), bool), center=normal(2, 4),
+                **at(0.1, 0.1)), ['(2, 3)', '(2, 1)']),
   (lambda: hidden_mean(normal(0, 2, 3), np.ones((1, 3), bool)), ['(2, 3)', '(1, 3)']),
-  (lambda: smooth_l1(normal(0, 2, 3, 4), normal(1, 2, 3, 1), np.ones((2, 3), bool), 1.0), ['(2, 3, 4)', '(2, 3, 1)']),
-  (lambda: smooth_l1(normal(0, 2, 3, 4), normal(1, 2, 3, 4), np.ones((2, 1), bool), 1.0), ['(2, 3)', '(2, 1)']),
-  (lambda: masked_l1(normal(0, 2, 3, 4), normal(1, 2, 3, 1), np.ones((2, 3), bool)), ['(2, 3, 4)', '(2, 3, 1)']),
-  (lambda: masked_l1(normal(0, 2, 3, 4), normal(1, 2, 3, 4), np.ones((1, 3), bool)), ['(2, 3)', '(1, 3)']),
+  (lambda: smooth_l1(normal(0, 2, 3, 4), normal(1, 2, 3, 1), mask=np.ones((2, 3), bool), beta=1.0),
+   ['(2, 3, 4)', '(2, 3, 1)']),
+  (lambda: smooth_l1(normal(0, 2, 3, 4), normal(1, 2, 3, 4), mask=np.ones((2, 1), bool), beta=1.0),
+   ['(2, 3)', '(2, 1)']),
+  (lambda: masked_l1(normal(0, 2, 3, 4), normal(1, 2, 3, 1), mask=np.ones((2, 3), bool)), ['(2, 3, 4)', '(2, 3, 1)']),
+  (lambda: masked_l1(normal(0, 2, 3, 4), normal(1, 2, 3, 4), mask=np.ones((1, 3), bool)), ['(2, 3)', '(1, 3)']),
 ])
 def test_shapes_that_do_not_fit_are_refused(call, shapes):
   with pytest.raises(ValueError) as error:

@@ -16,7 +16,7 @@ from pretrain.config import ConfigError
 from pretrain.machine import sharding
 from pretrain.machine.checkpoint import Checkpoints
 from pretrain.method.objective import Objective, check_batch
-from pretrain.step import Training, compile_step
+from pretrain.step import StepOptions, Training, compile_step
 from tests.cases import CASES, CLASSES, B, raw
 from tests.reference.teacher import temperatures
 
@@ -47,7 +47,7 @@ def training(name: str, mesh: str = '', **parts: int) -> tuple[Training, Any]:
   views = CASES[name].views if within(name, mesh) else lambda batch, _: batch
   schedule = optax.constant_schedule(0.1)
   made = compile_step(objective(name), views, TX, schedule, seed=0, batch=given(name, 0, mesh), mesh=layout,
-                      **parts)
+                      options=StepOptions(**parts))
   return made, layout
 
 

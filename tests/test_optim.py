@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from pretrain import config, optim
-from pretrain.method import teacher
-from pretrain.models.functional import functional
+from pretrain.method import schedules
+from pretrain.models.decoder import PatchDecoder
+from pretrain.models.functional import Leaf, functional
+from pretrain.models.layers import MaskToken, layer_norm
 from pretrain.models.resnet import resnet
 from pretrain.models.table import table
 from pretrain.models.text import text
@@ -82,7 +85,7 @@ def test_presets_have_the_tables_of_their_authors_at_every_step(name, steps, war
   wanted = twin.linspace_cosine(peak=peak, end=1e-6, warmup_steps=warmup, steps=steps)
   np.testing.assert_allclose(jax.jit(jax.vmap(schedule))(jnp.arange(steps)), wanted, atol=1e-6 * peak)
   every = c.objective.get('teacher_warmup_every', 1)
-  temperature = teacher.linspace(c.objective.teacher_temperature_start, c.objective.teacher_temperature,
+  temperature = schedules.linspace(c.objective.teacher_temperature_start, c.objective.teacher_temperature,
                                  c.objective.teacher_warmup_steps, every)
   epoch = 1250 if name.startswith('dinov2') else 1251
   wanted = teacher_twin.temperatures(.04, .07, 30 * epoch // every, epoch=every, steps=steps)
@@ -126,8 +129,8 @@ def test_a_trunk_does_not_depend_on_its_length():
   (lambda: optim.cosine(peak=1., steps=100, end=2.), ['end <= peak', 'end=2.0, peak=1.0']),
   (lambda: optim.infinite(peak=1., steps=9, warmup_steps=1, cooldown_steps=1, constant=.1, annealing_steps=9, end=.01),
    ['warmup_steps=1 + cooldown_steps=1 + annealing_steps=9', 'steps=9']),
-  (lambda: optim.layer_multipliers({'mlp': jnp.zeros(3)}, .5), ["backbone/.../blocks/<i>", "['mlp']"]),
-  (lambda: optim.layer_multipliers({}, 1.5), ['(0, 1]', '1.5']),
+  (lambda: optim.layer_multipliers({'mlp': jnp.zeros(3)}, .5, {}), ['which layer', "['mlp']"]),
+  (lambda: optim.layer_multipliers({}, 1.5, {}), ['(0, 1]', '1.5']),
 ])
 def test_errors_name_what_was_wanted_and_got(call, words):
   with pytest.raises(ValueError) as error:
@@ -147,43 +150,46 @@ def test_configs_build_them():
 
 # Which parameters -----------------------------------------------------------------------------------------------------
 
-def shapes(build):
-  params, _ = jax.eval_shape(functional(build).init, jax.random.key(0))
-  return params
+def said(**parts):
+  """Shapes of the parameters of some parts, and what they say they are, as `Objective.spec` has it."""
+  net = functional(lambda rngs: nnx.Dict(**{name: build(rngs) for name, build in parts.items()}))
+  params, _ = jax.eval_shape(net.init, jax.random.key(0))
+  return params, {f'params/{path}': leaf for path, leaf in net.spec.items()}
 
 
+SMALL = dict(width=8, depth=2, heads=2, mlp=12)
 VIT = vit(image=8, channels=3, patch=4, width=8, depth=2, heads=2, mlp=12, registers=2, layer_scale=1e-5)
 
 
 def test_what_decays():
-  head = {'kernel': jnp.zeros((8, 3)), 'bias': jnp.zeros(3)}
-  params = {'backbone': shapes(VIT), 'decoder': {'mask_token': jnp.zeros((1, 8))}, 'head': head,
-            'resnet': shapes(resnet(depth=18, channels=3, stem='cifar', width=8))}
+  params, spec = said(
+      backbone=VIT, decoder=lambda rngs: MaskToken(8, layer=None, rngs=rngs),
+      head=lambda rngs: nnx.Linear(8, 3, rngs=rngs),
+      resnet=resnet(depth=18, channels=3, stem='cifar', width=8), table=table(numeric=2, registers=1, **SMALL))
   flat = {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
           for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-  decayed = {path for path, leaf in flat.items() if optim.decays(path, leaf)}
-  assert decayed == {path for path in flat if path.endswith('kernel')}  # matrices and convolutions, nothing else
-  also = {path for path, leaf in flat.items() if optim.decays(path, leaf, decay_1d=True)}
+  decayed = {path for path, leaf in flat.items() if optim.decays(optim.leaf_of(spec, path, leaf))}
+  assert decayed == {path for path in flat if path.endswith('kernel')} | {'table/weight'}  # matrices and convolutions
+  also = {path for path, leaf in flat.items() if optim.decays(optim.leaf_of(spec, path, leaf), decay_1d=True)}
   assert set(flat) - also == {'backbone/cls', 'backbone/register_tokens', 'backbone/position_table',
-                              'decoder/mask_token'}
-  assert flat['backbone/trunk/blocks/0/attention/qkv/bias'].ndim == 3  # a bias that its rank would not tell
-  assert optim.decays('mask_head/kernel', head['kernel']) and not optim.decays('positions/embedding', head['kernel'])
+                              'decoder/mask_token', 'table/register_tokens'}
+  for bias, rank in (('backbone/trunk/blocks/0/attention/qkv/bias', 3), ('table/bias', 2)):
+    assert flat[bias].ndim == rank  # biases that their rank would not tell
+  bare = lambda *shape: optim.decays(optim.leaf_of({}, 'anything', jnp.zeros(shape)))
+  assert bare(8, 3) and not bare(3) and not bare()  # of a network that says nothing
 
 
 def test_layer_multipliers():
-  params = {'backbone': shapes(VIT), 'head': {'kernel': jnp.zeros((8, 3))}, 'decoder': shapes(VIT)}
-  multipliers = optim.layer_multipliers(params, .5)
+  params, spec = said(backbone=VIT, head=lambda rngs: nnx.Linear(8, 3, rngs=rngs), decoder=VIT)
+  multipliers = optim.layer_multipliers(params, .5, spec)
   before = [multipliers['backbone'][name] for name in ('project', 'cls', 'register_tokens', 'position_table')]
   assert set(jax.tree.leaves(before)) == {twin.layer_decay(0, depth=2, decay=.5)} == {.125}
   trunk = multipliers['backbone']['trunk']
   assert set(jax.tree.leaves(trunk['blocks'][0])) == {twin.layer_decay(1, depth=2, decay=.5)} == {.25}
   assert set(jax.tree.leaves(trunk['blocks'][1])) == {twin.layer_decay(2, depth=2, decay=.5)} == {.5}
   assert set(jax.tree.leaves([trunk['norm'], multipliers['head'], multipliers['decoder']])) == {1.}
-  strings = jax.tree.map(lambda x: x, params) | {'backbone': {'blocks': {'0': jnp.zeros(1), '11': jnp.zeros(1)}}}
-  assert optim.layer_multipliers(strings, .5)['backbone']['blocks'] == {'0': .5 ** 12, '11': .5}
 
 
-SMALL = dict(width=8, depth=2, heads=2, mlp=12)
 PATCHES = {'project/kernel', 'project/bias'}
 BEFORE = {  # each kind of backbone with blocks: build, what comes before its first one, blocks
   'vit': (VIT, PATCHES | {'cls', 'register_tokens', 'position_table'}, 2),
@@ -201,10 +207,11 @@ BEFORE = {  # each kind of backbone with blocks: build, what comes before its fi
 @pytest.mark.parametrize('name', BEFORE)
 def test_every_parameter_of_every_backbone_has_its_layer(name):
   build, before, depth = BEFORE[name]
-  params = {'backbone': shapes(build), 'mask_token': {'mask_token': jnp.zeros(8)}, 'head': {'norm': jnp.zeros(8)}}
-  params['decoder'] = {'mask_token': jnp.zeros(8), 'blocks': [{'kernel': jnp.zeros((8, 8))}]}
+  params, spec = said(backbone=build, mask_token=lambda rngs: MaskToken(8, rngs=rngs),
+                      head=lambda rngs: layer_norm(8, rngs=rngs),
+                      decoder=lambda rngs: PatchDecoder(8, 8, width=8, depth=1, heads=2, rngs=rngs))
   got = {jax.tree_util.keystr(path, simple=True, separator='/'): value
-         for path, value in jax.tree_util.tree_leaves_with_path(optim.layer_multipliers(params, .5))}
+         for path, value in jax.tree_util.tree_leaves_with_path(optim.layer_multipliers(params, .5, spec))}
   at = lambda layer: twin.layer_decay(layer, depth=depth, decay=.5)  # noqa: E731
   assert {path for path, value in got.items() if value == at(0)} == {
     f'backbone/{path}' for path in before} | {'mask_token/mask_token'}
@@ -213,7 +220,8 @@ def test_every_parameter_of_every_backbone_has_its_layer(name):
     assert inside and {got[path] for path in inside} == {at(i + 1)}
   last = {path for path, value in got.items() if value == 1}
   norm = {f'backbone/{"" if name == "wide_resnet" else "trunk/"}norm/{leaf}' for leaf in ('scale', 'bias')}
-  assert last == {'head/norm', 'decoder/mask_token', 'decoder/blocks/0/kernel'} | (norm if name != 'resnet' else set())
+  norm = norm if name != 'resnet' else set()
+  assert last == {path for path in got if path.split('/')[0] in ('head', 'decoder')} | norm
 
 
 # Optimizers -----------------------------------------------------------------------------------------------------------
@@ -222,7 +230,7 @@ def problem(seed=0):
   """Parameters and five gradients: a matrix that decays, and a bias and a token that do not."""
   rng = np.random.default_rng(seed)
   draw = lambda: {'backbone': {'kernel': rng.normal(size=(4, 3)), 'bias': rng.normal(size=3)},  # noqa: E731
-                  'cls': rng.normal(size=(1, 3))}
+                  'cls': rng.normal(size=(3,))}
   tree = lambda: jax.tree.map(jnp.float32, draw())  # noqa: E731
   return tree(), [tree() for _ in range(5)]
 
@@ -260,7 +268,8 @@ def close(got, expected, rtol=1e-5):
 
 @pytest.mark.parametrize(('make', 'kernel', 'bias'), [
   (partial(optim.adamw, weight_decay=.3), 1 - .1 * .3, 1), (partial(optim.sgd, weight_decay=.3), 1 - .1 * .3, 1),
-  (partial(optim.adamw, weight_decay=.3, decay_1d=True), 1 - .1 * .3, 1 - .1 * .3),
+  (partial(optim.adamw, weight_decay=.3, decay_1d=True, spec={'params/cls': Leaf(decay=False)}), 1 - .1 * .3,
+   1 - .1 * .3),
   (partial(optim.lamb, weight_decay=.3), 1 - .1, 1),  # the norm of the parameter times the rate, whatever the decay
   (partial(optim.lars, weight_decay=.3, trust_coefficient=.02), 1 - .1 * .02, 1)],
   ids=['adamw', 'sgd', 'adamw with decay_1d', 'lamb', 'lars'])
@@ -365,7 +374,9 @@ def test_layer_decay_multiplies_the_whole_update():
   params = {'backbone': {'project': jnp.ones((2, 2)), 'blocks': {0: {'kernel': jnp.ones((2, 2))}},
                          'norm': jnp.ones((2, 2))}}
   grads = jax.tree.map(lambda x: .5 * x, params)
-  plain, layered = (optim.adamw(optax.constant_schedule(.1), weight_decay=.2, layer_decay=d) for d in (None, .5))
+  spec = {'params/backbone/project': Leaf(layer=0), 'params/backbone/blocks/0/kernel': Leaf(layer=1)}
+  plain, layered = (optim.adamw(optax.constant_schedule(.1), weight_decay=.2, layer_decay=d, spec=spec)
+                    for d in (None, .5))
   want, _ = plain.update(grads, plain.init(params), params)
   got, state = layered.update(grads, layered.init(params), params)
   expected = {'project': .25, 'blocks': {0: {'kernel': .5}}, 'norm': 1.}

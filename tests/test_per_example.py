@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from pretrain.machine import sharding
-from pretrain.method.per_example import remember
+from pretrain.method.memory import write_rows
 from pretrain.objectives.flexmatch import flexmatch
-from pretrain.objectives.isogclr import isogclr
+from pretrain.objectives.isogclr import Memory, isogclr
 from tests.cases import BACKBONE, CASES
 
 
@@ -19,7 +19,7 @@ def test_the_last_row_of_an_index_stays_on_any_mesh(mesh):
   for shape in ((4096,), (1024, 4)):  # large enough to be split over fsdp
     table = rng.normal(size=shape).astype(np.float32)
     laid = sharding.shardings({'table': table}, layout)['table']
-    write = jax.jit(remember, in_shardings=(laid, rows, rows), out_shardings=laid)
+    write = jax.jit(write_rows, in_shardings=(laid, rows, rows), out_shardings=laid)
     for few in (3, 40, len(table)):  # nearly all twice, some, hardly any
       index = rng.integers(0, few, 64).astype(np.int32)
       index[::7] = len(table)  # of no example
@@ -34,14 +34,13 @@ def test_the_last_row_of_an_index_stays_on_any_mesh(mesh):
 
 def test_objectives_remember_the_last_row_of_an_example():
   made = isogclr(BACKBONE, **CASES['isogclr'].kwargs, examples=5)
-  memory = {'statistics': {}, 'average': jnp.zeros(5), 'velocity': jnp.zeros(5), 'temperature': jnp.zeros(5)}
+  memory = {'statistics': {}} | {name: jnp.zeros(5) for name in Memory._fields}
   at, new = jnp.array([2, 0, 2, 2, 0]), jnp.arange(1., 6.)
-  carry = {'statistics': {}, 'index': at, 'rows': {name: new for name in memory if name != 'statistics'}}
-  _, after = made.update({}, memory, carry, 0)
-  for name in carry['rows']:
+  _, after = made.update({}, memory, {'statistics': {}, 'index': at, 'rows': Memory(new, new, new)}, 0)
+  for name in Memory._fields:
     np.testing.assert_array_equal(after[name], [5, 0, 4, 0, 0])
   made = flexmatch(BACKBONE, **CASES['flexmatch'].kwargs, examples=5)
-  memory = {'statistics': {}, 'ema': {}, 'ema_statistics': {}, 'selected': jnp.full(5, -1)}
+  memory = {'statistics': {}, 'ema': {}, 'selected': jnp.full(5, -1)}
   carry = {'statistics': {}, 'rows': jnp.array([2, 0, 2, 5, 0]), 'pseudo': jnp.array([3, 1, 2, 0, 0])}  # one not sure
   _, after = made.update({}, memory, carry, 0)
   np.testing.assert_array_equal(after['selected'], [0, -1, 2, -1, -1])

@@ -21,15 +21,15 @@ from data import labels as stores
 from data.source import images
 from data.sources import array_record, folder
 from data.sources.digits import digits
-from pretrain import config, losses, train
+from pretrain import config, train
 from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.interop import initialize
 from pretrain.machine import rundir
 from pretrain.models.vit import vit
-from pretrain.objectives.distill import distill
+from pretrain.objectives.distill import distill, distill_loss, jensen_shannon
 from pretrain.objectives.mae import mae
-from pretrain.objectives.self_distillation_fpt import self_distillation_fpt
+from pretrain.objectives.self_distillation_fpt import hidden_distance, self_distillation_fpt
 from pretrain.objectives.supervised import supervised
 from pretrain.programs import label as labeling
 from pretrain.programs import stages
@@ -533,7 +533,7 @@ def softmax(z):
 
 
 def test_distillation_is_its_twin():
-  value = jax.jit(lambda p, z, tau: losses.distill(p, z, tau).mean())
+  value = jax.jit(lambda p, z, tau: distill_loss(p, z, temperature=tau).mean())
   for seed, tau in [(0, 1.0), (1, 0.5), (2, 3.0)]:
     teacher, logits = normal(seed, 5, 4, scale=2), normal(seed + 9, 5, 4, scale=2)
     p = softmax(teacher.astype(np.float64)).astype(np.float32)
@@ -546,11 +546,11 @@ def test_distillation_is_its_twin():
   assert_close(value(np.float32([[0., 1.]]), np.float32([[0., math.log(3)]]), 1.), math.log(4 / 3))
   assert np.isfinite(value(np.float32([[0., 1.]]), np.float32([[1e4, -1e4]]), 0.1))
   with pytest.raises(ValueError, match='equal shapes'):
-    losses.distill(np.zeros((2, 3)), np.zeros((2, 4)), 1.)
+    distill_loss(np.zeros((2, 3)), np.zeros((2, 4)), temperature=1.)
 
 
 def test_jensen_shannon_is_its_twin():
-  value = jax.jit(lambda p, z: losses.jensen_shannon(p, z, 1.).mean())
+  value = jax.jit(lambda p, z: jensen_shannon(p, z, temperature=1.).mean())
   for seed in range(3):
     teacher, logits = normal(seed, 5, 4, scale=2), normal(seed + 9, 5, 4, scale=2)
     p, q = softmax(teacher), softmax(logits)
@@ -566,22 +566,22 @@ def test_jensen_shannon_is_its_twin():
   assert_close(value(np.float32([[0., 1.]]), np.zeros((1, 2), np.float32)),
                (math.log(4 / 3) + math.log(2) / 2 + math.log(2 / 3) / 2) / 2)
   assert_finite(lambda z: value(np.float32([[0., 1.]]), z), (np.float32([[1e4, -1e4]]),), (np.ones((1, 2), 'f'),))
-  assert_close(losses.jensen_shannon(softmax(teacher), 0.5 * logits, 0.5).mean(),
+  assert_close(jensen_shannon(softmax(teacher), 0.5 * logits, temperature=0.5).mean(),
                ssld_twin.jensen_shannon(logits, 2 * teacher))
   with pytest.raises(ValueError, match='equal shapes'):
-    losses.jensen_shannon(np.zeros((2, 3)), np.zeros((2, 4)), 1.)
+    jensen_shannon(np.zeros((2, 3)), np.zeros((2, 4)), temperature=1.)
 
 
 def test_the_distance_of_hidden_representations_is_its_twin():
   student, teacher = normal(0, 5, 4), normal(1, 5, 4)
-  assert_close(losses.hidden_distance(student, teacher), further_twin.hidden_distance(student, teacher))
-  assert_gradient(lambda h: losses.hidden_distance(h, teacher), lambda h: further_twin.hidden_distance(h, teacher),
+  assert_close(hidden_distance(student, teacher), further_twin.hidden_distance(student, teacher))
+  assert_gradient(lambda h: hidden_distance(h, teacher), lambda h: further_twin.hidden_distance(h, teacher),
                   student)
-  assert np.all(np.asarray(jax.grad(losses.hidden_distance, 1)(student, teacher)) == 0)
-  assert losses.hidden_distance(student, student) == 0
-  assert_close(losses.hidden_distance(np.eye(2), np.zeros((2, 2))), 1)
+  assert np.all(np.asarray(jax.grad(hidden_distance, 1)(student, teacher)) == 0)
+  assert hidden_distance(student, student) == 0
+  assert_close(hidden_distance(np.eye(2), np.zeros((2, 2))), 1)
   with pytest.raises(ValueError, match='equal shapes'):
-    losses.hidden_distance(student, teacher[:1])
+    hidden_distance(student, teacher[:1])
 
 
 def test_further_pretraining_is_mae_and_a_distance_that_is_zero_where_the_weights_coincide():

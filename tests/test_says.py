@@ -152,6 +152,18 @@ def test_what_is_a_machines_failure(error, several, lost, monkeypatch):
   assert processes.lost(wrapped) == lost
 
 
+def test_a_signal_while_the_machine_is_being_imported_ends_with_75():
+  """Of its module the first half has run, as where JAX is being imported."""
+  code = '''import os, signal, sys, types
+from pretrain import __main__ as command
+sys.modules['pretrain.machine.processes'] = types.ModuleType('pretrain.machine.processes')
+with command.leaving(False):
+  os.kill(os.getpid(), signal.SIGTERM)
+'''
+  run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+  assert run.returncode == 75 and 'stopped by SIGTERM' in run.stderr and 'Traceback' not in run.stderr
+
+
 # file systems
 
 def test_a_file_system_without_locks_is_told_before_anything_is_compiled(tmp_path, monkeypatch, compilations):

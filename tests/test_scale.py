@@ -15,14 +15,20 @@ from pretrain import config, losses, objectives
 from pretrain.config import ConfigError
 from pretrain.machine import sharding
 from pretrain.models.attention import KINDS, attend, block_of
-from pretrain.models.functional import functional
+from pretrain.models.functional import Leaf, functional
 from pretrain.models.layers import REMAT
 from pretrain.models.resnet import resnet
 from pretrain.models.text import text
 from pretrain.models.vit import vit
 from pretrain.models.wide_resnet import wide_resnet
+from pretrain.objectives.clip import clip_loss
+from pretrain.objectives.dcl import dcl_loss, dclw
+from pretrain.objectives.isogclr import isogclr_loss
+from pretrain.objectives.moco_v2 import moco_loss
+from pretrain.objectives.siglip import siglip_loss
+from pretrain.objectives.sup_con import sup_con_loss
 from pretrain.plan import hlo
-from pretrain.step import compile_step
+from pretrain.step import StepOptions, compile_step
 from pretrain.views.simclr import simclr as simclr_views
 from tests.cases import CASES, SIZE
 from tests.checks import assert_close, normal
@@ -34,17 +40,21 @@ ROOT = Path(__file__).parents[1]
 
 Z1, Z2 = normal(0, 24, 8), normal(1, 24, 8)
 CHUNKED = {
-    'nt_xent': (lambda a, b, chunk: losses.nt_xent(a, b, 0.1, chunk), 16),
-    'info_nce': (lambda a, b, chunk: losses.info_nce(a, b, jnp.arange(len(a))[::-1], 0.1, chunk), 1),
-    'moco': (lambda a, b, chunk: losses.moco(a, jnp.roll(a, 1, 1), b, 0.1, chunk), 4),
-    'sup_con': (lambda a, b, chunk: losses.sup_con(jnp.stack([a, b], 1), jnp.arange(len(a)) // 3, 0.1, chunk), 8),
-    'sup_con of one view': (lambda a, b, chunk: losses.sup_con((a + b)[:, None], jnp.arange(len(a)) % 5, .1, chunk), 2),
-    'dcl': (lambda a, b, chunk: losses.dcl(a, b, 0.1, chunk), 12),
-    'dclw': (lambda a, b, chunk: losses.dclw(a, b, 0.1, 0.5, chunk), 1),
-    'isogclr': (lambda a, b, chunk: losses.isogclr(a, b, jnp.arange(len(a)) % 3., jnp.linspace(.1, .5, len(a)), .3, .8,
-                                                   chunk)[0], 16),
-    'clip': (lambda a, b, chunk: losses.clip(a, b, 7.0, chunk), 6),
-    'siglip': (lambda a, b, chunk: losses.siglip(a, b, 7.0, -3.0, chunk), 8),
+    'nt_xent': (lambda a, b, chunk: losses.nt_xent(a, b, temperature=0.1, chunk=chunk), 16),
+    'info_nce': (lambda a, b, chunk: losses.info_nce(a, b, positive=jnp.arange(len(a))[::-1], temperature=0.1,
+                                                     chunk=chunk), 1),
+    'moco': (lambda a, b, chunk: moco_loss(a, jnp.roll(a, 1, 1), queue=b, temperature=0.1, chunk=chunk), 4),
+    'sup_con': (lambda a, b, chunk: sup_con_loss(jnp.stack([a, b], 1), jnp.arange(len(a)) // 3, temperature=0.1,
+                                                 chunk=chunk), 8),
+    'sup_con of one view': (lambda a, b, chunk: sup_con_loss((a + b)[:, None], jnp.arange(len(a)) % 5, temperature=.1,
+                                                             chunk=chunk), 2),
+    'dcl': (lambda a, b, chunk: dcl_loss(a, b, temperature=0.1, chunk=chunk), 12),
+    'dclw': (lambda a, b, chunk: dclw(a, b, temperature=0.1, sigma=0.5, chunk=chunk), 1),
+    'isogclr': (lambda a, b, chunk: isogclr_loss(a, b, average=jnp.arange(len(a)) % 3.,
+                                                 temperature=jnp.linspace(.1, .5, len(a)), rho=.3, average_rate=.8,
+                                                 chunk=chunk)[0], 16),
+    'clip': (lambda a, b, chunk: clip_loss(a, b, scale=7.0, chunk=chunk), 6),
+    'siglip': (lambda a, b, chunk: siglip_loss(a, b, scale=7.0, bias=-3.0, chunk=chunk), 8),
 }
 
 
@@ -98,7 +108,7 @@ def test_objectives_hand_the_chunk_on(name):
 
 def test_a_chunk_that_does_not_divide_is_refused():
   with pytest.raises(ValueError, match='divides the 48 columns, got 7; nearest: 6'):
-    losses.nt_xent(Z1, Z2, 0.1, 7)
+    losses.nt_xent(Z1, Z2, temperature=0.1, chunk=7)
 
 
 # --- GradCache -------------------------------------------------------------------------------------------------------
@@ -113,7 +123,7 @@ def simclr_step(backbone, batch: int = 64, mesh=None, **parts):
                            backbone=backbone)
   mesh = mesh or sharding.make_mesh(devices=jax.devices()[:1])
   return compile_step(objective, VIEWS, optax.sgd(0.1), optax.constant_schedule(0.1), seed=0, batch=abstract, mesh=mesh,
-                      **parts), abstract
+                      options=StepOptions(**parts)), abstract
 
 
 def test_the_memory_of_grad_cache_goes_with_the_part():
@@ -292,7 +302,8 @@ def layout(rules=(), **sizes):
   objective = config.build(objectives, dict(name='supervised', classes=4), 'test', backbone=vit(
       image=8, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128))
   shapes = jax.eval_shape(objective.init, jax.random.key(0))
-  found = sharding.shardings(shapes, mesh, rules)
+  spec = {path.replace('params/', '0/'): leaf for path, leaf in objective.spec().items()}
+  found = sharding.shardings(shapes, mesh, spec, rules)
   return {re.sub(r'^0/|trunk/', '', jax.tree_util.keystr(path, simple=True, separator='/')): tuple(s.spec)
           for path, s in jax.tree_util.tree_leaves_with_path(found)}
 
@@ -366,7 +377,8 @@ def test_large_arrays_that_no_axis_divides_are_named():
   mesh = sharding.make_mesh(fsdp=8, data=1)
   assert sharding.left_whole(laid_out(mesh), mesh) == ['odd [1001, 1003]']
   head = {'head/prototypes': shape(6, 4096)}  # 8 does not divide 6; the other dimension is tensor's, if there is tensor
-  specs = lambda mesh: jax.tree.leaves(sharding.shardings(head, mesh))[0].spec
+  said = {'head/prototypes': Leaf(axes=(None, 'tensor'))}
+  specs = lambda mesh: jax.tree.leaves(sharding.shardings(head, mesh, said))[0].spec
   assert specs(mesh) == PartitionSpec(None, 'fsdp')
   assert specs(sharding.make_mesh(fsdp=4, tensor=2, data=1)) == PartitionSpec(None, 'tensor')
   mesh = sharding.make_mesh(data=8)  # nothing is to be split

@@ -1,4 +1,5 @@
 """Semi-supervised objectives: where one is another, and what they keep from step to step."""
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,25 +11,26 @@ from flax import nnx
 
 from pretrain import config, losses, objectives
 from pretrain.config import ConfigError
-from pretrain.method.objective import ema
+from pretrain.method.memory import ema
 from pretrain.method.semi_supervised import aligned, classifier, classify, mix, rotations
+from pretrain.models.functional import functional
 from pretrain.models.layers import batch_norm
 from pretrain.models.resnet import resnet
 from pretrain.models.vit import vit
-from pretrain.objectives.adamatch import adamatch
+from pretrain.objectives.adamatch import adamatch, adamatch_loss
 from pretrain.objectives.comatch import comatch
 from pretrain.objectives.dash import dash
 from pretrain.objectives.fixmatch import fixmatch
-from pretrain.objectives.flexmatch import flexmatch
-from pretrain.objectives.freematch import freematch
-from pretrain.objectives.fst import fst
+from pretrain.objectives.flexmatch import flexmatch, flexmatch_loss, thresholds_of
+from pretrain.objectives.freematch import fairness, freematch, freematch_loss
+from pretrain.objectives.fst import fst, fst_loss
 from pretrain.objectives.mean_teacher import mean_teacher
 from pretrain.objectives.mixmatch import mixmatch
 from pretrain.objectives.pi_model import pi_model
-from pretrain.objectives.pseudo_label import pseudo_label
+from pretrain.objectives.pseudo_label import pseudo_label, pseudo_label_loss
 from pretrain.objectives.self_mpl import self_mpl
 from pretrain.objectives.shrinkmatch import shrinkmatch
-from pretrain.objectives.softmatch import softmatch
+from pretrain.objectives.softmatch import softmatch, softmatch_loss
 from pretrain.objectives.uda import uda
 from pretrain.objectives.vat import vat
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
@@ -46,6 +48,12 @@ def logits(seed: int):
   """labeled [b, k], label, weak and strong [u, k], some of the weak ones confident."""
   label = np.random.default_rng(seed).integers(0, K, B)
   return normal(seed, B, K), label, normal(seed + 1, U, K, scale=3), normal(seed + 2, U, K)
+
+
+def named(seed: int):
+  """`logits`: the two that losses take by place, and the two that they take by name."""
+  labeled, label, weak, strong = logits(seed)
+  return (labeled, label), {'weak': weak, 'strong': strong}
 
 
 def batch(seed: int):
@@ -70,6 +78,11 @@ def steps(made, n: int):
   return params, memory
 
 
+def logits_of(params, images):
+  """Training logits of a classifier without batch statistics."""
+  return functional(classifier(BACKBONE, K)).apply(params, {}, lambda m: classify(m, [images])[0])[0]
+
+
 def equal(got, wanted):
   jax.tree.map(np.testing.assert_array_equal, got, wanted)
 
@@ -79,10 +92,11 @@ def equal(got, wanted):
 @pytest.mark.parametrize(('selected', 'share'), [([0, 1, 2] * 4, 1.0), ([0, 1, 2, -1, -1, -1], 1 / 5), ([-1] * 6, 0.0)])
 def test_flexmatch_with_equal_statuses_is_fixmatch_with_the_mapped_threshold(selected, share):
   """beta is 1, 1 / 3 and 0 of every class, which beta / (2 - beta) maps to `share` of the threshold."""
-  thresholds = losses.flexmatch_thresholds(jnp.asarray(selected), K, 0.9)
+  thresholds = thresholds_of(jnp.asarray(selected), K, threshold=0.9)
   assert_close(thresholds, [share * 0.9] * K)
-  arrays = logits(0)
-  equal(losses.flexmatch(*arrays, thresholds, 2.0), losses.fixmatch(*arrays, thresholds[0], 2.0))
+  labels, views = named(0)
+  equal(flexmatch_loss(*labels, **views, thresholds=thresholds, unlabeled_weight=2.0),
+        losses.fixmatch(*labels, **views, threshold=thresholds[0], unlabeled_weight=2.0))
 
 
 def test_flexmatch_that_has_labeled_every_class_equally_is_fixmatch():
@@ -95,11 +109,13 @@ def test_flexmatch_that_has_labeled_every_class_equally_is_fixmatch():
 
 
 def test_softmatch_with_infinite_variance_uses_every_example_fully():
-  arrays, probability = logits(3), jnp.array([0.5, 0.3, 0.2])
-  got, metrics = losses.softmatch(*arrays, 0.9, jnp.inf, probability, 2.0, 1.5)
+  labels, views = named(3)
+  of = partial(softmatch_loss, *labels, **views, mean=0.9, probability=jnp.array([0.5, 0.3, 0.2]), sigmas=2.0,
+               unlabeled_weight=1.5)
+  got, metrics = of(variance=jnp.inf)
   assert float(metrics['use_ratio']) == 1
-  equal(got, losses.fixmatch(*arrays, 0.0, 1.5)[0])
-  assert float(losses.softmatch(*arrays, 0.9, 0.01, probability, 2.0, 1.5)[1]['use_ratio']) < 1
+  equal(got, losses.fixmatch(*labels, **views, threshold=0.0, unlabeled_weight=1.5)[0])
+  assert float(of(variance=0.01)[1]['use_ratio']) < 1
   made = softmatch(BACKBONE, classes=K, momentum=0.9, sigmas=2., unlabeled_weight=1., ema_momentum=0.9)
   other = fixmatch(BACKBONE, classes=K, threshold=0., unlabeled_weight=1., ema_momentum=0.9)
   params, memory = made.init(KEY)
@@ -108,45 +124,46 @@ def test_softmatch_with_infinite_variance_uses_every_example_fully():
 
 def test_fixmatch_with_threshold_zero_and_one_view_is_pseudo_label():
   labeled, label, weak, strong = logits(5)
-  got, metrics = losses.fixmatch(labeled, label, weak, weak, 0.0, 1.5)
+  of = lambda strong: losses.fixmatch(labeled, label, weak=weak, strong=strong, threshold=0.0, unlabeled_weight=1.5)
+  got, metrics = of(weak)
   assert float(metrics['use_ratio']) == 1
-  equal(got, losses.pseudo_label(labeled, label, weak, 1.5)[0])
-  assert float(losses.fixmatch(labeled, label, weak, strong, 0.0, 1.5)[1]['use_ratio']) == 1
-  gradient = jax.grad(lambda w: losses.pseudo_label(labeled, label, w, 1.5)[0])(weak)
+  equal(got, pseudo_label_loss(labeled, label, unlabeled=weak, unlabeled_weight=1.5)[0])
+  assert float(of(strong)[1]['use_ratio']) == 1
+  gradient = jax.grad(lambda w: pseudo_label_loss(labeled, label, unlabeled=w, unlabeled_weight=1.5)[0])(weak)
   pseudo = weak.argmax(-1)
-  equal(gradient, jax.grad(lambda w: losses.fixmatch(labeled, label, weak, w, 0.0, 1.5)[0])(weak))
+  equal(gradient, jax.grad(lambda w: of(w)[0])(weak))
   assert_close(gradient, 1.5 * (jax.nn.softmax(weak) - jax.nn.one_hot(pseudo, K)) / U)
 
 
 def test_mean_teacher_with_momentum_zero_is_the_students_own_prediction():
   made = mean_teacher(BACKBONE, classes=K, unlabeled_weight=5., ramp_steps=0, momentum_start=0., momentum=0.)
   params, memory = steps(made, 3)
-  jax.tree.map(lambda teacher, student: assert_close(teacher, student, atol=1e-7), memory['ema'], params)
-  memory |= {'ema': params}
+  jax.tree.map(lambda teacher, student: assert_close(teacher, student, atol=1e-7), memory['teacher'], params)
+  memory |= {'teacher': params}
   _, (_, metrics) = made.loss(params, memory, batch(0) | {'strong': batch(0)['weak']}, KEY, 5)
   assert float(metrics['consistency']) == 0
   _, (_, other) = made.loss(params, memory, batch(0), KEY, 5)
   assert float(other['consistency']) > 0
-  net = classifier(BACKBONE, K)
-  (got,), _ = classify(net, params, memory['statistics'], [batch(0)['weak']])
-  equal(made.predict(params, memory, batch(0)['weak']), jax.nn.softmax(got))
+  equal(made.predict(params, memory, batch(0)['weak']), jax.nn.softmax(logits_of(params, batch(0)['weak'])))
 
 
 def test_freematch_at_rest_with_a_uniform_prediction_is_fixmatch_with_the_global_threshold():
-  arrays, uniform = logits(7), jnp.full(K, 1 / K)
-  got, metrics = losses.freematch(*arrays, jnp.float32(0.8), uniform, uniform, 1.5, 0.0)
-  equal(got, losses.fixmatch(*arrays, 0.8, 1.5)[0])
-  _, use = losses.confident(arrays[2], 0.8)
-  assert_close(metrics['fairness'], losses.fairness(arrays[3], use, uniform, uniform))
-  assert float(losses.fairness(arrays[3], np.zeros(U, bool), uniform, uniform)) == 0
+  (labels, views), uniform = named(7), jnp.full(K, 1 / K)
+  got, metrics = freematch_loss(*labels, **views, threshold=jnp.float32(0.8), probability=uniform, histogram=uniform,
+                                unlabeled_weight=1.5, fairness_weight=0.0)
+  equal(got, losses.fixmatch(*labels, **views, threshold=0.8, unlabeled_weight=1.5)[0])
+  _, use = losses.confident(views['weak'], 0.8)
+  assert_close(metrics['fairness'], fairness(views['strong'], use, probability=uniform, histogram=uniform))
+  assert float(fairness(views['strong'], np.zeros(U, bool), probability=uniform, histogram=uniform)) == 0
 
 
 def test_adamatch_with_equal_averages_and_certain_labels_is_fixmatch():
   labeled, label, weak, strong = logits(9)
   certain = 100 * jax.nn.one_hot(label, K)
   average = jnp.array([0.5, 0.3, 0.2])
-  got, metrics = losses.adamatch(certain, certain, label, weak, strong, 0.8, average, average, 1.5)
-  wanted, terms = losses.fixmatch(certain, label, weak, strong, 0.8, 1.5)
+  got, metrics = adamatch_loss(certain, certain, label=label, weak=weak, strong=strong, threshold=0.8,
+                               labeled_average=average, unlabeled_average=average, unlabeled_weight=1.5)
+  wanted, terms = losses.fixmatch(certain, label, weak=weak, strong=strong, threshold=0.8, unlabeled_weight=1.5)
   assert_close(got, wanted)
   assert_close(metrics['relative_threshold'], 0.8)
   assert metrics['use_ratio'] == terms['use_ratio'] < 1
@@ -166,7 +183,7 @@ def test_consistency_is_zero_where_nothing_is_changed():
   made = mixmatch(BACKBONE, classes=K, temperature=1., alpha=1e-4, unlabeled_weight=1., ramp_steps=1, ema_momentum=0.)
   one = images | {'strongs': images['weak'][:, None]}
   assert float(terms(made, one)['consistency']) < 1e-7 < float(terms(made, images)['consistency'])
-  (labeled,), _ = classify(classifier(BACKBONE, K), made.init(KEY)[0], {}, [images['image']])
+  labeled = logits_of(made.init(KEY)[0], images['image'])
   assert_close(terms(made, one)['supervised'], losses.cross_entropy(labeled, images['label']).mean())
 
 
@@ -191,40 +208,39 @@ def fst_of(**changes):
 def test_fst_without_virtual_steps_is_a_mean_teacher_that_is_updated_first():
   made = fst_of(rate=0.)
   params, memory = steps(fst_of(), 2)
-  teacher = ema(memory['ema'], params, 0.7)
+  teacher = ema(memory['teacher'], params, 0.7)
   _, (carry, metrics) = made.loss(params, memory, batch(1), KEY, 2)
   equal(carry['teacher'], teacher)
   moved = jax.tree.map(lambda p: p + 1, params)
   after, new = made.update(moved, memory, carry, 2)
   equal(after, moved)
-  equal(new['ema'], teacher)  # and it waits for the next step to follow
-  net = classifier(BACKBONE, K)
-  z = [classify(net, p, memory['statistics'], [batch(1)[name]])[0][0] for p, name in (
-    (params, 'image'), (teacher, 'weak'), (params, 'strong'))]
-  assert_close(metrics['consistency'], losses.fst(z[0], batch(1)['label'], z[1], z[2], 0.35, 1.)[1]['consistency'])
+  equal(new['teacher'], teacher)  # and it waits for the next step to follow
+  z = [logits_of(p, batch(1)[name]) for p, name in ((params, 'image'), (teacher, 'weak'), (params, 'strong'))]
+  _, wanted = fst_loss(z[0], batch(1)['label'], teacher=z[1], strong=z[2], threshold=0.35, unlabeled_weight=1.)
+  assert_close(metrics['consistency'], wanted['consistency'])
 
 
 def test_fst_looks_deep_by_steps_and_wide_by_students():
   params, memory = steps(fst_of(), 2)
-  net, images = classifier(BACKBONE, K), batch(1)
+  images = batch(1)
 
   def loss(student, teacher, images):
-    z = [classify(net, p, memory['statistics'], [images[name]])[0][0] for p, name in (
-      (student, 'image'), (teacher, 'weak'), (student, 'strong'))]
-    return losses.fst(z[0], images['label'], z[1], z[2], 0.35, 1.)[0]
+    z = [logits_of(p, images[name]) for p, name in ((student, 'image'), (teacher, 'weak'), (student, 'strong'))]
+    return fst_loss(z[0], images['label'], teacher=z[1], strong=z[2], threshold=0.35, unlabeled_weight=1.)[0]
 
   def step(student, teacher, images):
     return jax.tree.map(lambda p, g: p - 0.1 * g, student, jax.grad(loss)(student, teacher, images))
 
-  student, teacher = params, memory['ema']
+  student, teacher = params, memory['teacher']
   for _ in range(2):
     student = step(student, teacher, images)
     teacher = ema(teacher, student, 0.7)
   carried = lambda **kwargs: fst_of(**kwargs).loss(params, memory, images, KEY, 2)[1][0]['teacher']
   close = lambda a, b: jax.tree.map(lambda x, y: assert_close(x, y, atol=1e-6), a, b)
   close(carried(virtual=2), teacher)
-  parts = [step(params, memory['ema'], jax.tree.map(lambda x, i=i: x[i::2], images)) for i in range(2)]
-  close(carried(variant='wide', virtual=2), ema(memory['ema'], jax.tree.map(lambda a, b: (a + b) / 2, *parts), 0.7))
+  parts = [step(params, memory['teacher'], jax.tree.map(lambda x, i=i: x[i::2], images)) for i in range(2)]
+  close(carried(variant='wide', virtual=2),
+        ema(memory['teacher'], jax.tree.map(lambda a, b: (a + b) / 2, *parts), 0.7))
   close(carried(variant='wide'), carried())
   with pytest.raises(ValueError, match='virtual=3 to divide the batch, got 4'):
     carried(variant='wide', virtual=3)
@@ -351,8 +367,9 @@ def normed(params):
 
 
 def test_every_average_is_in_the_table():
-  found = {path.stem for path in Path(objectives.__path__[0]).glob('*.py') if 'averaged(net' in path.read_text()}
-  assert sorted(found - {'dinov2_distill'}) == sorted(name for names in AVERAGES.values() for name in names)
+  found = [path.stem for path in Path(objectives.__path__[0]).glob('*.py')
+           if all(words in path.read_text() for words in ('Average(', 'predict='))]
+  assert sorted(found) == sorted(name for names in AVERAGES.values() for name in names)
 
 
 @pytest.mark.parametrize(('average', 'name'), [(average, name) for average in AVERAGES for name in AVERAGES[average]])
@@ -362,6 +379,7 @@ def test_an_average_is_evaluated_with_the_batch_statistics_that_its_authors_give
     settings |= dict(momentum_start=0.9)
   made = config.build(objectives, dict(name=name, **settings), 'test', backbone=Normed, steps=10, examples=EXAMPLES)
   params, memory = made.init(KEY)
+  entry = 'teacher' if average == 'own' else 'ema'
 
   @jax.jit
   def step(params, memory, batch, at):
@@ -371,7 +389,7 @@ def test_an_average_is_evaluated_with_the_batch_statistics_that_its_authors_give
 
   seen, kept, own = [normed(params)], [memory['statistics']['backbone']['norm']], [(np.zeros(3), np.ones(3))]
   for at in range(3):
-    teacher = memory['ema']
+    teacher = memory[entry]
     params, memory, carry = step(params, memory, batch(at), at)
     seen.append(normed(params))
     kept.append(memory['statistics']['backbone']['norm'])
@@ -380,7 +398,7 @@ def test_an_average_is_evaluated_with_the_batch_statistics_that_its_authors_give
   momentum = settings.get('ema_momentum', 0.9)
   net = {key: average_twin.moving([each[key] for each in seen], momentum) for key in seen[0]}
   if name == 'fst':  # whose average follows students of its own
-    net = normed(memory['ema'])
+    net = normed(memory[entry])
   of = {'shared': [np.asarray(kept[-1][key]) for key in ('mean', 'var')],
         'averaged': [average_twin.moving([each[key] for each in kept], momentum) for key in ('mean', 'var')],
         'own': [average_twin.moving([each[i] for each in own], 0.9) for i in range(2)]}
@@ -390,7 +408,7 @@ def test_an_average_is_evaluated_with_the_batch_statistics_that_its_authors_give
                atol=1e-5)
   for other in set(of) - {average}:
     assert np.abs(np.subtract(of[other], of[average])).max() > 1e-2, f'{other} cannot be told from {average}'
-  assert ('ema_statistics' in memory) == (average != 'shared'), 'kept and not read'
+  assert (f'{entry}_statistics' in memory) == (average != 'shared'), 'kept and not read'
 
 
 # --- From step to step ---------------------------------------------------------------------------------------------
@@ -501,8 +519,8 @@ def test_views_give_several_strong_views_if_asked_and_the_rest_stays():
     equal(three[name], plain[name])
 
 def test_flexmatch_remembers_the_last_confident_class_of_each_example():
-  net, images = classifier(BACKBONE, K), batch(0)
-  (weak,), _ = classify(net, *net.init(KEY), [images['weak']])
+  images = batch(0)
+  weak = logits_of(functional(classifier(BACKBONE, K)).init(KEY)[0], images['weak'])
   threshold = float(np.sort(jax.nn.softmax(weak).max(-1))[U // 2]) - 1e-6
   pseudo, use = losses.confident(weak, threshold)
   assert use.sum() == U // 2
@@ -533,11 +551,11 @@ def test_weights_ramp_as_published():
 
 
 def test_running_means_of_freematch_softmatch_and_adamatch_follow_the_predictions():
-  net, images = classifier(BACKBONE, K), batch(0)
+  images = batch(0)
 
   def kept(made):
     params, memory = made.init(KEY)
-    p = jax.nn.softmax(classify(net, params, memory['statistics'], [images['image'], images['weak']])[0][1])
+    p = jax.nn.softmax(logits_of(params, images['weak']))
     _, (carry, _) = made.loss(params, memory, images, KEY, 0)
     return p, made.update(params, memory, carry, 0)[1]
 
@@ -549,7 +567,7 @@ def test_running_means_of_freematch_softmatch_and_adamatch_follow_the_prediction
   made = softmatch(BACKBONE, classes=K, momentum=0.75, sigmas=2., unlabeled_weight=1., ema_momentum=0.9)
   p, memory = kept(made)
   assert_close(memory['probability'], p.mean(0))  # of the first batch alone
-  confidence = losses.align(p, np.full(K, 1 / K), memory['probability']).max(-1)
+  confidence = losses.align(p, np.full(K, 1 / K), average=memory['probability']).max(-1)
   assert_close(memory['mean'], 0.75 / K + 0.25 * confidence.mean())
   assert_close(memory['variance'], 0.75 + 0.25 * np.var(confidence, ddof=1))
   _, (carry, _) = made.loss(made.init(KEY)[0], memory, images, KEY, 1)

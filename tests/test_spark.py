@@ -74,7 +74,7 @@ def test_hidden_pixels_have_no_influence_and_without_any_the_maps_are_ordinary(s
 def test_the_loss_is_that_of_the_twin():
   images, predicted = normal(0, 2, 8, 8, 2), normal(1, 2, 4, 32)
   mask = np.array([[1, 0, 0, 1], [1, 1, 1, 0]], bool)
-  loss = lambda p: losses.masked_mse(p, losses.standardize_patches(patchify(images, 4)), mask)
+  loss = lambda p: losses.masked_mse(p, losses.standardize_patches(patchify(images, 4)), mask=mask)
   assert_close(loss(predicted), twin.spark_loss(images, predicted, mask, 4))
   assert_gradient(loss, lambda p: twin.spark_loss(images, p, mask, 4), predicted)
   assert np.all(np.asarray(jax.grad(loss)(jnp.asarray(predicted)))[~mask] == 0)

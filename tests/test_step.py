@@ -9,7 +9,7 @@ import pytest
 from pretrain import optim
 from pretrain.machine import sharding
 from pretrain.method.objective import Objective
-from pretrain.step import compile_step
+from pretrain.step import StepOptions, compile_step
 
 N, STEPS = 8, 4
 INDEX = np.array([5, 2, 7, 0, 3, 6, 1, 4], np.int32)
@@ -73,7 +73,8 @@ def schedule(step):
 def training(way: str):
   name, _, number = way.partition('=')
   return compile_step(MADE, views, optim.sgd(schedule, momentum=0.), schedule, seed=0, batch=RAW,
-                      mesh=sharding.make_mesh(devices=jax.devices()[:1]), **{name: int(number)} if number else {})
+                      mesh=sharding.make_mesh(devices=jax.devices()[:1]),
+                      options=StepOptions(**{name: int(number)} if number else {}))
 
 
 @functools.cache

@@ -31,16 +31,16 @@ from data.sources.labeled_text import labeled_text
 from data.sources.pairs import pairs
 from data.sources.text import text as text_source
 from data.text import BEGIN, END, MASK, PAD, SPECIAL, tokenizer
-from pretrain import config, losses
+from pretrain import config
 from pretrain.config import ConfigError
 from pretrain.evaluate.zero_shot import zero_shot
 from pretrain.method.masks import token_mask
 from pretrain.models.functional import functional
 from pretrain.models.text import text
 from pretrain.models.vit import vit
-from pretrain.objectives.bert import bert
-from pretrain.objectives.clip import clip
-from pretrain.objectives.siglip import siglip
+from pretrain.objectives.bert import bert, masked_words
+from pretrain.objectives.clip import clip, clip_loss
+from pretrain.objectives.siglip import siglip, siglip_loss
 from pretrain.train import prepare, train
 from tests.checks import assert_close, assert_finite, assert_gradient_in, assert_half_precision, normal
 from tests.reference import bert as bert_twin
@@ -505,20 +505,21 @@ def test_remat_and_scan_change_nothing():
 def test_masked_words_against_its_twin():
   logits, target = normal(0, 3, 4, 6, scale=2), np.random.default_rng(1).integers(0, 6, (3, 4))
   hidden = np.array([[1, 1, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]], bool)
-  got, wanted = losses.masked_words(logits, target, hidden), bert_twin.masked_words(logits, target, hidden)
+  got, wanted = masked_words(logits, target, hidden=hidden), bert_twin.masked_words(logits, target, hidden)
   assert_close(got[0], wanted[0])
   assert_close(got[1], wanted[1])
-  first = lambda loss: lambda x: loss(x, target, hidden)[0]
-  assert_gradient_in((0,), first(losses.masked_words), first(bert_twin.masked_words), logits)
-  assert_half_precision(first(losses.masked_words), first(bert_twin.masked_words), logits)
-  gradient = jax.grad(first(losses.masked_words))(jnp.asarray(logits))
+  value = lambda x: masked_words(x, target, hidden=hidden)[0]
+  twin = lambda x: bert_twin.masked_words(x, target, hidden)[0]
+  assert_gradient_in((0,), value, twin, logits)
+  assert_half_precision(value, twin, logits)
+  gradient = jax.grad(value)(jnp.asarray(logits))
   assert np.all(np.asarray(gradient)[~hidden] == 0), 'what is not hidden does not count'
-  assert_close(losses.masked_words(np.zeros((1, 2, 8), np.float32), target[:1, :2], hidden[:1, :2])[0], math.log(8))
-  nothing = losses.masked_words(logits, target, np.zeros_like(hidden))
+  assert_close(masked_words(np.zeros((1, 2, 8), np.float32), target[:1, :2], hidden=hidden[:1, :2])[0], math.log(8))
+  nothing = masked_words(logits, target, hidden=np.zeros_like(hidden))
   assert float(nothing[0]) == 0 and float(nothing[1]) == 0
-  assert_finite(first(losses.masked_words), (1e4 * logits,), (np.zeros_like(logits),))
+  assert_finite(value, (1e4 * logits,), (np.zeros_like(logits),))
   with pytest.raises(ValueError, match='masked_words wants equal shapes'):
-    losses.masked_words(logits, target, hidden[:, :2])
+    masked_words(logits, target, hidden=hidden[:, :2])
 
 
 def test_the_mask_has_the_share_and_the_kinds_of_the_paper():
@@ -584,8 +585,8 @@ PAIRS = {'image': normal(0, 4, 8, 8, 1) % 1, 'tokens': np.array(
 
 
 def test_losses_are_those_of_the_towers_at_the_first_temperature():
-  for method, loss in ((partial(clip, temperature=0.07), partial(losses.clip, scale=1 / 0.07)),
-                       (partial(siglip, temperature=0.1, bias=-10.0), partial(losses.siglip, scale=10.0, bias=-10.0))):
+  for method, loss in ((partial(clip, temperature=0.07), partial(clip_loss, scale=1 / 0.07)),
+                       (partial(siglip, temperature=0.1, bias=-10.0), partial(siglip_loss, scale=10.0, bias=-10.0))):
     objective = method(IMAGES, text=text(**TINY, pool='last'), dim=6)
     params, memory = objective.init(KEY)
     image, words = (tower(params, memory, PAIRS[key]) for tower, key in zip(objective.towers, PAIRS, strict=True))

@@ -25,7 +25,7 @@ def cross_entropy(logits, label):
   return jax.nn.logsumexp(logits, -1) - picked
 
 
-def other_views(logits, targets, temperature):
+def other_views(logits, targets, *, temperature):
   """Cross-entropy of each view with the targets of every other view that has some: logits [v, b, k], targets [g, b, k].
 
   The first g views are those of the targets, which are probabilities. Mean over these pairs and b: f32[], nats.
@@ -40,24 +40,3 @@ def soft_cross_entropy(probabilities, logits):
   """Cross-entropy with a distribution: probabilities, logits [..., k] -> f32[...], nats."""
   same_shape('soft_cross_entropy', probabilities=probabilities.shape, logits=logits.shape)
   return -jnp.sum(probabilities * jax.nn.log_softmax(logits.astype(f32)), -1)
-
-
-def multi_instance(logits, present, weighted):
-  """Binary cross-entropy of which classes an image shows, mean over the batch and all classes.
-
-  arXiv:2110.03091, section 4 (number from memory).
-
-  Args:
-    logits: [b, k].
-    present: bool or 0 and 1 [b, k].
-    weighted: multiply the terms of the classes present by k over their number in the image, as the authors' code does:
-      so the few that are there weigh as much as all that are not.
-  Returns:
-    f32[], nats.
-  Raises:
-    ValueError: the shapes differ.
-  """
-  same_shape('multi_instance', logits=logits.shape, present=present.shape)
-  z, y = logits.astype(f32), present.astype(f32)
-  weight = y.shape[1] / jnp.maximum(jnp.sum(y, 1, keepdims=True), 1) if weighted else 1.
-  return jnp.mean(weight * y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z))

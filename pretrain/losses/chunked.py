@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from pretrain.losses.basic import f32
 
 
-def scan_columns(step, start, keys, chunk):
+def scan_columns(step, start, *, keys, chunk):
   """Folds `step(carry, keys of a chunk [c, d], their columns i32[c]) -> carry` over the columns, remade backwards.
 
   Args:
@@ -29,7 +29,7 @@ def scan_columns(step, start, keys, chunk):
   return jax.lax.scan(body, start, (keys.reshape(-1, chunk, keys.shape[1]), jnp.arange(m).reshape(-1, chunk)))[0]
 
 
-def contrast(rows, keys, scale, positives=None, *, excluded=(), chunk=None):
+def contrast(rows, keys, *, scale, positives=None, excluded=(), chunk=None):
   """What contrastive losses are made of: logits are scale * row . key.
 
   Args:
@@ -56,18 +56,18 @@ def contrast(rows, keys, scale, positives=None, *, excluded=(), chunk=None):
 
   lowest = jnp.full(len(rows), jnp.finfo(f32).min / 2)  # not -inf: a chunk may hold nothing but excluded columns
   zero = jnp.zeros(len(rows))
-  highest, total, picked, count = scan_columns(step, (lowest, zero, zero, zero), keys, chunk)
+  highest, total, picked, count = scan_columns(step, (lowest, zero, zero, zero), keys=keys, chunk=chunk)
   return highest + jnp.log(total), picked, count
 
 
-def cross_entropy(rows, keys, scale, positive, *, excluded=(), chunk=None):
+def cross_entropy(rows, keys, *, scale, positive, excluded=(), chunk=None):
   """Cross-entropy of telling a row's positive, column i32[n], from all keys, f32[n] in nats; else as `contrast`."""
-  total, picked, _ = contrast(rows, keys, scale, lambda columns: columns == positive[:, None], excluded=excluded,
-                              chunk=chunk)
+  total, picked, _ = contrast(rows, keys, scale=scale, positives=lambda columns: columns == positive[:, None],
+                              excluded=excluded, chunk=chunk)
   return total - picked
 
 
-def exponentials(rows, keys, scale, shift, *, excluded=(), chunk=None):
+def exponentials(rows, keys, *, scale, shift, excluded=(), chunk=None):
   """Sums over a row's columns of exp(x) and x exp(x), x = scale * (row . key - shift); f32[n] each.
 
   Args:
@@ -80,7 +80,7 @@ def exponentials(rows, keys, scale, shift, *, excluded=(), chunk=None):
     terms = jnp.exp(x), jnp.exp(x) * jnp.where(jnp.isfinite(x), x, 0)
     return tuple(total + jnp.sum(term, 1) for total, term in zip(carry, terms, strict=True))
 
-  return scan_columns(step, (jnp.zeros(len(rows)), jnp.zeros(len(rows))), keys, chunk)
+  return scan_columns(step, (jnp.zeros(len(rows)), jnp.zeros(len(rows))), keys=keys, chunk=chunk)
 
 
 def nearest(rows, keys, *, chunk=None):
@@ -92,21 +92,6 @@ def nearest(rows, keys, *, chunk=None):
     return jnp.maximum(best, here), jnp.where(here > best, columns[jnp.argmax(products, 1)], at)
 
   rows, keys = jax.lax.stop_gradient((rows, keys))
-  best, at = scan_columns(step, (jnp.full(len(rows), -jnp.inf), jnp.zeros(len(rows), jnp.int32)), keys, chunk)
+  best, at = scan_columns(step, (jnp.full(len(rows), -jnp.inf), jnp.zeros(len(rows), jnp.int32)), keys=keys,
+                          chunk=chunk)
   return keys[at], best
-
-
-def log_sigmoid_pairs(rows, keys, scale, bias, *, chunk=None):
-  """Sum over all pairs of log sigmoid(+-(scale * row . key + bias)), + where row and column are the same.
-
-  Args:
-    rows, keys: f32[n, d]; scale, bias: f32[]; chunk: as in `scan_columns`.
-  Returns:
-    f32[].
-  """
-  def step(total, part, columns):
-    sign = jnp.where(jnp.arange(len(rows))[:, None] == columns, 1, -1)
-    logits = scale * jnp.matmul(rows, part.T, precision='highest') + bias
-    return total + jnp.sum(jax.nn.log_sigmoid(sign * logits))
-
-  return scan_columns(step, jnp.zeros(()), keys, chunk)

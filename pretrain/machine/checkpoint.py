@@ -7,8 +7,9 @@ else with a digest, since a flipped bit on disk would otherwise load in silence.
 import hashlib
 import itertools
 import json
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +30,15 @@ for _module in (future, signaling_client):
   vars(_module)['time'] = SimpleNamespace(**vars(time) | {'time': time.monotonic})
 
 
-FORMAT = 2  # 1 had no digest of what stands beside the arrays, no step and no identity of the data
+# 1 had no digest of what stands beside the arrays, no step and no identity of the data; 2 had other names for some
+# arrays of memory, `RENAMED`, copies of parts that a teacher does not use, and no spec
+FORMAT = 3
+RENAMED = (  # a path, and what it was
+  (r'^(memory/(?:[^/]+/)?)teacher(_statistics)?/', r'\1ema\2/'),
+  (r'^(memory/(?:[^/]+/)?)fixed/backbone/project/', r'\1frozen/project/'),
+  (r'^(memory/(?:[^/]+/)?)statistics/predictor/', r'\1predictor_statistics/'),
+)
+DROPPED = r'^memory/(?:[^/]+/)?teacher(?:_statistics)?/'
 FIRST = {'config', 'data', 'arrays', 'fingerprint'}  # the keys of format 1
 
 
@@ -126,7 +135,7 @@ class Checkpoints:
     what = f'checkpoint {step} in {self._directory}'
     if meta.get('digest') != digest(meta) or meta.get('step') != step:
       raise Damaged(f'{what} is damaged: what stands beside its arrays is not what was saved{self._way_out}')
-    if meta['format'] != FORMAT:
+    if meta['format'] > FORMAT:
       raise ConfigError(f'{what} is of format {meta["format"]}, and this version reads up to {FORMAT}: it was saved by '
                         'a later one; use that')
     return meta
@@ -144,10 +153,16 @@ class Checkpoints:
     """
     meta = self._by_all(lambda: self.meta(step))
     wanted = manifest(abstract)
-    compare({path: found for path, found in meta['arrays'].items() if not part or path in wanted}, wanted)
-    state = self._by_all(lambda: self._load(step, {'state': abstract}))['state']
+    names = stored_names(wanted, meta)
+    there = {path: names[path] for path in wanted if names[path] in meta['arrays']}
+    found = {path: meta['arrays'][name] for path, name in there.items()}
+    rest = meta['arrays'].keys() - there.values() if not part else ()
+    left = {path: meta['arrays'][path] for path in rest if meta.get('format', 1) > 2 or not re.match(DROPPED, path)}
+    compare(found | left, wanted)
+    state = self._by_all(lambda: self._load(step, {'state': as_stored(abstract, names)}))['state']
+    state = as_wanted(state, abstract, names)
     saved = dict(zip(meta['arrays'], meta['fingerprint'], strict=True))
-    if on_host(self._fingerprint(state)).tolist() != [saved[path] for path in wanted]:
+    if on_host(self._fingerprint(state)).tolist() != [saved[there[path]] for path in wanted]:
       raise Damaged(f'checkpoint {step or self.latest} in {self._directory} is damaged: its arrays are not those that '
                     f'were saved{self._way_out}')
     return state, meta
@@ -239,9 +254,61 @@ def compare(stored: dict, wanted: dict) -> None:
     raise ConfigError(f'the checkpoint has another architecture; {len(lines)} arrays differ: ' + '; '.join(lines[:8]))
 
 
+def kinds(spec: Mapping[str, Any]) -> dict[str, list]:
+  """{path: [layer, decay]} of the parameters in an `Objective.spec`, for the manifest."""
+  return {path: [leaf.layer, leaf.decay] for path, leaf in spec.items() if path.startswith('params/')}
+
+
+def check_kinds(stored: dict[str, list] | None, now: dict[str, list], what: str) -> None:
+  """Raises ConfigError, which names a parameter, unless a checkpoint's `kinds` (None: of before 3) are those of now."""
+  if changed := sorted(path for path, kind in (stored or {}).items() if now.get(path, kind) != kind):
+    path = changed[0]
+    assert stored
+    raise ConfigError(f'{what} was trained by code for which {len(changed)} parameters were of another kind, as '
+                      f'{path}: its layer and decay were {stored[path]}, now {now[path]}; wanted that code or another '
+                      'workdir')
+
+
+def stored_names(wanted: Iterable[str], meta: dict) -> dict[str, str]:
+  """{path: that under which a checkpoint of this format, or of an earlier one, has it}; its own where it is in none."""
+  def stored(path):
+    before = (re.sub(*rule, path) for rule in RENAMED if meta.get('format', 1) < 3)
+    return next((name for name in (path, *before) if name in meta['arrays']), path)
+
+  return {path: stored(path) for path in wanted}
+
+
+def as_stored(tree: Any, names: dict[str, str]) -> Any:
+  """A state, or nested dicts of a part of it, whose memory has the names of an earlier format."""
+  if all(path == name for path, name in names.items()):
+    return tree
+  memory: dict = {}
+  for path, x in jax.tree_util.tree_leaves_with_path({'memory': _memory(tree)}):
+    _, *parents, last = names[_path(path)].split('/')
+    node = memory
+    for key in parents:
+      node = node.setdefault(key, {})
+    node[last] = x
+  return tree | {'memory': memory} if isinstance(tree, dict) else tree._replace(memory=memory)
+
+
+def as_wanted(state: Any, wanted: Any, names: dict[str, str]) -> Any:
+  """The inverse of `as_stored`."""
+  found = {_path(path): x for path, x in jax.tree_util.tree_leaves_with_path(state)}
+  return jax.tree_util.tree_map_with_path(lambda path, _: found[names[_path(path)]], wanted)
+
+
+def _memory(tree: Any) -> Any:
+  return tree.get('memory', {}) if isinstance(tree, dict) else getattr(tree, 'memory', {})
+
+
+def _path(path) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
 def manifest(tree: Any) -> dict[str, list]:
   """{'params/backbone/norm/scale': [[192], 'float32'], ...}."""
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): [list(x.shape), str(x.dtype)]
+  return {_path(path): [list(x.shape), str(x.dtype)]
           for path, x in jax.tree_util.tree_leaves_with_path(tree)}
 
 

@@ -335,3 +335,6 @@ def stop_signals() -> Iterator[Stop]:
   finally:
     for each, handler in before.items():
       signal.signal(each, handler)
+
+
+IMPORTED = True  # the last line: a signal may find a module of which the first half has run

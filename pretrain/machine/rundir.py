@@ -24,7 +24,7 @@ PATIENCE = 3.  # seconds; `running` holds the lock for a moment, and a process t
 
 
 @contextlib.contextmanager
-def alone(workdir: str | os.PathLike) -> Iterator[None]:
+def locked(workdir: str | os.PathLike) -> Iterator[None]:
   """Holds the directory's lock, which the system drops when the process ends in whatever way.
 
   Raises:

@@ -8,7 +8,7 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import jax
@@ -21,15 +21,6 @@ from pretrain.config import ConfigError, Count, nearest
 Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
 Size = Literal[-1] | Count  # of an axis of the mesh; -1: what is left of the devices
 BATCH = ('replica', 'data', 'fsdp')  # a batch is split over these axes, in this order
-# which dimension of an array is split over tensor: the features between two layers, so that the first needs no
-# communication and the second sums its outputs (1909.08053v4, section 3)
-TENSOR = (
-    (r'attention/qkv/kernel$', -2), (r'attention/qkv/bias$', -2), (r'attention/out/kernel$', -3),
-    (r'mlp1/(kernel|bias)$', -1), (r'mlp2/kernel$', -2),
-    (r'convs/[02468]/kernel$', -1), (r'convs/[13579]/kernel$', -2),
-    (r'layers/[02468]/kernel$', -1), (r'layers/[13579]/kernel$', -2),
-    (r'prototypes$', -1), (r'tokens/embedding$', -2),
-)
 
 
 _mesh: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar('mesh', default=None)
@@ -97,15 +88,19 @@ def check_divisible(batch: int, mesh: Mesh, what: str) -> None:
                       f'shares of a batch; nearest: {max(1, round(batch / parts)) * parts}')
 
 
-def shardings(tree: Any, mesh: Mesh, rules: Rules = (), min_size: int = 2 ** 12) -> Any:
+def shardings(tree: Any, mesh: Mesh, spec: Mapping[str, Any] | None = None, rules: Rules = (),
+              min_size: int = 2 ** 12) -> Any:
   """A sharding for every array of a state, by path and shape; the same for params, optimizer state and teacher.
 
   The first of `rules` whose pattern is found in the path ('params/backbone/blocks/0/mlp/kernel') wins: its axes stand
-  for the last dimensions of the array, None for one that stays whole. Otherwise the dimension that `TENSOR` names is
-  split over tensor, and the largest other one that fsdp divides over fsdp (if there is none and tensor is 1, tensor's
-  own), unless the array has fewer than `min_size` elements: gathering many small arrays costs more than it saves. An
-  axis that does not divide its dimension is dropped.
+  for the last dimensions of the array, None for one that stays whole. Otherwise the dimension that
+  `spec` lays on tensor is split over it, and the largest other one that fsdp divides over fsdp (if there is none and
+  tensor is 1, tensor's own), unless the array has fewer than `min_size` elements: gathering many small arrays costs
+  more than it saves. An axis that does not divide its dimension is dropped.
 
+  Args:
+    spec: {path: Leaf}, see `Objective.spec`; an array of the optimizer's state has the axes of the parameter at whose
+      path its own ends.
   Raises:
     ConfigError: a rule that no path matches, or with an axis that the mesh does not have.
   """
@@ -118,16 +113,25 @@ def shardings(tree: Any, mesh: Mesh, rules: Rules = (), min_size: int = 2 ** 12)
       close = difflib.get_close_matches(pattern, ends, 1, 0.)
       raise ConfigError(f'config.rules: {pattern!r} is found in no path of the state; nearest: {close[0]!r}')
 
+  axes = {path: leaf.axes for path, leaf in (spec or {}).items() if leaf.axes}
+  trained = {path.removeprefix('params/'): said for path, said in axes.items() if path.startswith('params/')}
+
+  def axes_at(name):
+    if name in axes or not name.startswith('opt_state/'):
+      return axes.get(name, ())
+    parts = name.split('/')
+    return next((trained[end] for i in range(len(parts)) if (end := '/'.join(parts[i:])) in trained), ())
+
   def choose(path, leaf):
     name = _path(path)
     for pattern, axes in rules:
       if re.search(pattern, name) and len(axes) <= leaf.ndim:
         return _named(mesh, leaf.shape, (None,) * (leaf.ndim - len(axes)) + tuple(axes))
     split: list[str | None] = [None] * leaf.ndim
-    for pattern, dimension in TENSOR:
-      if re.search(pattern, name) and -dimension <= leaf.ndim and leaf.shape[dimension] % mesh.shape['tensor'] == 0:
-        split[dimension] = 'tensor'
-        break
+    said = axes_at(name)
+    for i, axis in enumerate(said, leaf.ndim - len(said)):
+      if axis and i >= 0 and leaf.shape[i] % mesh.shape[axis] == 0:
+        split[i] = axis
     divided = [i for i, n in enumerate(leaf.shape) if n % mesh.shape['fsdp'] == 0]
     free = [i for i in divided if split[i] is None] or (divided if mesh.shape['tensor'] == 1 else [])
     if leaf.size >= min_size and free:
@@ -200,12 +204,12 @@ def rows_stay(x):
 
 
 @jax.custom_jvp
-def after(x, y):
+def barrier_on(x, y):
   """x, for what is computed once y is there: what depends on x alone XLA would make as early as it can, and keep."""
   return jax.lax.optimization_barrier((x, y))[0]
 
 
-after.defjvp(lambda primals, tangents: (after(*primals), tangents[0]))  # nothing flows through y
+barrier_on.defjvp(lambda primals, tangents: (barrier_on(*primals), tangents[0]))  # nothing flows through y
 
 
 def per_device(f, *arrays):
@@ -234,7 +238,7 @@ def platform() -> str | None:
   return 'gpu' if kind in ('cuda', 'rocm') else kind
 
 
-def alone() -> bool:
+def single_device() -> bool:
   """Whether there is one device: of the mesh that is laid on, if there is one."""
   mesh = _mesh.get()
   return mesh is None or mesh.size == 1

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from pretrain.method.objective import Objective
+from pretrain.models.functional import Leaf
 
 
 def over_one_backbone(method: str, parts: dict[str, Objective], at: Callable | None = None) -> dict[str, Any]:
@@ -69,12 +70,25 @@ def over_one_backbone(method: str, parts: dict[str, Objective], at: Callable | N
 
     return renamed if functions else None
 
+  def spec():
+    said: dict[str, Leaf] = {}
+    for name, part in parts.items():
+      for path, leaf in part.spec().items():
+        where, below = path.split('/', 1)
+        shared = where == 'params' and below.startswith('backbone/')
+        at = path if shared else f'{where}/{name}/{below}'
+        if said.setdefault(at, leaf) != leaf:
+          raise ValueError(f'{method}: the parts {head!r} and {name!r} differ in what {below!r} is: '
+                           f'{said[at]} and {leaf}')
+    return said
+
   image, text = map(of_first, first.towers or (None, None))
   return dict(batch={key: shape for key, (_, shape) in batch.items()}, init=init, encode=of_first(first.encode),
               predict=of_first(first.predict), project=of_first(first.project),
               towers=(image, text) if image and text else None,
               couples_batch=any(part.couples_batch for part in parts.values()),
-              compares=any(part.compares for part in parts.values()), hold=of_all('hold'), rate=of_all('rate'))
+              compares=any(part.compares for part in parts.values()), hold=of_all('hold'), rate=of_all('rate'),
+              spec=spec)
 
 
 def seen_by(params: dict, name: str) -> dict:

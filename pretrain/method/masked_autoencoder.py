@@ -1,48 +1,41 @@
-"""What MAE and VideoMAE share: an encoder of the visible patches, a light decoder of all, the error of the hidden."""
+"""What masked autoencoders share: an encoder of the visible patches and a light decoder of all."""
 from collections.abc import Callable
 
 import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.method.objective import Objective, plain
+from pretrain.method.objective import Network
 from pretrain.models.decoder import PatchDecoder
-from pretrain.models.functional import functional
 from pretrain.models.patches import grid_of
 
 
-def masked_autoencoder(backbone: Callable, batch: dict[str, str], hide: Callable, targets: Callable, *,
-                       decoder_width: int, decoder_depth: int, decoder_heads: int) -> Objective:
-  """Reconstructs hidden patches from the visible ones, which alone the encoder sees.
+def autoencoder(backbone: Callable, *, width: int, depth: int, heads: int) -> Callable:
+  """Modules: a `backbone`, and a `decoder` of these sizes of all its patches.
 
   Args:
     backbone: a ViT, build(rngs) -> module with `embed`, `encode`, `patches`, `patch`, `tubelet`, `grid` and `width`.
-    batch: of the objective: the pixels' key first, then 'index'.
-    hide: (key, index, grid) -> visible i32[b, k], mask bool[b, n].
-    targets: (pixels, encoder) -> f32[b, n, p], what to predict.
   """
-  pixels = next(iter(batch))
-
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, decoder=PatchDecoder(f.width, f.tubelet * f.channels * f.patch ** 2,
-                                                     width=decoder_width, depth=decoder_depth, heads=decoder_heads,
-                                                     rngs=rngs, **f.levers))
+    decoder = PatchDecoder(f.width, f.tubelet * f.channels * f.patch ** 2, width=width, depth=depth, heads=heads,
+                           rngs=rngs, **f.levers)
+    return nnx.Dict(backbone=f, decoder=decoder)
+  return modules
 
-  net = functional(parts)
 
-  def loss(params, memory, batch, key, step):
-    del step
+def hidden_error(student: Network, pixels, hide: Callable, targets: Callable, key):
+  """f32[], the squared error of hidden patches, which are reconstructed from those that the encoder sees.
 
-    def reconstruct(m):
-      tokens = m.backbone.embed(batch[pixels])  # [b, n, d]
-      grid = (*m.backbone.grid[:-2], *grid_of(batch[pixels].shape, m.backbone.patch))
-      visible, mask = hide(key, batch['index'], grid)
-      tokens = jnp.take_along_axis(tokens, visible[..., None], 1)  # [b, n - hidden, d]
-      tokens = m.backbone.encode(tokens, train=True, key=key)
-      return m.decoder(tokens, visible, grid), targets(batch[pixels], m.backbone), mask
-
-    (predicted, target, mask), statistics = net.apply(params, memory['statistics'], reconstruct)
-    return losses.masked_mse(predicted, target, mask), ({'statistics': statistics}, {})
-
-  return Objective(batch, loss=loss, **plain(net))
+  Args:
+    pixels: [b, h, w, c], or [b, t, h, w, c].
+    hide: grid -> visible i32[b, k], mask bool[b, n].
+    targets: (pixels, backbone) -> f32[b, n, p], what to predict.
+  """
+  f = student.backbone
+  tokens = f.embed(pixels)  # [b, n, d]
+  grid = (*f.grid[:-2], *grid_of(pixels.shape, f.patch))
+  visible, mask = hide(grid)
+  tokens = jnp.take_along_axis(tokens, visible[..., None], 1)  # [b, n - hidden, d]
+  tokens = f.encode(tokens, train=True, key=key)
+  return losses.masked_mse(student.decoder(tokens, visible, grid), targets(pixels, f), mask=mask)

@@ -1,12 +1,17 @@
-"""The one interface between a paper and the loop, and what several papers share around it."""
+"""The one interface between a paper and the loop, the constructor of it, and what several papers share around it."""
+import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
-from pretrain.models.functional import Net
+from pretrain.config import nearest
+from pretrain.method.memory import Average
+from pretrain.method.memory import ema as moved
+from pretrain.models.functional import Net, functional
 
 
 class Objective(NamedTuple):
@@ -32,6 +37,8 @@ class Objective(NamedTuple):
   compares: True if the examples of a batch are told from each other, so that one that is there twice is taken for two.
   towers:  (image, text) where the method matches the two: (params, memory, images, or tokens i32[b, l]) ->
            embeddings f32[b, d] of length 1, for classification by names.
+  spec:    () -> {path: Leaf} of parameters and copies of them, 'params/backbone/...' and 'memory/teacher/...': how they
+           are laid out, decayed and layered, see `functional.Leaf`; what is not in it has the defaults.
   parts:   (embed, couple) where the loss is made of two, see `in_parts`, and examples meet only in the second: then the
            gradient of the whole batch can be had in chunks (`config.grad_cache`).
   """
@@ -48,44 +55,215 @@ class Objective(NamedTuple):
   project: Callable | None = None
   hold: Callable | None = None
   rate: Callable | None = None
+  spec: Callable = dict
 
 
-def in_parts(net: Net, embed: Callable, couple: Callable) -> dict[str, Any]:
-  """`loss`, `parts` and `compares` of a method that embeds examples, each alone, and compares them, for `Objective`.
+class Network:
+  """A module bound to arrays, which lives for one trace: `student.projector(student.backbone(x, train=True))`.
+
+  Its parts are attributes; batch statistics that they move are the network's next ones, read once the loss is done.
+
+  params, statistics: what it is bound to, nested dicts of arrays.
+  """
+
+  def __init__(self, net: Net, params, statistics):
+    self.params, self.statistics, self._net = params, statistics, net
+    self._module = net.bind(params, statistics)
+
+  def __getattr__(self, part: str) -> Any:
+    return getattr(self._module, part)
+
+  def at(self, params) -> 'Network':
+    """Other parameters in the present trace, with the statistics that this network had at first; its own are dropped.
+
+    `student.at(student.params)` is a pass whose batch statistics are not kept. Inside of grad, jvp, scan and cond this
+    is the only network: one that was bound outside may not move its statistics there.
+    """
+    return Network(self._net, params, self.statistics)
+
+  @property
+  def moved(self):
+    """The statistics as the calls so far left them."""
+    return self._net.mutable(self._module)
+
+
+def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], loss: Callable | None = None, *,
+           embed: Callable | None = None, compare: Callable | None = None, teacher: Average | None = None,
+           ema: Average | None = None, frozen: Mapping[str, Callable] | None = None, fixed: tuple[str, ...] = (),
+           memory: Callable | None = None, remember: Callable | None = None, after: Callable | None = None,
+           hold: Callable | None = None, rate: Callable | None = None, encode: str = 'student',
+           predict: Callable | None = None, towers: tuple[Callable, Callable] | None = None,
+           couples_batch: bool = False, compares: bool = False) -> Objective:
+  """An `Objective` from a loss over bound networks, as the paper writes it.
+
+    def loss(student, teacher, batch, key):
+      z = teacher.projector(teacher.backbone(batch['views'][:, 1], train=True), train=True)
+      p = student.projector(student.backbone(batch['views'][:, 0], train=True, key=key), train=True)
+      return byol_loss(p, z), {}
+
+    method({'views': 'b 2 h w c'}, modules, loss, teacher=Average(0.99, 'own'))
+
+  Functions name what they need: `student`, `teacher`, `ema`, the names in `frozen` (each a `Network`), `batch`, `key`,
+  `step` and `memory` (None where there is none). The student's batch statistics are kept, those of teachers whose
+  statistics are 'own' too.
 
   Args:
-    net: if its `backbone` has batch statistics, examples meet in `embed` already, and there are no `parts`.
-    embed: (params, memory, batch, key, step) -> (h, carry); h a pytree of arrays [b, ...], by example.
-    couple: (params, h, carry, memory, batch, step) -> (loss, (carry, metrics)), with the small heads; not the images.
+    batch: what the views must deliver, see `Objective`.
+    modules: rngs -> nnx.Dict of the student's parts, of which one is `backbone`; a part `projector` gives `project`.
+    loss: -> (value, metrics), or (value, metrics, kept): what `remember` and `after` read. Under the name of an average
+      it holds its next parameters, under 'statistics' or '<name>_statistics' the next batch statistics, where they are
+      not those of the network that was given (`moved`). Not beside `embed`.
+    embed, compare: a loss in two, for GradCache: embed -> h, a pytree of [b, ...], each example alone; compare, which
+      may name `h` instead of `key`, -> as a loss. If the backbone has batch statistics examples meet in `embed`
+      already, and `Objective.parts` is None.
+    teacher, ema: averages of the student, memory's entries of these names (and '<name>_statistics').
+    frozen: name -> modules of a further network, never trained, filled by `initialize`; in memory under that name.
+    fixed: paths of parameters that are never trained, 'backbone/project': kept in memory's 'fixed', where neither
+      gradient nor optimizer reaches them.
+    memory: key -> NamedTuple, what else the method keeps; its fields are entries of the run's memory.
+    remember: (memory, kept, step) -> memory after a step; None: `memory._replace(**kept)`.
+    after: (params, kept, step) -> params, a change of the parameters behind the optimizer.
+    hold, rate: see `Objective`.
+    encode: whose features are evaluated: 'student', 'teacher' or 'ema'.
+    predict: (network, images) -> probabilities, of the same network.
+    towers: see `Objective`, each (network, inputs) -> embeddings.
+    couples_batch: whether the loss makes examples depend on each other, even if the student does not.
+    compares: see `Objective`; True with `embed`.
+  Raises:
+    ValueError: a function that names what there is not; when traced, a path of `fixed` where there is nothing, and what
+      a loss keeps and nothing reads.
   """
-  def loss(params, memory, batch, key, step):
-    h, carry = embed(params, memory, batch, key, step)
-    return couple(params, h, carry, memory, batch, step)
+  net = functional(modules)
+  averages = {name: average for name, average in (('teacher', teacher), ('ema', ema)) if average}
+  nets = {'student': net} | {name: _part_of(modules, average.of) for name, average in averages.items()} | {
+      name: functional(build) for name, build in (frozen or {}).items()}
+  kind = type(jax.eval_shape(memory, jax.random.key(0))) if memory else None
+  for function, more in ((loss, {'key'}), (embed, {'key'}), (compare, {'h'})):
+    _check_names(function, {*nets, 'batch', 'step', 'memory', *more})
 
-  return dict(loss=loss, compares=True, parts=None if 'backbone' in net.coupled else (embed, couple))
+  def init(key):
+    params, statistics = net.init(key)
+    params, apart = _without(params, fixed)
+    kept = memory(jax.random.fold_in(key, 0))._asdict() if memory else {}
+    kept |= {'statistics': statistics} | ({'fixed': apart} if fixed else {})
+    for name, average in averages.items():
+      kept[name] = _of(params, average.of)
+      if average.statistics != 'shared':
+        kept[f'{name}_statistics'] = _of(statistics, average.of)
+    for place, name in enumerate(frozen or {}):
+      kept[name], kept[f'{name}_statistics'] = nets[name].init(jax.random.fold_in(key, 1 + place))
+    return params, kept
+
+  def bound(name, params, kept):
+    """A network, of the memory or of the memory and a carry."""
+    of, shared = None, name == 'student'
+    if name in averages:
+      of, shared = averages[name].of, averages[name].statistics == 'shared'
+    tree = params if name == 'student' else kept[name]
+    if fixed and name not in (frozen or {}):
+      tree = _merged(tree, _of(kept['fixed'], of))
+    return Network(nets[name], tree, _of(kept['statistics'], of) if shared else kept[f'{name}_statistics'])
+
+  def call(function, params, kept, carry, **given):
+    """What a function makes of the networks that it names, and their next statistics."""
+    names = inspect.signature(function).parameters
+    networks = {name: bound(name, params, kept | carry) for name in nets if name in names}
+    given |= {'memory': _own(kind, kept)} | networks
+    made = function(**{name: given[name] for name in names})
+    moving = {'student': 'statistics'} | {
+        name: f'{name}_statistics' for name, average in averages.items() if average.statistics == 'own'}
+    start = {at: (kept | carry)[at] for at in moving.values()}
+    return made, start | {at: networks[name].moved for name, at in moving.items() if name in networks}
+
+  def finished(made, carry):
+    value, metrics, kept = made if len(made) == 3 else (*made, {})
+    unread = kept.keys() - carry.keys() - averages.keys() - {*(kind._fields if kind else ())}
+    if unread and not (remember or after):
+      raise ValueError(f'method: the loss keeps {sorted(unread)}, which nothing reads; wanted fields of its memory')
+    return value, (carry | kept, metrics)
+
+  def whole(params, memory, batch, key, step):
+    return finished(*call(loss, params, memory, {}, batch=batch, key=key, step=step))
+
+  def embedded(params, memory, batch, key, step):
+    return call(embed, params, memory, {}, batch=batch, key=key, step=step)
+
+  def compared(params, h, carry, memory, batch, step):
+    return finished(*call(compare, params, memory, carry, h=h, batch=batch, step=step))
+
+  def in_two(params, memory, batch, key, step):
+    h, carry = embedded(params, memory, batch, key, step)
+    return compared(params, h, carry, memory, batch, step)
+
+  def update(params, memory, carry, step):
+    statistics = {name: carry[name] for name in carry if name == 'statistics' or name[:-11] in averages}
+    kept = {name: value for name, value in carry.items() if name not in statistics}
+    params = after(params, kept, step) if after else params
+    new = memory | statistics
+    for name, average in averages.items():
+      share = average.share(step)
+      new[name] = kept.pop(name) if name in kept else moved(memory[name], _of(params, average.of), share)
+      if average.statistics == 'averaged':
+        new[f'{name}_statistics'] = moved(memory[f'{name}_statistics'], _of(carry['statistics'], average.of), share)
+    if kind:
+      own: Any = _own(kind, memory)
+      new |= (remember(own, kept, step) if remember else own._replace(**kept))._asdict()
+    return params, new
+
+  def spec():
+    said = {'params': net.spec} | {f'memory/{name}': each.spec for name, each in nets.items() if name != 'student'}
+    said |= {'memory/fixed': net.spec} if fixed else {}
+    return {f'{place}/{path}': leaf for place, leaves in said.items() for path, leaf in leaves.items()}
+
+  def of(function):
+    return function and (lambda params, memory, inputs: function(bound(encode, params, memory), inputs))
+
+  project = (lambda m, x: m.projector(m.backbone(x))) if 'projector' in nets[encode].parts else None
+  return Objective(
+      batch, init, in_two if embed else whole, update, of(lambda m, x: m.backbone(x)), of(predict),
+      couples_batch or net.couples_batch, compares or embed is not None,
+      (embedded, compared) if embed and 'backbone' not in net.coupled else None,
+      (of(towers[0]), of(towers[1])) if towers else None, of(project), hold, rate, spec)
 
 
-def embed_together(net: Net) -> Callable:
-  """An `embed` of `in_parts`: features [b, v, d] of batch['views'], all views in one pass, sharing batch statistics."""
-  def embed(params, memory, batch, key, step):
-    del step
-    views = batch['views']
-    h, statistics = net.apply(params, memory['statistics'], lambda m: m.backbone(flat(views), train=True, key=key))
-    return h.reshape(*views.shape[:2], -1), {'statistics': statistics}
-
-  return embed
+def _check_names(function: Callable | None, there: set[str]) -> None:
+  for name in inspect.signature(function).parameters if function else ():
+    if name not in there:
+      raise ValueError(f'method: {getattr(function, "__name__", function)} names {name!r}{nearest(name, there)}')
 
 
-def embed_apart(net: Net) -> Callable:
-  """As `embed_together`, but a pass for each of two views, which so have batch statistics of their own."""
-  def embed(params, memory, batch, key, step):
-    del step
-    views = zip(jnp.unstack(batch['views'], axis=1), jax.random.split(key), strict=True)
-    h, statistics = net.apply(params, memory['statistics'],
-                              lambda m: [m.backbone(x, train=True, key=k) for x, k in views])
-    return jnp.stack(h, 1), {'statistics': statistics}
+def _own(kind: type | None, memory: dict):
+  return kind and kind(**{name: memory[name] for name in kind._fields})
 
-  return embed
+
+def _part_of(modules: Callable, names: tuple[str, ...] | None) -> Net:
+  """The net of some of the modules' parts."""
+  def build(rngs):
+    made = modules(rngs)
+    return made if names is None else nnx.Dict(**{name: made[name] for name in names})
+  return functional(build)
+
+
+def _of(tree: dict, names: tuple[str, ...] | None) -> dict:
+  return tree if names is None else {name: tree[name] for name in names if name in tree}
+
+
+def _without(tree: dict, paths: tuple[str, ...]) -> tuple[dict, dict]:
+  """The tree without what stands at some paths, and that alone. Raises ValueError where there is nothing."""
+  rest, taken = dict(tree), {}
+  for path in paths:
+    name, _, below = path.partition('/')
+    if name not in rest:
+      raise ValueError(f'fixed: no parameters at {path!r}{nearest(name, rest)}')
+    rest[name], part = _without(rest[name], (below,)) if below else (None, rest[name])
+    taken = _merged(taken, {name: part})
+    if rest[name] is None:
+      del rest[name]
+  return rest, taken
+
+
+def _merged(a: dict, b: dict) -> dict:
+  return a | {name: _merged(a[name], part) if name in a else part for name, part in b.items()}
 
 
 def flat(views):
@@ -93,47 +271,16 @@ def flat(views):
   return views.reshape(-1, *views.shape[2:])
 
 
-def keep(params, memory, carry, step):
-  """The plain `update`: what the forward pass carries out (batch statistics) replaces the same keys of memory."""
-  del step
-  return params, memory | carry
+def embed_views(student: Network, batch, key):
+  """An `embed`: features [b, v, d] of batch['views'], all views in one pass, sharing batch statistics."""
+  views = batch['views']
+  return student.backbone(flat(views), train=True, key=key).reshape(*views.shape[:2], -1)
 
 
-def plain(net: Net, couples_batch: bool = False) -> dict[str, Any]:
-  """What methods share that keep nothing but batch statistics, as keyword arguments of `Objective`.
-
-  Args:
-    net: with a part `backbone`, whose features `encode` gives, and perhaps a `projector` of these.
-    couples_batch: whether the loss makes examples depend on each other, even if the net does not.
-  """
-  def init(key):
-    params, statistics = net.init(key)
-    return params, {'statistics': statistics}
-
-  return dict(init=init, update=keep, couples_batch=couples_batch or net.couples_batch,
-              **seen(net, lambda params, memory: (params, memory['statistics'])))
-
-
-def seen(net: Net, of: Callable) -> dict[str, Any]:
-  """`encode` and, if the net has a projector, `project`, of what `of(params, memory)` gives: parameters, statistics."""
-  def through(call):
-    return lambda params, memory, images: net.apply(*of(params, memory), lambda m: call(m, images))[0]
-
-  return dict(encode=through(lambda m, x: m.backbone(x)),
-              project=through(lambda m, x: m.projector(m.backbone(x))) if 'projector' in net.parts else None)
-
-
-def ema(old, new, momentum):
-  """momentum * old + (1 - momentum) * new, leaf by leaf, in the dtype of `old`."""
-  return jax.tree.map(lambda o, n: (o + (1 - momentum) * (n.astype(o.dtype) - o)).astype(o.dtype), old, new)
-
-
-def cosine(start: float, end: float, steps: int) -> Callable:
-  """Half a cosine from `start` at step 0 to `end` at `steps`, constant afterwards: a function of the step."""
-  def value(step):
-    progress = jnp.clip(step / steps, 0., 1.)
-    return end + (start - end) * (1 + jnp.cos(jnp.pi * progress)) / 2
-  return value
+def embed_each_view(student: Network, batch, key):
+  """As `embed_views`, but a pass for each of two views, which so have batch statistics of their own."""
+  views = zip(jnp.unstack(batch['views'], axis=1), jax.random.split(key), strict=True)
+  return jnp.stack([student.backbone(x, train=True, key=k) for x, k in views], 1)
 
 
 def check_batch(objective: Objective, batch) -> None:

@@ -1,96 +1,44 @@
-"""What semi-supervised methods share: a classifier, one pass for all views, moving averages to evaluate with; ramps,
-thresholds, alignment, mixtures and rotations."""
+"""What semi-supervised methods share: a classifier, one pass for all views, alignment, mixtures and rotations."""
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
-from pretrain.method.objective import ema, seen
-from pretrain.method.queue import enqueue
-from pretrain.models.functional import Net, functional
+from pretrain.method.memory import enqueue
+from pretrain.method.objective import Network
 from pretrain.models.heads import Classifier
 
-Average = Literal['shared', 'averaged', 'own']  # whose batch statistics an average of parameters has, see `averaged`
+BATCH = {'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}  # labeled, and two unlabeled views
 
 
-def classifier(backbone: Callable, classes: int) -> Net:
-  """A `backbone` and a linear `head`."""
-  def parts(rngs):
+def classifier(backbone: Callable, classes: int) -> Callable:
+  """Modules: a `backbone` and a linear `head`."""
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs))
+  return modules
 
-  return functional(parts)
 
-
-def classify(net: Net, params, statistics, images, key=None):
-  """Logits of several batches of images in one pass, so that they share batch statistics.
+def classify(network: Network, images, key=None):
+  """Logits ([n_i, k], ...) of several batches of images [n_i, h, w, c] in one pass, which so share batch statistics.
 
   Args:
-    images: of [n_i, h, w, c].
     key: for the backbone's own randomness; None is without.
-  Returns:
-    ([n_i, k], ...) and the next batch statistics.
   """
-  x = jnp.concatenate(images)
-  logits, statistics = net.apply(params, statistics, lambda m: m.head(m.backbone(x, train=True, key=key)))
-  return divided(logits, images), statistics
+  return split_like(network.head(network.backbone(jnp.concatenate(images), train=True, key=key)), images)
 
 
-def divided(rows, like):
+def probabilities(network: Network, images):
+  """A `predict`: f32[b, k]."""
+  return jax.nn.softmax(network.head(network.backbone(images)))
+
+
+def split_like(rows, like):
   """Rows [n, ...] cut into pieces as long as each of `like`."""
   return jnp.split(rows, list(accumulate(len(x) for x in like))[:-1])
-
-
-def averaged(net: Net, momentum: Callable, average: Average, *, own: Callable = dict,
-             couples_batch: bool = False) -> dict[str, Any]:
-  """Evaluation by a moving average of the parameters, as keyword arguments of `Objective`.
-
-  Memory holds 'statistics', those of training, 'ema' and what is the method's own; after a step the carry replaces what
-  it names. The average is evaluated with batch statistics that are
-
-  - 'shared': those of training, which authors' code copies to the average, or into whose network it puts the average;
-  - 'averaged': a moving average of these, as of the parameters: memory's 'ema_statistics';
-  - 'own': those of the average's own passes: memory's 'ema_statistics', which the carry replaces.
-
-  Args:
-    net: with parts `backbone` and `head`.
-    momentum: step -> share that an average keeps of itself.
-    average: see above.
-    own: () -> arrays that memory starts with besides.
-    couples_batch: whether the loss makes examples depend on each other, even if the net does not.
-  """
-  statistics_of_average = 'statistics' if average == 'shared' else 'ema_statistics'
-
-  def init(key):
-    params, statistics = net.init(key)
-    return params, own() | {'statistics': statistics, 'ema': params, statistics_of_average: statistics}
-
-  def update(params, memory, carry, step):
-    m = momentum(step)
-    new = {'ema': ema(memory['ema'], params, m)}
-    if average == 'averaged':
-      new['ema_statistics'] = ema(memory['ema_statistics'], carry['statistics'], m)
-    return params, memory | carry | new
-
-  def of(params, memory):
-    del params
-    return memory['ema'], memory[statistics_of_average]
-
-  def predict(params, memory, images):
-    logits, _ = net.apply(*of(params, memory), lambda m: m.head(m.backbone(images)))
-    return jax.nn.softmax(logits)
-
-  return dict(init=init, update=update, predict=predict, couples_batch=couples_batch or net.couples_batch,
-              **seen(net, of))
-
-
-def sigmoid_ramp(value: float, steps: int) -> Callable:
-  """value exp(-5 (1 - step / steps)^2), `value` from `steps` on: a function of the step (arXiv:1610.02242v3, 2.1)."""
-  return lambda step: value * jnp.exp(-5 * jnp.square(1 - jnp.clip(step / max(1, steps), 0., 1.)))
 
 
 def aligned(probabilities, window, step):
@@ -104,7 +52,7 @@ def aligned(probabilities, window, step):
     return probabilities, window
   window = enqueue(window, jnp.mean(probabilities, 0, keepdims=True), step)
   average = jnp.sum(window, 0) / jnp.sum(window)
-  return losses.align(probabilities, jnp.full_like(average, 1 / len(average)), average), window
+  return losses.align(probabilities, jnp.full_like(average, 1 / len(average)), average=average), window
 
 
 def mix(key, images, targets, alpha: float):
@@ -120,7 +68,7 @@ def mix(key, images, targets, alpha: float):
   order = jax.random.permutation(order_key, len(images))
   share = jax.random.beta(share_key, alpha, alpha, (len(images),))
   share = jnp.maximum(share, 1 - share)
-  return losses.mixup(images, order, share), losses.mixup(targets, order, share)
+  return losses.mixup(images, order, share=share), losses.mixup(targets, order, share=share)
 
 
 def rotations(images):

@@ -4,7 +4,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from pretrain.machine.sharding import after, alone, per_device, platform
+from pretrain.machine.sharding import barrier_on, per_device, platform, single_device
 
 # implementation: where it runs (None: everywhere)
 KINDS: dict[str, str | None] = {'xla': None, 'splash': 'tpu', 'cudnn': 'gpu'}
@@ -37,7 +37,7 @@ def attend(qkv, *, kind: str = 'xla', mask=None, segments=None):
   """
   b, n, _, heads, _ = qkv.shape
   large = b > 1 and heads * n ** 2 >= 1 << 16  # an image's weights, f32: 256 KiB
-  if platform() == 'cpu' and kind == 'xla' and mask is None and segments is None and large and alone():
+  if platform() == 'cpu' and kind == 'xla' and mask is None and segments is None and large and single_device():
     return image_by_image(qkv)
   q, k, v = parts(qkv)
   if kind == 'splash':
@@ -89,7 +89,7 @@ def _each(f, *arrays):
   """`jax.lax.map` of f over arrays; what it writes to is made when they are there."""
   one = lambda i: f(*(jax.lax.dynamic_index_in_dim(x, i, keepdims=False) for x in arrays))
   y = jax.eval_shape(one, 0)
-  y = after(jnp.zeros((len(arrays[0]), *y.shape), y.dtype), arrays)
+  y = barrier_on(jnp.zeros((len(arrays[0]), *y.shape), y.dtype), arrays)
   return jax.lax.fori_loop(0, len(y), lambda i, y: jax.lax.dynamic_update_index_in_dim(y, one(i), i, 0), y)
 
 

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from pretrain.machine.sharding import after
+from pretrain.machine.sharding import barrier_on
 from pretrain.models import winograd
-from pretrain.models.layers import product_gradients, remembering, stored
+from pretrain.models.layers import materialize, product_gradients, remembering
 
 
 class Conv(nnx.Module):
@@ -17,14 +17,14 @@ class Conv(nnx.Module):
   Padding is (size - 1) / 2 zeros on every side, as PyTorch's (not 'SAME', which is lopsided for a stride of 2). The
   kernel [size, size, in_, out] is a normal of variance 2 / (size * size * out) (1502.01852v1, fan-out).
   `standardize` shifts and scales the kernel of each output to mean 0 and variance 1 (weight standardisation,
-  1903.10520v2, with 1e-10 added to the variance).
+  1903.10520v2, with 1e-10 added to the variance). `axes` of the kernel's last dimensions: see `functional.Leaf`.
   """
 
   def __init__(self, in_: int, out: int, size: int, *, stride: int = 1, standardize: bool = False,
-               dtype: str = 'float32', rngs: nnx.Rngs):
+               dtype: str = 'float32', axes: tuple[str | None, ...] = (), rngs: nnx.Rngs):
     self.stride, self.standardize, self.dtype = stride, standardize, jnp.dtype(dtype)
     init = nnx.initializers.variance_scaling(2.0, 'fan_out', 'normal')
-    self.kernel = nnx.Param(init(rngs.params(), (size, size, in_, out), jnp.float32))
+    self.kernel = nnx.Param(init(rngs.params(), (size, size, in_, out), jnp.float32), axes=axes)
 
   def __call__(self, x):
     kernel = self.kernel[...]
@@ -54,13 +54,13 @@ def _convolution(x, kernel, stride: int):
 
 
 def _kept(x, kernel, stride: int):
-  x = stored(x)  # once: XLA would compute it again for what reads it in another shape
+  x = materialize(x)  # once: XLA would compute it again for what reads it in another shape
   return _convolution(x, kernel, stride), (x, kernel)
 
 
 def _gradients(stride: int, kept, dy):
   x, kernel = kept
-  return jax.lax.platform_dependent(stored(x), kernel, stored(dy),
+  return jax.lax.platform_dependent(materialize(x), kernel, materialize(dy),
                                     cpu=functools.partial(_gradients_on_cpus, stride=stride),
                                     default=functools.partial(_gradients_of_whole, stride=stride))
 
@@ -103,7 +103,7 @@ def _gradients_on_cpus(x, kernel, dy, stride: int):
     return apart(by_x), by_kernel[None, None]
   m = winograd.fitting(x.shape, kernel.shape)
   if m:
-    by_x = winograd.by_images(after(kernel, dy), apart(dy), m)
+    by_x = winograd.by_images(barrier_on(kernel, dy), apart(dy), m)
   else:
     by_x, = jax.linear_transpose(lambda x: _on_cpus(x, kernel, stride), x)(dy)
   if m and stride == 1:
@@ -138,7 +138,7 @@ def by_taps(x, dy, *, size: int, stride: int):
     return total + (of.T @ jnp.concatenate(taps, 1) if few else jnp.stack([tap.T @ of for tap in taps]))
 
   shape = (out, size * size * in_) if few else (size * size, in_, out)
-  total = jax.lax.fori_loop(0, x.shape[1], add, after(jnp.zeros(shape, x.dtype), dy))
+  total = jax.lax.fori_loop(0, x.shape[1], add, barrier_on(jnp.zeros(shape, x.dtype), dy))
   return (total.T if few else total).reshape(size, size, in_, out)
 
 
@@ -179,7 +179,7 @@ def convolve(blocks, x, *, train: bool, remat: str, **given):
   With `train` the blocks' running statistics move once, although the backward pass computes them again.
   """
   def run(block, x):
-    x = block(checkpoint_name(stored(x), 'block'), train=train, **given)
+    x = block(checkpoint_name(materialize(x), 'block'), train=train, **given)
     return x, nnx.state(block, nnx.BatchStat)
 
   run = remembering(run, remat)

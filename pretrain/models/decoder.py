@@ -26,7 +26,8 @@ class PatchDecoder(nnx.Module):
     xavier = nnx.initializers.xavier_uniform()
     self.width = width
     self.embed = Linear(in_, width, kernel_init=xavier, rngs=rngs)
-    self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
+    token = nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32)
+    self.mask_token = nnx.Param(token, decay=False)
     self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs, **levers)
     self.predict = Linear(width, out, kernel_init=xavier, rngs=rngs)
 
@@ -59,7 +60,8 @@ class BlockPredictor(nnx.Module):
     xavier = nnx.initializers.xavier_uniform()
     self.width = width
     self.embed = Linear(in_, width, kernel_init=xavier, rngs=rngs)
-    self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
+    token = nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32)
+    self.mask_token = nnx.Param(token, decay=False)
     self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs, **levers)
     self.predict = Linear(width, in_, kernel_init=xavier, rngs=rngs)
 
@@ -120,16 +122,18 @@ class MapDecoder(nnx.Module):
       raise ValueError(f'wanted a decoder width divisible by {reduction}, as it is halved {doublings} times, got '
                        f'{width}; the nearest is {max(reduction, round(width / reduction) * reduction)}')
     small, back = nnx.initializers.truncated_normal(0.02), widths[::-1]
-    conv = lambda in_, out, size, bias=False: nnx.Conv(
-        in_, out, (size, size), use_bias=bias, kernel_init=small, rngs=rngs,
-        conv_general_dilated=lambda x, kernel, *_, **__: convolution(x, kernel, 1))
+
+    def conv(in_, out, size, bias=False, axes: tuple[str | None, ...] = ()):
+      return nnx.Conv(in_, out, (size, size), use_bias=bias, kernel_init=small, kernel_metadata=dict(axes=axes),
+                      conv_general_dilated=lambda x, kernel, *_, **__: convolution(x, kernel, 1), rngs=rngs)
+
     channels = [width >> i for i in range(doublings + 1)]
     self.norms = nnx.List([Norm('batch', each, rngs=rngs) for each in back])
-    self.tokens = nnx.List([MaskToken(each, rngs=rngs) for each in back])
+    self.tokens = nnx.List([MaskToken(each, layer=None, rngs=rngs) for each in back])
     self.projects = nnx.List([conv(each, width >> i, 3 if i else 1, bias=True) for i, each in enumerate(back)])
     self.ups = nnx.List([Double(c, rngs=rngs) for c in channels[:-1]])
-    self.convs = nnx.List([conv(a, b, 3) for c, d in zip(channels, channels[1:], strict=False)
-                           for a, b in ((c, c), (c, d))])
+    self.convs = nnx.List([conv(c, b, 3, axes=axes) for c, d in zip(channels, channels[1:], strict=False)
+                           for b, axes in ((c, (None, 'tensor')), (d, ('tensor', None)))])
     self.conv_norms = nnx.List([batch_norm(b, rngs=rngs) for c, d in zip(channels, channels[1:], strict=False)
                                 for b in (c, d)])
     self.predict = conv(channels[-1], out, 1, bias=True)

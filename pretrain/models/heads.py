@@ -42,7 +42,8 @@ class MLP(nnx.Module):
     self.activation = activation
     self.layers = nnx.List([
       layers.Linear(a, b, use_bias=not normed[i] and (i < last or last_bias), kernel_init=kernel_init,
-                    dtype=jnp.dtype(dtype), rngs=rngs)
+                    dtype=jnp.dtype(dtype), rngs=rngs,
+                    kernel_metadata=layers.SPLIT[i % 2]['kernel_metadata'])
       for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))])
     self.norms = nnx.List([
       layers.batch_norm(b, affine=i < last or last_affine, dtype=dtype, rngs=rngs) if normed[i] else None
@@ -81,7 +82,8 @@ class PrototypeHead(nnx.Module):
     self.mlp = MLP(in_, (hidden,) * (layers - 1), bottleneck, batch_norm=False, activation=gelu,
                    kernel_init=nnx.initializers.truncated_normal(0.02), dtype=dtype, rngs=rngs)
     most = bottleneck ** -0.5
-    self.prototypes = nnx.Param(jax.random.uniform(rngs.params(), (bottleneck, out), minval=-most, maxval=most))
+    self.prototypes = nnx.Param(jax.random.uniform(rngs.params(), (bottleneck, out), minval=-most, maxval=most),
+                                axes=(None, 'tensor'))
     if not normalize_last:
       self.gain = nnx.Param(jnp.ones((1, out), jnp.float32))
 

@@ -2,6 +2,7 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ def remembering(run: Callable, remat: str) -> Callable:
   return run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat])
 
 
-def stored(x):
+def materialize(x):
   """x. On CPUs XLA keeps it and its gradient in memory, as it would not by itself.
 
   It would compute the sum of all branches so far, and of the gradients of all later ones, in each operation that reads
@@ -73,8 +74,8 @@ def product(x, kernel, axes: int = 1, dtype: str | None = None):
 
   The kernel's gradient is x^T dy or, with more in than out, (dy^T x)^T. JAX's own is always the latter. XLA on CPUs
   writes what is transposed to memory first, together with what leads to it, and leaves such a gradient of a kernel of
-  more than two axes transposed, which the optimizer reads slowly. (dy^T x)^T is `stored`: a product that is transposed
-  at once misses its fast kernels there, most of all in bfloat16. There is no forward-mode derivative.
+  more than two axes transposed, which the optimizer reads slowly. (dy^T x)^T is materialized: a product that is
+  transposed at once misses its fast kernels there, most of all in bfloat16. There is no forward-mode derivative.
   """
   return _product(x, kernel, axes, dtype)[0]
 
@@ -92,7 +93,7 @@ def product_gradients(axes: int, dtype: str | None, kept, dy):
   if math.prod(kernel.shape[:axes]) <= math.prod(kernel.shape[axes:]):
     return by_x, jnp.tensordot(x, dy, (rows, rows))
   outs = kernel.ndim - axes
-  return by_x, jnp.moveaxis(stored(jnp.tensordot(dy, x, (rows, rows))), range(outs), range(-outs, 0))
+  return by_x, jnp.moveaxis(materialize(jnp.tensordot(dy, x, (rows, rows))), range(outs), range(-outs, 0))
 
 
 product.defvjp(_product, product_gradients)
@@ -122,6 +123,13 @@ def _add_bias_gradients(bias, dy):
 
 
 add_bias.defvjp(lambda x, bias: (x + bias, bias), _add_bias_gradients)
+
+
+# Metadata of two linear layers in a row: the features between them are split over tensor, so that the first needs no
+# communication and the second sums its outputs (1909.08053v4, section 3).
+SPLIT: tuple[dict[str, Any], ...] = (
+  dict(kernel_metadata=dict(axes=(None, 'tensor')), bias_metadata=dict(axes=('tensor',))),
+  dict(kernel_metadata=dict(axes=('tensor', None))))
 
 
 class Linear(nnx.LinearGeneral):
@@ -273,10 +281,15 @@ def standardize(x):
 
 
 class MaskToken(nnx.Module):
-  """What stands for a hidden patch: a learned f32[width], at first a normal of 0.02. Calling it gives the token."""
+  """What stands for a hidden patch: a learned f32[width], at first a normal of 0.02. Calling it gives the token.
 
-  def __init__(self, width: int, *, rngs: nnx.Rngs):
-    self.mask_token = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32))
+  Args:
+    layer: 0 among a backbone's inputs, None in a decoder, see `functional.Leaf`.
+  """
+
+  def __init__(self, width: int, *, layer: int | None = 0, rngs: nnx.Rngs):
+    token = nnx.initializers.normal(0.02)(rngs.params(), (width,), jnp.float32)
+    self.mask_token = nnx.Param(token, decay=False, layer=layer)
 
   def __call__(self):
     return self.mask_token[...]

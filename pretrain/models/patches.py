@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain.models.layers import stored
+from pretrain.models.layers import materialize
 
 
 def normalize(images, *, channels: int, mean: tuple[float, ...], std: tuple[float, ...]):
@@ -52,7 +52,7 @@ def patchify(images, size: int):
   """
   b, c = images.shape[0], images.shape[-1]
   rows, columns = grid_of(images.shape, size)
-  x = stored(images).reshape(b, rows, size, columns, size, c)  # XLA would compute what leads to it pixel by pixel
+  x = materialize(images).reshape(b, rows, size, columns, size, c)  # XLA would compute what leads to it pixel by pixel
   x = x.transpose(0, 1, 3, 2, 4, 5)  # [b, rows, columns, size, size, c]
   return x.reshape(b, rows * columns, size * size * c)
 

@@ -1,5 +1,5 @@
 """Residual networks (1512.03385v1), with BatchNorm or with GroupNorm and weight standardisation."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -61,8 +61,8 @@ class Block(nnx.Module):
       convs = [(width, 1, 1), (width, 3, stride), (EXPANSION * width, 1, 1)]
     out, options = convs[-1][0], dict(standardize=norm == 'group', dtype=dtype, rngs=rngs)
     widths = [in_, *(c for c, _, _ in convs)]
-    self.convs = nnx.List([Conv(a, b, size, stride=s, **options)
-                           for a, (b, size, s) in zip(widths, convs, strict=False)])
+    self.convs = nnx.List([Conv(a, b, size, stride=s, axes=('tensor', None) if i % 2 else (None, 'tensor'), **options)
+                           for i, (a, (b, size, s)) in enumerate(zip(widths, convs, strict=False))])
     self.norms = nnx.List([Norm(norm, b, zero=zero_init and i == len(convs), dtype=dtype, rngs=rngs)
                            for i, (b, _, _) in enumerate(convs, 1)])
     self.project = in_ != out or stride != 1
@@ -108,6 +108,10 @@ class ResNet(nnx.Module):
                             zero_init=zero_init, dtype=dtype, rngs=rngs))
         in_ = self.widths[stage]
     self.blocks, self.width = nnx.List(layers), in_
+
+  @property
+  def layers(self) -> Mapping[str, int | None]:
+    return {'': 0} | {f'blocks/{i}': i + 1 for i in range(len(self.blocks))}
 
   def __call__(self, images, *, train: bool = False, key=None):
     """Features f32[b, width] of images float[b, h, w, c] in [0, 1], a mean over positions.

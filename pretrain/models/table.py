@@ -1,5 +1,5 @@
 """A Transformer encoder of table rows: a token for each column, of the blocks of the ViT."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -24,15 +24,20 @@ class Table(nnx.Module):
     self.columns, self.registers = numeric + len(categories), registers
     self.levers = dict(dtype=dtype, **trunk)  # for heads that are trunks too
     bound = width ** -0.5
-    draw = lambda *shape: nnx.Param(jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound))
+    draw = lambda *shape, **said: nnx.Param(
+        jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound), **said)
     if numeric:
       self.weight = draw(numeric, width)
     if categories:
       self.values = draw(sum(categories), width)
-    self.bias = draw(self.columns, width)
+    self.bias = draw(self.columns, width, decay=None)
     if registers:
-      self.register_tokens = draw(registers, width)
+      self.register_tokens = draw(registers, width, decay=False)
     self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)
+
+  @property
+  def layers(self) -> Mapping[str, int | None]:
+    return self.trunk.layers
 
   def __call__(self, rows, *, train: bool = False, key=None):
     """Pooled features f32[b, width] of rows f32[b, columns]: the mean of the columns' tokens."""

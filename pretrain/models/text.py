@@ -1,5 +1,5 @@
 """A Transformer encoder of text: token ids to tokens to features, of the blocks of the ViT."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from flax import nnx
@@ -25,9 +25,14 @@ class Text(nnx.Module):
     normal = nnx.initializers.normal
     self.vocabulary, self.length, self.width, self.causal, self.pooling = vocabulary, length, width, causal, pool
     self.dtype = dtype
-    self.tokens = nnx.Embed(vocabulary, width, embedding_init=normal(0.02), rngs=rngs)
-    self.position_table = nnx.Param(normal(0.01)(rngs.params(), (length, width), jnp.float32))
+    self.tokens = nnx.Embed(vocabulary, width, embedding_init=normal(0.02), rngs=rngs,
+                            embedding_metadata=dict(axes=('tensor', None)))
+    self.position_table = nnx.Param(normal(0.01)(rngs.params(), (length, width), jnp.float32), decay=False)
     self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)
+
+  @property
+  def layers(self) -> Mapping[str, int | None]:
+    return self.trunk.layers
 
   def __call__(self, tokens, *, train: bool = False, key=None):
     """Pooled features f32[b, width] of tokens int[b, l]."""

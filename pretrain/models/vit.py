@@ -1,7 +1,7 @@
 """Vision Transformer (2010.11929v2): patches to tokens to features, in pieces that masked objectives can take apart."""
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import jax
@@ -13,7 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 from pretrain.config import Count, Natural, NonNegative, Number, Positive, Range
 from pretrain.machine.sharding import rows_stay
 from pretrain.models.attention import attend, check_attention
-from pretrain.models.layers import Linear, check_remat, gelu, layer_norm, remembering, stored
+from pretrain.models.layers import SPLIT, Linear, check_remat, gelu, layer_norm, materialize, remembering
 from pretrain.models.patches import (
   check_statistics,
   fixed_positions,
@@ -60,8 +60,11 @@ class Attention(nnx.Module):
     self.kind, head, init = kind, (heads, width // heads), nnx.initializers
     compute = dict(dtype=jnp.dtype(dtype), dot_general=products(quantize))
     # NNX initialises the flattened kernel [width, 3 * width]: with fan-in alone its bound sqrt(3 / width) is Xavier's.
-    self.qkv = Linear(width, (3, *head), kernel_init=init.lecun_uniform(), rngs=rngs, **compute)
-    self.out = Linear(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), rngs=rngs, **compute)
+    self.qkv = Linear(width, (3, *head), kernel_init=init.lecun_uniform(), rngs=rngs, **compute,
+                      kernel_metadata=dict(axes=(None, None, 'tensor', None)),
+                      bias_metadata=dict(axes=(None, 'tensor', None), decay=None))
+    self.out = Linear(head, width, axis=(-2, -1), kernel_init=init.xavier_uniform(), rngs=rngs, **compute,
+                      kernel_metadata=dict(axes=('tensor', None, None)))
 
   def __call__(self, x, mask=None, segments=None):
     """x [b, n, width]; mask and segments as in `attention.attend`."""
@@ -87,8 +90,8 @@ class Block(nnx.Module):
     self.norm1 = layer_norm(width, dtype=dtype, rngs=rngs)
     self.attention = Attention(width, heads, kind=attention, dtype=dtype, quantize=quantize, rngs=rngs)
     self.norm2 = layer_norm(width, dtype=dtype, rngs=rngs)
-    self.mlp1 = Linear(width, mlp, kernel_init=xavier, rngs=rngs, **compute)
-    self.mlp2 = Linear(mlp, width, kernel_init=xavier, rngs=rngs, **compute)
+    self.mlp1 = Linear(width, mlp, kernel_init=xavier, rngs=rngs, **compute, **SPLIT[0])
+    self.mlp2 = Linear(mlp, width, kernel_init=xavier, rngs=rngs, **compute, **SPLIT[1])
     self.scaled = layer_scale is not None
     if layer_scale is not None:
       self.scale1 = nnx.Param(jnp.full((width,), layer_scale, jnp.float32))
@@ -97,8 +100,8 @@ class Block(nnx.Module):
   def __call__(self, x, *, mask=None, segments=None, drop_path=0.0, drop_group: int = 1, key=None):
     """x float[b, n, width], others as in `attend`; with a key branches are left out for some examples, see `drop`."""
     keys = (None, None) if key is None else jax.random.split(key)
-    x = drop(lambda x: self.attend(x, mask, segments), stored(x), keys[0], drop_path, drop_group)
-    return drop(self.feed, stored(x), keys[1], drop_path, drop_group)
+    x = drop(lambda x: self.attend(x, mask, segments), materialize(x), keys[0], drop_path, drop_group)
+    return drop(self.feed, materialize(x), keys[1], drop_path, drop_group)
 
   def attend(self, x, mask=None, segments=None):
     y = self.attention(self.norm1(x), mask, segments)
@@ -162,6 +165,11 @@ class Transformer(nnx.Module):
     self.rates, self.drop_group = tuple(rates.tolist()), drop_group
     self.remat, self.scan = remat, scan
 
+  @property
+  def layers(self) -> Mapping[str, int | None]:
+    """The layers of a backbone whose part `trunk` this is, and whose others make the tokens: see `functional.Leaf`."""
+    return {'': 0, 'trunk/norm': None} | {f'trunk/blocks/{i}': i + 1 for i in range(len(self.blocks))}
+
   def __call__(self, tokens, *, mask=None, segments=None, train: bool = False, key=None):
     """mask, segments: as in `attend`, the same in all blocks; of several rows not with a drop_group above 1."""
     return self.norm(self._run(tokens, train, key, mask, segments, every=False))
@@ -221,15 +229,20 @@ class ViT(nnx.Module):
     small = nnx.initializers.truncated_normal(0.02)
     self.project = Linear(tubelet * patch * patch * channels, width, kernel_init=nnx.initializers.xavier_uniform(),
                               dtype=jnp.dtype(dtype), rngs=rngs)
-    self.cls = nnx.Param(small(rngs.params(), (width,), jnp.float32))
+    self.cls = nnx.Param(small(rngs.params(), (width,), jnp.float32), decay=False)
     if registers:
-      self.register_tokens = nnx.Param(small(rngs.params(), (registers, width), jnp.float32))
+      self.register_tokens = nnx.Param(small(rngs.params(), (registers, width), jnp.float32), decay=False)
     self.learned = positions == 'learned'
     if self.learned:  # the first row is that of the class token
-      self.position_table = nnx.Param(small(rngs.params(), (1 + math.prod(self.grid), width), jnp.float32))
+      table = small(rngs.params(), (1 + math.prod(self.grid), width), jnp.float32)
+      self.position_table = nnx.Param(table, decay=False)
     levers = ('attention', 'remat', 'scan', 'quantize')
     self.levers = dict(dtype=dtype, **{name: trunk[name] for name in levers})  # for heads that are trunks too
     self.trunk = Transformer(width, depth, heads, mlp, dtype=dtype, rngs=rngs, **trunk)
+
+  @property
+  def layers(self) -> Mapping[str, int | None]:
+    return self.trunk.layers
 
   def __call__(self, images, *, train: bool = False, key=None):
     """Pooled features f32[b, width] of images float[b, h, w, c] in [0, 1]; the key is for drop_path alone."""

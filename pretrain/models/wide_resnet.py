@@ -1,5 +1,5 @@
 """Wide residual networks (1605.07146v4), with the details that semi-supervised learning settled on."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -60,6 +60,10 @@ class WideResNet(nnx.Module):
         in_ = out
     self.blocks, self.width = nnx.List(blocks), in_
     self.norm = norm_of(in_, dtype=dtype, rngs=rngs)
+
+  @property
+  def layers(self) -> Mapping[str, int | None]:
+    return {'': 0, 'norm': None} | {f'blocks/{i}': i + 1 for i in range(len(self.blocks))}
 
   def __call__(self, images, *, train: bool = False, key=None):
     """Features f32[b, width] of images float[b, h, w, c] in [0, 1], a mean over positions.

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pretrain.machine.sharding import after
+from pretrain.machine.sharding import barrier_on
 
 C = math.sqrt(2)
 POINTS = {2: (0., 1., -1.), 4: (0., C, -C, 1 / C, -1 / C)}
@@ -76,7 +76,7 @@ def by_kernel(x, dy, m: int):
     return total + jax.lax.dot_general(some, by_outputs(by_some, m), (((2,), (1,)), ((0,), (0,))))
 
   in_, out = x.shape[-1], dy.shape[-1]
-  total = after(jnp.zeros((len(g) ** 2, in_, out)), dy)
+  total = barrier_on(jnp.zeros((len(g) ** 2, in_, out)), dy)
   total = jax.lax.fori_loop(0, parts.shape[1], add, total)
   return on_both_sides(g.T, total.reshape(len(g), len(g), in_, out)).astype(x.dtype)
 

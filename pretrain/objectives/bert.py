@@ -7,8 +7,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.config import ProperPart
 from pretrain.method.masks import token_mask
-from pretrain.method.objective import Objective, plain
-from pretrain.models.functional import functional
+from pretrain.method.objective import Objective, method
 from pretrain.models.heads import MaskedWords
 
 
@@ -26,26 +25,39 @@ def bert(backbone: Callable, *, mask_ratio: ProperPart) -> Objective:
   Raises:
     ValueError: a causal encoder; what `token_mask` raises.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     if f.causal:
       raise ValueError('bert wants an encoder whose tokens see those after them too, got causal=True')
     return nnx.Dict(backbone=f, head=MaskedWords(f.width, f.vocabulary, dtype=f.dtype, rngs=rngs))
 
-  net = functional(parts)
+  def loss(student, batch, key):
+    tokens, f = batch['tokens'], student.backbone
+    shown, places, hidden = token_mask(key, batch['index'], tokens, mask_ratio, f.vocabulary)
+    x = f.encode(shown, train=True, key=key)  # [b, l, d]
+    x = jnp.take_along_axis(x, places[..., None], 1)  # [b, k, d]
+    logits = student.head(x, f.tokens.embedding[...])
+    value, accuracy = masked_words(logits, jnp.take_along_axis(tokens, places, 1), hidden=hidden)
+    return value, {'accuracy': accuracy}
 
-  def loss(params, memory, batch, key, step):
-    del step
-    tokens = batch['tokens']
+  return method({'tokens': 'b l', 'index': 'b'}, modules, loss)
 
-    def predict(m):
-      shown, places, hidden = token_mask(key, batch['index'], tokens, mask_ratio, m.backbone.vocabulary)
-      x = m.backbone.encode(shown, train=True, key=key)  # [b, l, d]
-      x = jnp.take_along_axis(x, places[..., None], 1)  # [b, k, d]
-      return m.head(x, m.backbone.tokens.embedding[...]), jnp.take_along_axis(tokens, places, 1), hidden
 
-    (logits, words, hidden), statistics = net.apply(params, memory['statistics'], predict)
-    value, accuracy = losses.masked_words(logits, words, hidden)
-    return value, ({'statistics': statistics}, {'accuracy': accuracy})
+def masked_words(logits, words, *, hidden):
+  """Cross-entropy of the hidden words, the mean over all of the batch.
 
-  return Objective({'tokens': 'b l', 'index': 'b'}, loss=loss, **plain(net))
+  arXiv:1810.04805v2, section 3.1 and appendix A.1.
+
+  Args:
+    logits: [b, k, v] at k places a text.
+    words: int[b, k], what stood there.
+    hidden: bool[b, k], which places count; 0 if none does.
+  Returns:
+    f32[], nats, and the share f32[] of the hidden words whose logit is the largest.
+  Raises:
+    ValueError: the shapes do not fit.
+  """
+  losses.same_shape('masked_words', words=words.shape, hidden=hidden.shape)
+  count = jnp.maximum(jnp.sum(hidden), 1)
+  right = jnp.argmax(logits, -1) == words
+  return jnp.sum(losses.cross_entropy(logits, words) * hidden) / count, jnp.sum(right & hidden) / count

@@ -7,9 +7,9 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Share
-from pretrain.method.objective import Objective, cosine
-from pretrain.method.teacher import with_teacher
-from pretrain.models.functional import functional
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.schedules import cosine
 from pretrain.models.heads import MLP
 
 
@@ -28,27 +28,36 @@ def byol(backbone: Callable, *, hidden: Count, dim: Count, predictor_hidden: Cou
     momentum: tau, of the teacher at step 0, a half cosine up to 1 at the last step; 0.996 in the paper.
     steps: of the whole run.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     mlp = dict(batch_norm=True, last_bias=False, dtype=f.dtype, rngs=rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, (hidden,), dim, **mlp),
                     predictor=MLP(dim, (predictor_hidden,), dim, **mlp))
 
-  net = functional(parts)
+  def loss(student, teacher, batch, key):
+    views, keys = jnp.unstack(batch['views'], axis=1), jax.random.split(key)  # 2 x [b, h, w, c]
+    project = lambda f, x, key=None: f.projector(f.backbone(x, train=True, key=key), train=True)
+    z1, z2 = (project(teacher, x) for x in views)
+    z = [project(student, x, k) for x, k in zip(views, keys, strict=True)]
+    p1, p2 = (student.predictor(x, train=True) for x in z)
+    return byol_loss(p1, z2) + byol_loss(p2, z1), {}
 
-  def loss(params, memory, batch, key, step):
-    del step
-    views = jnp.unstack(batch['views'], axis=1)  # 2 x [b, h, w, c]
+  return method({'views': 'b 2 h w c'}, modules, loss, teacher=Average(cosine(momentum, 1., steps), 'own'))
 
-    def project(m, keys):
-      return [m.projector(m.backbone(x, train=True, key=k), train=True) for x, k in zip(views, keys, strict=True)]
 
-    (z1, z2), teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'],
-                                             lambda m: project(m, (None, None)))
-    (p1, p2), statistics = net.apply(params, memory['statistics'], lambda m: [
-        m.predictor(z, train=True) for z in project(m, jax.random.split(key))])
-    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics}
-    return losses.byol(p1, z2) + losses.byol(p2, z1), (carry, {})
+def byol_loss(prediction, target):
+  """Squared distance of unit vectors, 2 - 2 cos, mean over the examples; no gradient to the target.
 
-  return Objective({'views': 'b 2 h w c'}, loss=loss, **with_teacher(net, cosine(momentum, 1., steps),
-                                                                     encoder='student'))
+  arXiv:2006.07733v3, eq. 2; the paper adds the same with the two views exchanged.
+
+  Args:
+    prediction: [b, d] of any scale (normalised here), by the predictor.
+    target: [b, d] of any scale, the teacher's projections of the other view.
+  Returns:
+    f32[] in [0, 4].
+  Raises:
+    ValueError: the shapes differ.
+  """
+  losses.same_shape('byol', prediction=prediction.shape, target=target.shape)
+  cosine = jnp.sum(losses.normalize(prediction) * losses.normalize(jax.lax.stop_gradient(target)), -1)
+  return jnp.mean(2 - 2 * cosine)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.config import Count, Positive
+from pretrain.losses import chunked
 from pretrain.method.objective import Objective
 from pretrain.method.two_towers import matching, two_towers
 
@@ -26,14 +27,31 @@ def clip(backbone: Callable, *, text: Callable, dim: Count, temperature: Positiv
     temperature: at first, learned as the logarithm of its inverse; 0.07 in the paper.
     chunk: columns of the b x b similarities to hold at a time; the same loss with less memory.
   """
-  net = two_towers(backbone, text, dim, temperature)
+  def loss(image, text, *, student, scale):
+    del student
+    return clip_loss(image, text, scale=scale, chunk=chunk)
 
-  def loss(params, image, text, scale):
-    del params
-    return losses.clip(image, text, scale, chunk)
+  def after(params, *_):
+    return params | {'log_scale': jnp.minimum(params['log_scale'], HIGHEST)}
 
-  def update(params, memory, carry, step):
-    del step
-    return params | {'log_scale': jnp.minimum(params['log_scale'], HIGHEST)}, memory | carry
+  return matching(two_towers(backbone, text, dim=dim, temperature=temperature), loss, after=after)
 
-  return matching(net, loss, update)
+
+def clip_loss(image, text, *, scale, chunk=None):
+  """Cross-entropy of telling each image's text from all texts, and each text's image: the mean of the two.
+
+  arXiv:2103.00020v1, figure 3.
+
+  Args:
+    image, text: [b, d] of any scale (normalised here); row i of both is pair i.
+    scale: f32[] > 0, of the cosines: the exponential of what is learned.
+    chunk: columns of the similarities to hold at a time, static; None: all b.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  losses.same_shape('clip', image=image.shape, text=text.shape)
+  image, text, pairs = losses.normalize(image), losses.normalize(text), jnp.arange(len(image))
+  return jnp.mean(chunked.cross_entropy(image, text, scale=scale, positive=pairs, chunk=chunk) +
+                  chunked.cross_entropy(text, image, scale=scale, positive=pairs, chunk=chunk)) / 2

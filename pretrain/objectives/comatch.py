@@ -1,5 +1,6 @@
 """CoMatch: Semi-supervised Learning with Contrastive Graph Regularization (pseudo-label, contrastive)."""
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +8,17 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, NonNegative, Positive, Share
-from pretrain.method.objective import Objective
-from pretrain.method.queue import enqueue
-from pretrain.method.semi_supervised import aligned, averaged, divided
-from pretrain.models.functional import functional
+from pretrain.losses.semi_supervised import softly_weighted
+from pretrain.method.memory import Average, enqueue
+from pretrain.method.objective import Objective, method
+from pretrain.method.semi_supervised import aligned, probabilities, split_like
 from pretrain.models.heads import MLP, Classifier
+
+
+class Memory(NamedTuple):
+  window: Any  # f32[window, k], mean predictions of the last batches
+  z: Any  # f32[queue, dim], embeddings
+  p: Any  # f32[queue, k], their probabilities
 
 
 def comatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], dim: Count, threshold: Share,
@@ -39,38 +46,79 @@ def comatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], di
   Raises:
     ValueError: when traced, a length of the queue that the batch does not divide.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs),
                     projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, dtype=f.dtype, rngs=rngs,
                                   activation=lambda x: jax.nn.leaky_relu(x, 0.1)))
 
-  net = functional(parts)
-  shared = averaged(net, lambda _: ema_momentum, 'shared', couples_batch=True, own=lambda: {
-    'window': jnp.zeros((window, classes)), 'z': jnp.zeros((queue, dim)), 'p': jnp.zeros((queue, classes))})
-
-  def loss(params, memory, batch, key, step):
+  def loss(student, memory, batch, key, step):
     images = [batch['image'], batch['weak'], *jnp.unstack(batch['strongs'], axis=1)]
-
-    def forward(m):
-      h = m.backbone(jnp.concatenate(images), train=True, key=key)
-      return m.head(h), m.projector(h, train=True)
-
-    outputs, statistics = net.apply(params, memory['statistics'], forward)
-    (labeled, weak, strong, _), (z_labeled, z, first, second) = (divided(x, images) for x in outputs)
-    aligned_p, means = aligned(jax.lax.stop_gradient(jax.nn.softmax(weak)), memory['window'], step)
-    new = jax.lax.stop_gradient({'z': losses.normalize(jnp.concatenate([z, z_labeled])), 'p': jnp.concatenate(
-      [aligned_p, jax.nn.one_hot(batch['label'], classes)])})
-    p = losses.smoothed(aligned_p, jax.lax.stop_gradient(z), memory['z'], memory['p'], temperature, smoothing)
+    h = student.backbone(jnp.concatenate(images), train=True, key=key)
+    labeled, weak, strong, _ = split_like(student.head(h), images)
+    z_labeled, z, first, second = split_like(student.projector(h, train=True), images)
+    aligned_p, means = aligned(jax.lax.stop_gradient(jax.nn.softmax(weak)), memory.window, step)
+    new = jax.lax.stop_gradient({'z': losses.normalize(jnp.concatenate([z, z_labeled])),
+                                 'p': jnp.concatenate([aligned_p, jax.nn.one_hot(batch['label'], classes)])})
+    p = smoothed(aligned_p, jax.lax.stop_gradient(z), memory_z=memory.z, memory_probabilities=memory.p,
+                 temperature=temperature, share=smoothing)
     p = jnp.where(step * len(new['z']) >= queue, p, aligned_p)
-    value, metrics = losses.comatch(labeled, batch['label'], p, strong, first, second, threshold, temperature,
-                                    edge_threshold, unlabeled_weight, contrast_weight)
-    return value, ({'statistics': statistics, 'window': means, 'new': new}, metrics)
+    value, metrics = comatch_loss(labeled, batch['label'], probabilities=p, strong=strong, first=first, second=second,
+                                  threshold=threshold, temperature=temperature, edge_threshold=edge_threshold,
+                                  unlabeled_weight=unlabeled_weight, contrast_weight=contrast_weight)
+    return value, metrics, {'window': means, 'new': new}
 
-  def update(params, memory, carry, step):
-    queues = {name: enqueue(memory[name], rows, step) for name, rows in carry['new'].items()}
-    kept = {name: carry[name] for name in ('statistics', 'window')}
-    return shared['update'](params, memory, kept | queues, step)
+  def remember(memory, kept, step):
+    new = kept['new']
+    return Memory(kept['window'], enqueue(memory.z, new['z'], step), enqueue(memory.p, new['p'], step))
 
-  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strongs': 'u 2 h w c'}, loss=loss,
-                   compares=True, **shared | {'update': update})
+  return method({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strongs': 'u 2 h w c'}, modules, loss,
+                ema=Average(ema_momentum), encode='ema', predict=probabilities,
+                memory=lambda _: Memory(*map(jnp.zeros, ((window, classes), (queue, dim), (queue, classes)))),
+                remember=remember, couples_batch=True, compares=True)
+
+
+def comatch_loss(labeled, label, *, probabilities, strong, first, second, threshold, temperature, edge_threshold,
+                 unlabeled_weight, contrast_weight):
+  """FixMatch with soft targets, plus a graph of embeddings that is to equal the graph of pseudo-labels.
+
+  arXiv:2011.11183v2, section 3.2, eq. 1 to 4 and 7 to 10. Deviation: a log-softmax, where the authors' code adds 1e-7
+  to the similarities' softmax.
+
+  Args:
+    labeled, label: [b, k] logits, int[b].
+    probabilities: f32[u, k], of the weak view, smoothed; no gradient flows back.
+    strong: [u, k] logits of the first strong view.
+    first, second: [u, d] embeddings, of any scale, of the two strong views.
+    threshold: tau in [0, 1], of the classification.
+    temperature: t > 0, of the similarities.
+    edge_threshold: T in [0, 1]: pairs whose pseudo-labels agree less are not connected.
+    unlabeled_weight, contrast_weight: lambda_cls, lambda_ctr >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'contrast', 'use_ratio'}.
+  """
+  losses.same_shape('comatch', probabilities=probabilities.shape, strong=strong.shape)
+  losses.same_shape('comatch', first=first.shape, second=second.shape)
+  p = jax.lax.stop_gradient(probabilities)
+  edges = jnp.where(jnp.eye(len(p), dtype=bool), 1., p @ p.T)  # [u, u]
+  edges = jnp.where(edges >= edge_threshold, edges, 0.)
+  similarities = losses.normalize(first) @ losses.normalize(second).T / temperature
+  contrast = jnp.mean(losses.soft_cross_entropy(edges / jnp.sum(edges, -1, keepdims=True), similarities))
+  value, metrics = softly_weighted(labeled, label, strong=strong, target=p, weight=p.max(-1) >= threshold,
+                                   unlabeled_weight=unlabeled_weight, contrast=contrast)
+  return value + contrast_weight * contrast, metrics
+
+
+def smoothed(probabilities, z, *, memory_z, memory_probabilities, temperature, share):
+  """Pseudo-labels pulled to those of neighbours in a memory: arXiv:2011.11183v2, section 3.2, eq. 5 and 6.
+
+  Args:
+    probabilities, z: f32[u, k], [u, d] of any scale.
+    memory_z, memory_probabilities: f32[q, d], f32[q, k].
+    temperature: of the similarities.
+    share: alpha in [0, 1], what stays of the prediction.
+  Returns:
+    f32[u, k].
+  """
+  near = jax.nn.softmax(losses.normalize(z) @ losses.normalize(memory_z).T / temperature)  # [u, q]
+  return share * probabilities + (1 - share) * near @ memory_probabilities

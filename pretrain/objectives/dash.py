@@ -1,13 +1,20 @@
 """Dash: Semi-Supervised Learning with Dynamic Thresholding (pseudo-label)."""
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, NonNegative, Positive, Range
-from pretrain.method.objective import Objective
-from pretrain.method.semi_supervised import averaged, classifier, classify
+from pretrain.losses.semi_supervised import softly_weighted
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
+
+
+class Memory(NamedTuple):
+  start: Any  # f32[], the labeled loss at the end of the warm-up, from which the threshold falls
 
 
 def dash(backbone: Callable, *, classes: Count, constant: Annotated[float, Range(1)], base: Annotated[float, Range(1)],
@@ -40,17 +47,58 @@ def dash(backbone: Callable, *, classes: Count, constant: Annotated[float, Range
   """
   if estimate_steps > warmup_steps:
     raise ValueError(f'dash wants estimate_steps <= warmup_steps, got {estimate_steps} and {warmup_steps}')
-  net = classifier(backbone, classes)
 
-  def loss(params, memory, batch, key, step):
-    (labeled, weak, strong), statistics = classify(net, params, memory['statistics'],
-                                                   [batch['image'], batch['weak'], batch['strong']], key)
-    threshold = losses.dash_threshold(memory['start'], step - warmup_steps, constant, base, lowest, every_steps)
-    value, metrics = losses.dash(labeled, batch['label'], weak, strong, threshold, temperature, threshold <= lowest,
-                                 jnp.where(step < warmup_steps, 0., unlabeled_weight))
+  def loss(student, memory, batch, key, step):
+    labeled, weak, strong = classify(student, [batch['image'], batch['weak'], batch['strong']], key)
+    threshold = dash_threshold(memory.start, step - warmup_steps, constant=constant, base=base, lowest=lowest,
+                               every_steps=every_steps)
+    value, metrics = dash_loss(labeled, batch['label'], weak=weak, strong=strong, threshold=threshold,
+                               temperature=temperature, hard=threshold <= lowest,
+                               unlabeled_weight=jnp.where(step < warmup_steps, 0., unlabeled_weight))
     estimating = (step >= warmup_steps - estimate_steps) & (step < warmup_steps)
-    start = memory['start'] + jnp.where(estimating, metrics['supervised'] / estimate_steps, 0.)
-    return value, ({'statistics': statistics, 'start': start}, metrics | {'threshold': threshold})
+    start = memory.start + jnp.where(estimating, metrics['supervised'] / estimate_steps, 0.)
+    return value, metrics | {'threshold': threshold}, {'start': start}
 
-  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, 'shared', own=lambda: {'start': jnp.float32(0)}))
+  return method(BATCH, classifier(backbone, classes), loss, ema=Average(ema_momentum), encode='ema',
+                predict=probabilities, memory=lambda _: Memory(jnp.float32(0)))
+
+
+def dash_loss(labeled, label, *, weak, strong, threshold, temperature, hard, unlabeled_weight):
+  """FixMatch that selects by the loss of the pseudo-label in the weak view, with soft targets at first.
+
+  arXiv:2109.00650v1, section 3 and its implementation details. Deviation: the mean over all u examples; the authors'
+  code averages over those used and multiplies by 0.9.
+
+  Args:
+    labeled, label, weak, strong: as `losses.fixmatch`.
+    threshold: rho_t, nats: used are losses up to it.
+    temperature: of the soft targets.
+    hard: bool[], whether pseudo-labels are targets instead.
+    unlabeled_weight: >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'use_ratio'}.
+  """
+  losses.same_shape('dash', weak=weak.shape, strong=strong.shape)
+  pseudo, _ = losses.confident(weak, 0.)
+  weak = jax.lax.stop_gradient(weak).astype(jnp.float32)
+  use = losses.cross_entropy(weak, pseudo) <= threshold
+  target = jnp.where(hard, jax.nn.one_hot(pseudo, weak.shape[-1]), jax.nn.softmax(weak / temperature))
+  return softly_weighted(labeled, label, strong=strong, target=target, weight=use, unlabeled_weight=unlabeled_weight)
+
+
+def dash_threshold(start, step, *, constant, base, lowest, every_steps):
+  """Dash's threshold of the losses: constant base^-i start, and not below `lowest`, where i counts `every_steps`.
+
+  arXiv:2109.00650v1, algorithm 1 (C gamma^-(t-1) rho^); steps and the lowest value as in the authors' code.
+
+  Args:
+    start: rho^, f32[] nats, the labeled loss after warming up.
+    step: since then, i32[]; before it the first threshold stays.
+    constant, base: C > 1 and gamma > 1.
+    lowest: nats.
+    every_steps: after how many steps the threshold falls again.
+  Returns:
+    f32[] nats.
+  """
+  times = jnp.maximum(step, 0) // every_steps
+  return jnp.maximum(constant * jnp.power(jnp.float32(base), -times.astype(jnp.float32)) * start, lowest)

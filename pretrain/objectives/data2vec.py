@@ -1,4 +1,5 @@
 """data2vec: A General Framework for Self-supervised Learning in Speech, Vision and Language (masked modelling)."""
+import math
 from collections.abc import Callable
 
 from flax import nnx
@@ -6,9 +7,9 @@ from flax import nnx
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, Positive, ProperPart
 from pretrain.method.masks import blockwise_mask
-from pretrain.method.objective import Objective
-from pretrain.method.teacher import linear, with_teacher
-from pretrain.models.functional import functional
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.schedules import linear
 from pretrain.models.layers import Linear, MaskToken, standardize
 from pretrain.models.patches import grid_of
 
@@ -32,36 +33,26 @@ def data2vec(backbone: Callable, *, mask_ratio: ProperPart, smallest_block: Coun
   Raises:
     ValueError: the ratio hides nothing or everything, or the backbone has fewer blocks.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, mask_token=MaskToken(f.width, rngs=rngs), head=Linear(f.width, f.width, rngs=rngs))
 
-  net = functional(parts)
+  def loss(student, teacher, batch, key):
+    images, f = batch['image'], student.backbone
+    outputs = teacher.backbone.outputs(teacher.backbone.embed(images), train=True)
+    if not 1 <= layers <= len(outputs):
+      raise ValueError(f'data2vec wants 1 to {len(outputs)} layers, the blocks of the backbone, got {layers}')
+    target = standardize(sum(standardize(teacher.backbone.patches(x)) for x in outputs[-layers:]) / layers)  # [b, n, d]
 
-  def loss(params, memory, batch, key, step):
-    del step
-    images = batch['image']
+    grid = grid_of(images.shape, f.patch)
+    n = math.prod(grid)
+    count = int(mask_ratio * n)
+    if not 0 < count < n:
+      raise ValueError(f'mask_ratio wants to hide some of {n} patches and not all; {mask_ratio} hides {count}')
+    mask = blockwise_mask(key, batch['index'], grid, count, smallest=smallest_block, largest=n)  # [b, n]
+    tokens = f.encode(f.embed(images, mask, student.mask_token()), train=True, key=key)
+    predicted = student.head(f.patches(tokens))  # [b, n, d]
+    return losses.smooth_l1(predicted, target, mask=mask, beta=beta), {'target_std': target.std((0, 1)).mean()}
 
-    def teach(m):
-      outputs = m.backbone.outputs(m.backbone.embed(images), train=True)
-      if not 1 <= layers <= len(outputs):
-        raise ValueError(f'data2vec wants 1 to {len(outputs)} layers, the blocks of the backbone, got {layers}')
-      return standardize(sum(standardize(m.backbone.patches(x)) for x in outputs[-layers:]) / layers)
-
-    def study(m):
-      grid = grid_of(images.shape, m.backbone.patch)
-      n = grid[0] * grid[1]
-      count = int(mask_ratio * n)
-      if not 0 < count < n:
-        raise ValueError(f'mask_ratio wants to hide some of {n} patches and not all; {mask_ratio} hides {count}')
-      mask = blockwise_mask(key, batch['index'], grid, count, smallest=smallest_block, largest=n)
-      tokens = m.backbone.encode(m.backbone.embed(images, mask, m.mask_token()), train=True, key=key)
-      return m.head(m.backbone.patches(tokens)), mask
-
-    target, teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)
-    (predicted, mask), statistics = net.apply(params, memory['statistics'], study)
-    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics}
-    return losses.smooth_l1(predicted, target, mask, beta), (carry, {'target_std': target.std((0, 1)).mean()})
-
-  return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss,
-                   **with_teacher(net, linear(momentum_start, momentum, momentum_steps), encoder='student'))
+  return method({'image': 'b h w c', 'index': 'b'}, modules, loss, teacher=Average(
+      linear(momentum_start, momentum, momentum_steps), 'own', of=('backbone',)))

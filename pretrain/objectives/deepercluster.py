@@ -8,9 +8,8 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count
-from pretrain.method.objective import Objective, plain
+from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import rotations as rotated
-from pretrain.models.functional import functional
 from pretrain.models.heads import Classifier
 
 
@@ -37,27 +36,42 @@ def deepercluster(backbone: Callable, *, classes: Count, super_clusters: Count,
                      f'super_clusters={super_clusters}')
   clusters, super_classes = classes // super_clusters, super_clusters * rotations
 
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, head=Classifier(f.width, super_classes, zero=False, rngs=rngs),
                     clusters=Classifier(f.width, super_classes * clusters, zero=False, rngs=rngs))
 
-  net = functional(parts)
-
-  def loss(params, memory, batch, key, step):
-    del step
+  def loss(student, batch, key):
     images, turn_key, net_key = batch['image'], *jax.random.split(key)
     turns = jax.vmap(lambda i: jax.random.randint(jax.random.fold_in(turn_key, i), (), 0, rotations))(batch['index'])
     if rotations > 1:
       images = jnp.take_along_axis(rotated(images), turns[:, None, None, None, None], 1)[:, 0]
-
-    def forward(m):
-      h = m.backbone(images, train=True, key=net_key)
-      return m.head(h), m.clusters(h).reshape(-1, super_classes, clusters)
-
-    (super_logits, logits), statistics = net.apply(params, memory['statistics'], forward)
+    h = student.backbone(images, train=True, key=net_key)
+    logits = student.clusters(h).reshape(-1, super_classes, clusters)
     super_class = batch['label'] // clusters * rotations + turns
-    value, metrics = losses.deepercluster(super_logits, logits, super_class, batch['label'] % clusters)
-    return value, ({'statistics': statistics}, metrics)
+    return deepercluster_loss(student.head(h), logits, super_class=super_class, cluster=batch['label'] % clusters)
 
-  return Objective({'image': 'b h w c', 'label': 'b', 'index': 'b'}, loss=loss, **plain(net))
+  return method({'image': 'b h w c', 'label': 'b', 'index': 'b'}, modules, loss)
+
+
+def deepercluster_loss(super_logits, logits, *, super_class, cluster):
+  """Cross-entropy of the super-class plus that of the cluster within it.
+
+  arXiv:1905.01278, section 4.2 (the number from memory); the sum of the two means is unweighted, as in the authors'
+  code. With one super-class it is DeepCluster's cross-entropy.
+
+  Args:
+    super_logits: [b, s].
+    logits: [b, s, k] of the clusters in every super-class; of an image those in its own count.
+    super_class, cluster: int[b], in [0, s) and in [0, k).
+  Returns:
+    f32[] nats, and {'super', 'cluster', 'accuracy'}; accuracy is the share of images right in both.
+  Raises:
+    ValueError: numbers of images or super-classes that differ.
+  """
+  losses.same_shape('deepercluster', super_logits=super_logits.shape, logits=logits.shape[:2])
+  own = jnp.take_along_axis(logits, super_class[:, None, None], 1)[:, 0]  # [b, k]
+  first = jnp.mean(losses.cross_entropy(super_logits, super_class))
+  second = jnp.mean(losses.cross_entropy(own, cluster))
+  right = (super_logits.argmax(-1) == super_class) & (own.argmax(-1) == cluster)
+  return first + second, {'super': first, 'cluster': second, 'accuracy': jnp.mean(right)}

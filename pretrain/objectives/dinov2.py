@@ -7,14 +7,15 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, NonNegative, Parts, Positive
+from pretrain.method.crops import encode_crops, views_first
 from pretrain.method.masks import blockwise_mask
-from pretrain.method.objective import Objective, cosine, flat
-from pretrain.method.teacher import collapse, linspace, with_teacher
-from pretrain.models.functional import functional
+from pretrain.method.memory import Average
+from pretrain.method.metrics import collapse
+from pretrain.method.objective import Objective, flat, method
+from pretrain.method.schedules import cosine, linspace
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
 from pretrain.models.patches import grid_of
-from pretrain.objectives.dino import encode_crops, views_first
 
 
 def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hidden: Count, bottleneck: Count,
@@ -26,7 +27,7 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
   arXiv:2304.07193v2, section 4, weights and order of the authors' code: the teacher's assignment (3 iterations, epsilon
   its temperature) is over the class tokens of both global views, and over the hidden patches of the batch; KoLeo is of
   the student's class tokens before the head, a sum over the two global views. Prototypes have learned lengths.
-  Metrics: the terms 'views', 'patches' and 'koleo', without its weight, and `teacher.collapse` of the class tokens.
+  Metrics: the terms 'views', 'patches' and 'koleo', without its weight, and `metrics.collapse` of the class tokens.
 
   Args:
     backbone: a ViT with pool='cls', build(rngs) -> module with `embed`, `encode`, `pool`, `patches`.
@@ -43,56 +44,51 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
     steps: of the whole run.
     packed: the student sees all crops of an image in one sequence (section 5), see `vit.ViT.together`.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     options = dict(hidden=hidden, normalize_last=False, dtype=f.dtype, rngs=rngs)
     head = PrototypeHead(f.width, prototypes, bottleneck=bottleneck, **options)
     patch_head = PrototypeHead(f.width, patch_prototypes, bottleneck=patch_bottleneck, **options)
     return nnx.Dict(backbone=f, head=head, patch_head=patch_head, mask_token=MaskToken(f.width, rngs=rngs))
 
-  net = functional(parts)
   temperature = linspace(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
 
-  def loss(params, memory, batch, key, step):
+  def loss(student, teacher, batch, key, step):
     b, keys = len(batch['global']), jax.random.split(key, 3)
     large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
 
-    def gather(m, tokens, places):  # the head is wide: it sees hidden patches only
-      patches = m.backbone.patches(tokens).reshape(b, -1, tokens.shape[-1])  # [b, 2n, d]
-      return m.patch_head(jnp.take_along_axis(patches, places[..., None], 1))
+    f = student.backbone
+    masks = one_of_two_masks(keys[0], batch['index'], grid_of(large.shape, f.patch), mask_ratio)  # [b, 2, n]
+    crops = f.embed(large, flat(masks), student.mask_token()), f.embed(small)
+    tokens, local = encode_crops(f, crops, b, keys[1:], packed)
+    features, local = f.pool(tokens), student.head(f.pool(local))
+    s = jnp.concatenate([views_first(student.head(features), b), views_first(local, b)])  # [2 + v, b, k]
+    given = teacher.backbone.encode(teacher.backbone.embed(large), train=True)
+    t = losses.sinkhorn(teacher.head(teacher.backbone.pool(given)), temperature(step), iterations=3)
+    t = views_first(t, b)  # [2, b, k] probabilities
 
-    def study(m):
-      masks = one_of_two_masks(keys[0], batch['index'], grid_of(large.shape, m.backbone.patch), mask_ratio)
-      crops = m.backbone.embed(large, flat(masks), m.mask_token()), m.backbone.embed(small)
-      tokens, local = encode_crops(m.backbone, crops, b, keys[1:], packed)
-      features, local = m.backbone.pool(tokens), m.head(m.backbone.pool(local))
-      masks, k = masks.reshape(b, -1), int(mask_ratio[1] * masks.shape[-1])
-      places = jnp.argsort(~masks, -1)[:, :k]  # int[b, k] in [0, 2n), of the two views' patches
-      mask = jnp.take_along_axis(masks, places, 1)  # bool[b, k], which count
-      return features, m.head(features), gather(m, tokens, places), local, places, mask
+    masks, most = masks.reshape(b, -1), int(mask_ratio[1] * masks.shape[-1])  # [b, 2n]
+    places = jnp.argsort(~masks, -1)[:, :most]  # int[b, m] in [0, 2n), of the two views' patches
+    mask = jnp.take_along_axis(masks, places, 1)  # bool[b, m], which count
 
-    def teach(m):
-      tokens = m.backbone.encode(m.backbone.embed(large), train=True)
-      return m.head(m.backbone.pool(tokens)), gather(m, tokens, places)
+    def at_places(network, tokens):  # the head is wide: it sees hidden patches only
+      patches = network.backbone.patches(tokens).reshape(b, -1, tokens.shape[-1])  # [b, 2n, d]
+      return network.patch_head(jnp.take_along_axis(patches, places[..., None], 1))  # [b, m, l]
 
-    (features, s, s_patches, local, places, mask), statistics = net.apply(params, memory['statistics'], study)
-    (t, t_patches), teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)
+    s_patches, t_patches = at_places(student, tokens), at_places(teacher, given)
+    t_patches = losses.sinkhorn(flat(t_patches), temperature(step), iterations=3, use=flat(mask))
+    t_patches = t_patches.reshape(s_patches.shape)
 
-    t = views_first(losses.sinkhorn(t, temperature(step), 3), b)  # [2, b, k] probabilities
-    t_patches = losses.sinkhorn(flat(t_patches), temperature(step), 3, use=flat(mask)).reshape(t_patches.shape)
-    s = jnp.concatenate([views_first(s, b), views_first(local, b)])  # [2 + v, b, k]
-    views = losses.swav(s, t, student_temperature)  # DINO's, with other targets
+    views = losses.swav(s, t, temperature=student_temperature)  # DINO's, with other targets
     patches = losses.hidden_mean(losses.soft_cross_entropy(t_patches, s_patches / student_temperature), mask)
     patches = patches / 2  # the mean over all global views, of which half hide nothing
     koleo = sum(losses.koleo(x) for x in views_first(features, b))
     metrics = {'views': views, 'patches': patches, 'koleo': koleo, **collapse(t)}
-    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics}
-    return views + patches + koleo_weight * koleo, (carry, metrics)
+    return views + patches + koleo_weight * koleo, metrics
 
-  return Objective(
-      {'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, loss=loss, compares=True,
-      rate=rate_of_last_layers(freeze_prototypes_steps),
-      **with_teacher(net, cosine(momentum, 1., steps), encoder='teacher', couples_batch=True))
+  return method({'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, modules, loss,
+                teacher=Average(cosine(momentum, 1., steps), 'own', of=('backbone', 'head', 'patch_head')),
+                encode='teacher', couples_batch=True, compares=True, rate=rate_of_last_layers(freeze_prototypes_steps))
 
 
 def rate_of_last_layers(frozen: int) -> Callable:

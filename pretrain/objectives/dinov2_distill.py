@@ -7,12 +7,12 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, NonNegative, Positive
-from pretrain.method.objective import Objective, cosine, flat
-from pretrain.method.semi_supervised import averaged
-from pretrain.method.teacher import collapse, linspace
-from pretrain.models.functional import functional
+from pretrain.method.crops import views_first
+from pretrain.method.memory import Average
+from pretrain.method.metrics import collapse
+from pretrain.method.objective import Objective, flat, method
+from pretrain.method.schedules import cosine, linspace
 from pretrain.models.heads import PrototypeHead
-from pretrain.objectives.dino import views_first
 from pretrain.objectives.dinov2 import rate_of_last_layers
 
 
@@ -32,48 +32,38 @@ def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, 
     teacher: build(rngs) -> the teacher's ViT, of the same patch size.
     others: as in `dinov2`, and those of the heads as in the teacher's run; momentum is of the average.
   """
-  def heads(f, rngs):
-    head = lambda k, narrow: PrototypeHead(f.width, k, hidden=hidden, bottleneck=narrow, normalize_last=False,
-                                           dtype=f.dtype, rngs=rngs)
-    return {'head': head(prototypes, bottleneck), 'patch_head': head(patch_prototypes, patch_bottleneck)}
-
-  def parts(build):
+  def modules(build):
     def make(rngs):
       f = build(rngs)
-      return nnx.Dict(backbone=f, **heads(f, rngs))
+      options = dict(hidden=hidden, normalize_last=False, dtype=f.dtype, rngs=rngs)
+      return nnx.Dict(backbone=f, head=PrototypeHead(f.width, prototypes, bottleneck=bottleneck, **options),
+                      patch_head=PrototypeHead(f.width, patch_prototypes, bottleneck=patch_bottleneck, **options))
     return make
 
-  net, frozen = functional(parts(backbone)), functional(parts(teacher))
   temperature = linspace(teacher_temperature_start, teacher_temperature, teacher_warmup_steps)
-  shared = averaged(net, cosine(momentum, 1., steps), 'shared', couples_batch=True)
 
-  def init(key):
-    params, memory = shared['init'](key)
-    fixed, statistics = frozen.init(jax.random.fold_in(key, 1))
-    return params, memory | {'frozen_teacher': fixed, 'frozen_teacher_statistics': statistics}
+  def see(network, images, train, key=None):  # class tokens before the head and after it, patches after theirs
+    f = network.backbone
+    tokens = f.encode(f.embed(images), train=train, key=key)
+    features = f.pool(tokens)
+    return features, network.head(features), network.patch_head(f.patches(tokens))
 
-  def see(m, images, train, key=None):  # class tokens before the head and after it, patches after theirs
-    tokens = m.backbone.encode(m.backbone.embed(images), train=train, key=key)
-    features = m.backbone.pool(tokens)
-    return features, m.head(features), m.patch_head(m.backbone.patches(tokens))
-
-  def loss(params, memory, batch, key, step):
+  def loss(student, frozen_teacher, batch, key, step):
     b, keys = len(batch['global']), jax.random.split(key)
     large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
-    (_, t, t_patches), _ = frozen.apply(memory['frozen_teacher'], memory['frozen_teacher_statistics'],
-                                        lambda m: see(m, large, train=False))
-    ((features, s, s_patches), local), statistics = net.apply(params, memory['statistics'], lambda m: (
-        see(m, large, train=True, key=keys[0]), m.head(m.backbone(small, train=True, key=keys[1]))))
+    _, t, t_patches = see(frozen_teacher, large, train=False)
+    features, s, s_patches = see(student, large, train=True, key=keys[0])
+    local = student.head(student.backbone(small, train=True, key=keys[1]))
 
-    t = views_first(losses.sinkhorn(t, temperature(step), 3), b)  # [2, b, k] probabilities
-    t_patches = losses.sinkhorn(flat(t_patches), temperature(step), 3).reshape(t_patches.shape)  # [2b, n, l]
+    t = views_first(losses.sinkhorn(t, temperature(step), iterations=3), b)  # [2, b, k] probabilities
+    t_patches = losses.sinkhorn(flat(t_patches), temperature(step), iterations=3).reshape(t_patches.shape)  # [2b, n, l]
     s = jnp.concatenate([views_first(s, b), views_first(local, b)])  # [2 + v, b, k]
-    views = losses.swav(s, t, student_temperature)
+    views = losses.swav(s, t, temperature=student_temperature)
     patches = jnp.mean(losses.soft_cross_entropy(t_patches, s_patches / student_temperature))
     koleo = sum(losses.koleo(x) for x in views_first(features, b))
-    return views + patches + koleo_weight * koleo, (
-        {'statistics': statistics}, {'views': views, 'patches': patches, 'koleo': koleo, **collapse(t)})
+    metrics = {'views': views, 'patches': patches, 'koleo': koleo, **collapse(t)}
+    return views + patches + koleo_weight * koleo, metrics
 
-  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, init=init, loss=loss, update=shared['update'],
-                   encode=shared['encode'], couples_batch=True, compares=True,
-                   rate=rate_of_last_layers(freeze_prototypes_steps))
+  return method({'global': 'b 2 h w c', 'local': 'b v s s c'}, modules(backbone), loss,
+                frozen={'frozen_teacher': modules(teacher)}, ema=Average(cosine(momentum, 1., steps), 'shared'),
+                encode='ema', couples_batch=True, compares=True, rate=rate_of_last_layers(freeze_prototypes_steps))

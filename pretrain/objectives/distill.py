@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.config import Count, Positive
-from pretrain.method.objective import Objective, plain
-from pretrain.method.semi_supervised import classifier
+from pretrain.method.objective import Objective, method
+from pretrain.method.semi_supervised import classifier, probabilities
 
 
 def distill(backbone: Callable, *, classes: Count, temperature: Positive, weighted: bool = False,
@@ -26,20 +26,57 @@ def distill(backbone: Callable, *, classes: Count, temperature: Positive, weight
     weighted: batches hold the examples' weights; the loss is the mean of weight times divergence.
     divergence: 'js' is the Jensen-Shannon divergence of arXiv:2103.05959 (SSLD), there at temperature 1.
   """
-  apart = losses.jensen_shannon if divergence == 'js' else losses.distill
-  net = classifier(backbone, classes)
+  apart = jensen_shannon if divergence == 'js' else distill_loss
 
-  def loss(params, memory, batch, key, step):
-    del step
-    logits, statistics = net.apply(params, memory['statistics'], lambda m: m.head(
-        m.backbone(batch['image'], train=True, key=key)))
+  def loss(student, batch, key):
+    logits = student.head(student.backbone(batch['image'], train=True, key=key))  # [b, k]
     weight = batch['weight'] if weighted else 1.
-    value = jnp.mean(weight * apart(batch['probabilities'], logits, temperature))
-    agreement = jnp.mean(logits.argmax(-1) == batch['probabilities'].argmax(-1))
-    return value, ({'statistics': statistics}, {'agreement': agreement})
-
-  def predict(params, memory, images):
-    return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: m.head(m.backbone(images)))[0])
+    value = jnp.mean(weight * apart(batch['probabilities'], logits, temperature=temperature))
+    return value, {'agreement': jnp.mean(logits.argmax(-1) == batch['probabilities'].argmax(-1))}
 
   wanted = {'image': 'b h w c', 'probabilities': f'b {classes}'} | ({'weight': 'b'} if weighted else {})
-  return Objective(wanted, loss=loss, predict=predict, **plain(net))
+  return method(wanted, classifier(backbone, classes), loss, predict=probabilities)
+
+
+def distill_loss(probabilities, logits, *, temperature):
+  """Cross-entropy of the student's probabilities with a teacher's, both at a temperature.
+
+  arXiv:2006.10029v2, eq. 2 (there summed over the data set), P(y|x; tau) = exp(f[y] / tau) / sum exp(f[y'] / tau). The
+  teacher's logits are not needed: its probabilities to the power 1 / tau are proportional to exp(f / tau).
+
+  Args:
+    probabilities: [..., k], the teacher's at temperature 1; no gradient.
+    logits: [..., k], the student's.
+    temperature: tau > 0, of both.
+  Returns:
+    f32[...], nats.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  tiny = jnp.finfo(jnp.float32).tiny
+  teacher = jnp.log(jnp.maximum(jax.lax.stop_gradient(probabilities).astype(jnp.float32), tiny))
+  return losses.soft_cross_entropy(jax.nn.softmax(teacher / temperature), logits.astype(jnp.float32) / temperature)
+
+
+def jensen_shannon(probabilities, logits, *, temperature):
+  """Jensen-Shannon divergence of the student's probabilities from a teacher's, both at a temperature.
+
+  arXiv:2103.05959 (SSLD; only the authors' documentation was seen, not the paper): KL(p | m) / 2 + KL(q | m) / 2 with
+  m = (p + q) / 2, symmetric, 0 only where p = q. Deviation: what the authors' code calls by this name is
+  (KL(p | q) + KL(q | p)) / 2, which has no bound.
+
+  Args:
+    probabilities: [..., k], the teacher's at temperature 1; no gradient.
+    logits: [..., k], the student's.
+    temperature: > 0, of both; 1 in the paper.
+  Returns:
+    f32[...] in [0, log 2], nats.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  losses.same_shape('jensen_shannon', probabilities=probabilities.shape, logits=logits.shape)
+  tiny = jnp.finfo(jnp.float32).tiny
+  teacher = jnp.log(jnp.maximum(jax.lax.stop_gradient(probabilities).astype(jnp.float32), tiny))
+  logp, logq = (jax.nn.log_softmax(x / temperature) for x in (teacher, logits.astype(jnp.float32)))
+  logm = jnp.logaddexp(logp, logq) - jnp.log(2.)
+  return jnp.sum(jnp.exp(logp) * (logp - logm) + jnp.exp(logq) * (logq - logm), -1) / 2

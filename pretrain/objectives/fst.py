@@ -3,11 +3,14 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.config import Count, Decay, NonNegative, Share
-from pretrain.method.objective import Objective, ema
-from pretrain.method.semi_supervised import averaged, classifier, classify
+from pretrain.losses.semi_supervised import total
+from pretrain.method.memory import Average, ema
+from pretrain.method.objective import Objective, method
+from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
 
 def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'], virtual: Count, rate: NonNegative,
@@ -26,53 +29,62 @@ def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'],
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
     variant: 'deep' (FST-D) or 'wide' (FST-W).
-    virtual: K steps ahead, or N students, of which N divides the batches; 3 in the authors' configs.
+    virtual: K steps ahead, or N students, of which N divides the batches; 3 in the authors' settings.
     rate: learning rate of the virtual steps.
-    threshold: in [0, 1], of the confidence that weights the pseudo-labels; 0.968 in the authors' configs.
+    threshold: in [0, 1], of the confidence that weights the pseudo-labels; 0.968 in the authors' settings.
     unlabeled_weight: 1 in the authors' code.
-    momentum: mu of the teacher, which encode and predict use; 0.999 in the authors' configs.
+    momentum: mu of the teacher, which encode and predict use; 0.999 in the authors' settings.
   Raises:
     ValueError: when traced, students that do not divide the batch.
   """
-  net = classifier(backbone, classes)
-  shared = averaged(net, lambda _: momentum, 'own', couples_batch=True)
+  def learn(student, teacher, batch, key):
+    weak, = classify(teacher, [batch['weak']])
+    labeled, strong = classify(student, [batch['image'], batch['strong']], key)
+    return fst_loss(labeled, batch['label'], teacher=weak, strong=strong, threshold=threshold,
+                    unlabeled_weight=unlabeled_weight)
 
-  def learn(params, teacher, memory, batch, key):
-    (weak,), own = classify(net, jax.lax.stop_gradient(teacher), memory['ema_statistics'], [batch['weak']])
-    (labeled, strong), statistics = classify(net, params, memory['statistics'], [batch['image'], batch['strong']], key)
-    value, metrics = losses.fst(labeled, batch['label'], weak, strong, threshold, unlabeled_weight)
-    return value, ({'statistics': statistics, 'ema_statistics': own}, metrics)
+  def loss(student, teacher, batch, key):
+    def step(p, q, batch, key):
+      """A virtual student's step from parameters p, with the labels of a teacher q."""
+      slopes, _ = jax.grad(lambda p: learn(student.at(p), teacher.at(q), batch, key), has_aux=True)(p)
+      return jax.tree.map(lambda p, g: p - rate * g, p, slopes)
 
-  def future(params, memory, batch, keys):
-    """The teacher, after the virtual students."""
-    def step(student, teacher, batch, key):
-      grads, _ = jax.grad(learn, has_aux=True)(student, teacher, memory, batch, key)
-      return jax.tree.map(lambda p, g: p - rate * g, student, grads)
-
-    # no scan: on CPUs three steps took 3.5 times as long in a loop
-    student, teacher = params, memory['ema']
+    key, *keys = jax.random.split(key, virtual + 1)
+    p, q = jax.lax.stop_gradient(student.params), teacher.params
     if variant == 'deep':
-      for key in keys:
-        student = step(student, teacher, batch, key)
-        teacher = ema(teacher, student, momentum)
-      return teacher
-    students = [step(student, teacher, part, key) for part, key in zip(shares(batch, virtual), keys, strict=True)]
-    return ema(teacher, jax.tree.map(lambda *x: sum(x) / virtual, *students), momentum)
+      for k in keys:  # no scan: on CPUs three steps took 3.5 times as long in a loop
+        p = step(p, q, batch, k)
+        q = ema(q, p, momentum)
+    else:
+      students = [step(p, q, part, k) for part, k in zip(shares(batch, virtual), keys, strict=True)]
+      q = ema(q, jax.tree.map(lambda *x: sum(x) / virtual, *students), momentum)
+    future = teacher.at(q)
+    value, metrics = learn(student, future, batch, key)
+    return value, metrics, {'teacher': q, 'teacher_statistics': future.moved}
 
-  def loss(params, memory, batch, key, step):
-    del step
-    keys = jax.random.split(key, virtual + 1)
-    teacher = future(jax.lax.stop_gradient(params), memory, batch, keys[1:])
-    value, (carry, metrics) = learn(params, teacher, memory, batch, keys[0])
-    return value, (carry | {'teacher': teacher}, metrics)
+  return method(BATCH, classifier(backbone, classes), loss, teacher=Average(momentum, 'own'), encode='teacher',
+                predict=probabilities, couples_batch=True)
 
-  def update(params, memory, carry, step):
-    del step
-    kept = {name: carry[name] for name in ('statistics', 'ema_statistics')}
-    return params, memory | kept | {'ema': carry['teacher']}
 
-  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **shared | {'update': update})
+def fst_loss(labeled, label, *, teacher, strong, threshold, unlabeled_weight):
+  """Cross-entropy of all strong views with the teacher's classes, times the share that the teacher is confident of.
+
+  The loss of the student in arXiv:2209.06993v2, section 3, with the weight of the authors' code, of images instead of
+  pixels.
+
+  Args:
+    labeled, label: [b, k] logits of the student, int[b].
+    teacher, strong: [u, k] logits of the weak view by the teacher, of the strong one by the student.
+    threshold: in [0, 1].
+    unlabeled_weight: >= 0.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'use_ratio'}.
+  """
+  losses.same_shape('fst', teacher=teacher.shape, strong=strong.shape)
+  pseudo, use = losses.confident(teacher, threshold)
+  share = jnp.mean(use.astype(jnp.float32))
+  return total(labeled, label, consistency=share * jnp.mean(losses.cross_entropy(strong, pseudo)),
+               unlabeled_weight=unlabeled_weight, use_ratio=share)
 
 
 def shares(batch, n: int) -> list[dict]:

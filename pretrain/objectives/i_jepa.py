@@ -8,10 +8,10 @@ from flax import nnx
 from pretrain import losses
 from pretrain.config import Count, Decay, Parts, Positives
 from pretrain.method.masks import multi_block
-from pretrain.method.objective import Objective
-from pretrain.method.teacher import linear, with_teacher
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.schedules import linear
 from pretrain.models.decoder import BlockPredictor
-from pretrain.models.functional import functional
 from pretrain.models.layers import standardize
 from pretrain.models.patches import grid_of
 
@@ -36,36 +36,28 @@ def i_jepa(backbone: Callable, *, targets: Count, target_scale: Parts, target_as
     momentum: of the teacher at step 0, a line up to 1 at the last step; 0.996 in the paper.
     steps: of the whole run.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, predictor=BlockPredictor(f.width, width=predictor_width, depth=predictor_depth,
                                                          heads=predictor_heads, rngs=rngs, **f.levers))
 
-  net = functional(parts)
+  def loss(student, teacher, batch, key):
+    keys, images, f = jax.random.split(key), batch['image'], student.backbone
+    tokens = teacher.backbone.encode(teacher.backbone.embed(images), train=True)
+    whole = standardize(teacher.backbone.patches(tokens))  # [b, n, d]
 
-  def loss(params, memory, batch, key, step):
-    del step
-    keys, images = jax.random.split(key), batch['image']
+    grid = grid_of(images.shape, f.patch)
+    context, target = multi_block(keys[0], batch['index'], grid, targets=targets, target_scale=target_scale,
+                                  target_aspect=target_aspect, context_scale=context_scale,
+                                  context_patches=context_patches)  # [b, k], [b, m, t]
+    tokens = jnp.take_along_axis(f.embed(images), context[..., None], 1)
+    tokens = f.patches(f.encode(tokens, train=True, key=keys[1]))  # [b, k, d]
+    predicted = student.predictor(tokens, context, target, grid)  # [b, m, t, d]
 
-    def teach(m):
-      return standardize(m.backbone.patches(m.backbone.encode(m.backbone.embed(images), train=True)))  # [b, n, d]
+    places = target.reshape(len(target), -1)  # [b, m t]
+    wanted = jnp.take_along_axis(whole, places[..., None], 1)  # [b, m t, d]
+    value = losses.smooth_l1(predicted.reshape(wanted.shape), wanted, mask=jnp.ones(places.shape, bool), beta=1.)
+    return value, {'target_std': whole.std((0, 1)).mean()}
 
-    def predict(m):
-      f, grid = m.backbone, grid_of(images.shape, m.backbone.patch)
-      context, target = multi_block(keys[0], batch['index'], grid, targets=targets, target_scale=target_scale,
-                                    target_aspect=target_aspect, context_scale=context_scale,
-                                    context_patches=context_patches)  # [b, k], [b, m, t]
-      tokens = jnp.take_along_axis(f.embed(images), context[..., None], 1)
-      tokens = f.patches(f.encode(tokens, train=True, key=keys[1]))  # [b, k, d]
-      return m.predictor(tokens, context, target, grid), target
-
-    (predicted, target), statistics = net.apply(params, memory['statistics'], predict)
-    whole, teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)
-    flat = target.reshape(len(target), -1)  # [b, m t]
-    wanted = jnp.take_along_axis(whole, flat[..., None], 1)  # [b, m t, d]
-    value = losses.smooth_l1(predicted.reshape(wanted.shape), wanted, jnp.ones(flat.shape, bool), 1.)
-    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics}
-    return value, (carry, {'target_std': whole.std((0, 1)).mean()})
-
-  return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss,
-                   **with_teacher(net, linear(momentum, 1., steps), encoder='teacher'))
+  return method({'image': 'b h w c', 'index': 'b'}, modules, loss,
+                teacher=Average(linear(momentum, 1., steps), 'own', of=('backbone',)), encode='teacher')

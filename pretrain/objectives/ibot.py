@@ -1,5 +1,6 @@
 """iBOT: Image BERT Pre-Training with Online Tokenizer (self-distillation and masked modelling)."""
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -7,14 +8,20 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, Positive, Share, Shares
+from pretrain.method.crops import encode_crops, views_first
 from pretrain.method.masks import blockwise_mask
-from pretrain.method.objective import Objective, cosine, ema, flat
-from pretrain.method.teacher import collapse, linspace, with_teacher
-from pretrain.models.functional import functional
+from pretrain.method.memory import Average, ema
+from pretrain.method.metrics import collapse
+from pretrain.method.objective import Objective, flat, method
+from pretrain.method.schedules import cosine, linspace
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
 from pretrain.models.patches import grid_of
-from pretrain.objectives.dino import encode_crops, views_first
+
+
+class Memory(NamedTuple):
+  center: Any  # f32[k], of the teacher's logits of class tokens
+  patch_center: Any  # f32[k], of those of patches
 
 
 def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Count, normalize_last: bool,
@@ -27,7 +34,7 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
   arXiv:2111.07832v3, section 3 and algorithm 1 (appendix A), with the head shared by class token and patches. Of the
   authors' code: patches have a centre of their own, over all patches of the teacher; the class tokens of global views
   come from the student's views with hidden patches; local views hide nothing.
-  Metrics: 'views' and 'patches', the two terms of the loss, and `teacher.collapse` of the class tokens.
+  Metrics: 'views' and 'patches', the two terms of the loss, and `metrics.collapse` of the class tokens.
 
   Args:
     backbone: a ViT with pool='cls', build(rngs) -> module with `embed`, `encode`, `pool`, `patches`.
@@ -47,59 +54,69 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     steps: of the whole run.
     packed: the student sees all crops of an image in one sequence, see `vit.ViT.together`.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     head = PrototypeHead(f.width, prototypes, hidden=hidden, bottleneck=bottleneck, normalize_last=normalize_last,
                          dtype=f.dtype, rngs=rngs)
     return nnx.Dict(backbone=f, head=head, mask_token=MaskToken(f.width, rngs=rngs))
 
-  net = functional(parts)
   temperature, patch_temperature = (
       linspace(teacher_temperature_start, end, teacher_warmup_steps, teacher_warmup_every)
       for end in (teacher_temperature, teacher_patch_temperature))
-  shared = with_teacher(net, cosine(momentum, 1., steps), encoder='teacher')
 
-  def init(key):
-    params, memory = shared['init'](key)
-    return params, memory | {'center': jnp.zeros(prototypes), 'patch_center': jnp.zeros(prototypes)}
-
-  def loss(params, memory, batch, key, step):
+  def loss(student, teacher, memory, batch, key, step):
     b, keys = len(batch['global']), jax.random.split(key, 3)
     large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
 
-    def teach(m):
-      tokens = m.backbone.encode(m.backbone.embed(large), train=True)
-      return m.head(m.backbone.pool(tokens)), m.head(m.backbone.patches(tokens))
+    tokens = teacher.backbone.encode(teacher.backbone.embed(large), train=True)
+    t = views_first(teacher.head(teacher.backbone.pool(tokens)), b)  # [2, b, k]
+    t_patches = teacher.head(teacher.backbone.patches(tokens))  # [2b, n, k]
 
-    (t, t_patches), teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'], teach)
+    f = student.backbone
+    mask = view_masks(keys[0], batch['index'], grid_of(large.shape, f.patch), mask_probability, mask_ratio)  # [2b, n]
+    crops = f.embed(large, mask, student.mask_token()), f.embed(small)
+    tokens, local = encode_crops(f, crops, b, keys[1:], packed)
+    s = jnp.concatenate([views_first(student.head(f.pool(x)), b) for x in (tokens, local)])  # [2 + v, b, k]
+    s_patches = student.head(f.patches(tokens))  # [2b, n, k]
 
-    def study(m):
-      grid = grid_of(large.shape, m.backbone.patch)
-      mask = view_masks(keys[0], batch['index'], grid, mask_probability, mask_ratio)  # [2b, n]
-      crops = m.backbone.embed(large, mask, m.mask_token()), m.backbone.embed(small)
-      tokens, local = encode_crops(m.backbone, crops, b, keys[1:], packed)
-      pooled, local = (m.head(m.backbone.pool(x)) for x in (tokens, local))
-      return pooled, m.head(m.backbone.patches(tokens)), local, mask
-
-    (s, s_patches, local, mask), statistics = net.apply(params, memory['statistics'], study)
-
-    t = views_first(t, b)  # [2, b, k]
-    s = jnp.concatenate([views_first(s, b), views_first(local, b)])  # [2 + v, b, k]
-    views = losses.dino(s, t, memory['center'], student_temperature, temperature(step))
-    patches = losses.ibot(s_patches, t_patches, mask, memory['patch_center'], student_temperature,
-                          patch_temperature(step))
-    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics,
-             'center': ema(memory['center'], jnp.mean(t, (0, 1)), center_momentum),
-             'patch_center': ema(memory['patch_center'], jnp.mean(t_patches, (0, 1)), center_momentum)}
-    probabilities = jax.nn.softmax((t - memory['center']) / temperature(step))
-    return views + patches, (carry, {'views': views, 'patches': patches, **collapse(probabilities)})
+    views = losses.dino(s, t, center=memory.center, student_temperature=student_temperature,
+                        teacher_temperature=temperature(step))
+    patches = ibot_loss(s_patches, t_patches, mask=mask, center=memory.patch_center,
+                        student_temperature=student_temperature, teacher_temperature=patch_temperature(step))
+    probabilities = jax.nn.softmax((t - memory.center) / temperature(step))
+    return views + patches, {'views': views, 'patches': patches, **collapse(probabilities)}, {
+        'center': ema(memory.center, jnp.mean(t, (0, 1)), center_momentum),
+        'patch_center': ema(memory.patch_center, jnp.mean(t_patches, (0, 1)), center_momentum)}
 
   def hold(step):  # the authors' gradient of the last layer is None at first
     last = ['prototypes'] if normalize_last else ['prototypes', 'gain']
     return {f'head/{name}': step < freeze_prototypes_steps for name in last}
 
-  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, loss=loss, hold=hold,
-                   **(shared | {'init': init}))
+  return method({'global': 'b 2 h w c', 'local': 'b v s s c', 'index': 'b'}, modules, loss,
+                teacher=Average(cosine(momentum, 1., steps), 'own', of=('backbone', 'head')), encode='teacher',
+                memory=lambda _: Memory(jnp.zeros(prototypes), jnp.zeros(prototypes)), hold=hold)
+
+
+def ibot_loss(student, teacher, *, mask, center, student_temperature, teacher_temperature):
+  """Self-distillation of hidden patches: the teacher, which sees them, is centred and sharpened.
+
+  arXiv:2111.07832v3, eq. 3; as in the authors' code a mean over the hidden patches of an image, then over all images.
+
+  Args:
+    student: [b, n, k] logits of the image with hidden patches.
+    teacher: [b, n, k] logits of the whole image; no gradient flows back.
+    mask: bool[b, n], True where hidden.
+    center: [k], running mean of teacher logits.
+    student_temperature, teacher_temperature: > 0.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes do not fit.
+  """
+  losses.same_shape('ibot', student=student.shape, teacher=teacher.shape)
+  losses.same_shape('ibot', prototypes=teacher.shape[-1:], center=center.shape)
+  target = jax.nn.softmax((jax.lax.stop_gradient(teacher).astype(jnp.float32) - center) / teacher_temperature)
+  return losses.hidden_mean(losses.soft_cross_entropy(target, student.astype(jnp.float32) / student_temperature), mask)
 
 
 def view_masks(key, index, grid: tuple[int, int], probability: float, ratio: tuple[float, float]):

@@ -1,18 +1,26 @@
 """iSogCLR: Not All Semantics are Created Equal (contrastive, with a temperature for each example)."""
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, NonNegative, Ordered, Part, Positive, Range
-from pretrain.method.objective import Objective, embed_together, in_parts, plain
-from pretrain.method.per_example import remember
-from pretrain.models.functional import functional
+from pretrain.losses import chunked
+from pretrain.method.memory import write_rows
+from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
 
 Warm = Annotated[float, Range(0.03)]
+
+
+class Memory(NamedTuple):
+  """Of each example of the source."""
+  average: Any  # f32[examples], over negatives
+  velocity: Any  # f32[examples], of the temperature
+  temperature: Any  # f32[examples]
 
 
 def isogclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
@@ -44,35 +52,62 @@ def isogclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temper
     raise ValueError(f'isogclr wants temperature_range[0] <= temperature <= temperature_range[1], got '
                      f'{low}, {temperature}, {high}')
 
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_bias=False,
                                               dtype=f.dtype, rngs=rngs))
 
-  net = functional(parts)
-  shared = plain(net, couples_batch=True)
-
-  def init(key):
-    params, memory = shared['init'](key)
-    return params, memory | {'average': jnp.zeros(examples), 'velocity': jnp.zeros(examples),
-                             'temperature': jnp.full(examples, temperature)}
-
-  def couple(params, h, carry, memory, batch, step):
-    del step
-    z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
-    at = batch['index']
-    tau = memory['temperature'][at]
-    value, new = losses.isogclr(z[:, 0], z[:, 1], memory['average'][at], tau, rho, average_rate, chunk)
+  def compare(student, h, memory, batch):
+    z, at = student.projector(h, train=True), batch['index']  # [b, 2, dim], i32[b]
+    average, velocity, tau = (table[at] for table in memory)
+    value, new = isogclr_loss(z[:, 0], z[:, 1], average=average, temperature=tau, rho=rho, average_rate=average_rate,
+                              chunk=chunk)
     gradient = jnp.clip(new['temperature_gradient'], -3., 3.)
-    velocity = (1 - gradient_rate) * memory['velocity'][at] + gradient_rate * gradient
-    rows = {'average': new['average'], 'velocity': velocity,
-            'temperature': jnp.clip(tau - temperature_rate * velocity, low, high)}
-    return value, ({'statistics': statistics, 'index': at, 'rows': rows}, {'temperature': jnp.mean(tau)})
+    velocity = (1 - gradient_rate) * velocity + gradient_rate * gradient
+    rows = Memory(new['average'], velocity, jnp.clip(tau - temperature_rate * velocity, low, high))
+    return value, {'temperature': jnp.mean(tau)}, {'index': at, 'rows': rows}
 
-  def update(params, memory, carry, step):
-    del step
-    rows = {name: remember(memory[name], carry['index'], new) for name, new in carry['rows'].items()}
-    return params, {'statistics': carry['statistics']} | rows
+  def remember(memory, kept, _):
+    return Memory(*(write_rows(table, kept['index'], new) for table, new in zip(memory, kept['rows'], strict=True)))
 
-  return Objective({'views': 'b 2 h w c', 'index': 'b'}, **in_parts(net, embed_together(net), couple),
-                   **shared | {'init': init, 'update': update})
+  return method({'views': 'b 2 h w c', 'index': 'b'}, modules, embed=embed_views, compare=compare, couples_batch=True,
+                memory=lambda _: Memory(jnp.zeros(examples), jnp.zeros(examples), jnp.full(examples, temperature)),
+                remember=remember)
+
+
+def isogclr_loss(z1, z2, *, average, temperature, rho, average_rate, chunk=None):
+  """Robust contrast with a temperature for each example; a moving average stands in for a large batch.
+
+  arXiv:2305.11965v1, section 4 and algorithm 1, mean over all 2b anchors. With h the similarity of an anchor to a
+  negative minus that to its positive, and s the moving average of g = E exp(h / temperature) over the negatives, the
+  value is temperature * (log s + rho); its gradient is algorithm 1's estimate temperature / s * grad g, that of the
+  value over the rate of the average. As in the authors' code both views are anchors, each moves the average on its own
+  to an s that its value and gradients use, and the mean of the two is kept; an average of 0 has not begun, and g takes
+  its place as a whole. Deviation from that code: it averages exp(similarity / temperature) without the positive, which
+  is the same for a rate of 1.
+
+  Args:
+    z1, z2: [b, d] projections of any scale (normalised here); row i of both is example i.
+    average: f32[b] >= 0, s of each example; 0 before its first batch.
+    temperature: f32[b], of each example; at least 0.03, for exp(2 / temperature) has to fit into float32.
+    rho: >= 0; the larger, the smaller temperatures become.
+    average_rate: in (0, 1], share of the batch in the new average.
+    chunk: columns of the similarities to hold at a time, static; None: all 2b.
+  Returns:
+    f32[], a similarity, and {'average', 'temperature_gradient'}, f32[b]: the new s, and the derivative of the example's
+    value in its temperature, both a mean of the two views; no gradient flows through them.
+  Raises:
+    ValueError: the shapes do not fit, or b < 2 (there would be no negatives).
+  """
+  losses.same_shape('isogclr', examples=z1.shape[:1], average=average.shape, temperature=temperature.shape)
+  z, positive = losses.both_views(z1, z2, what='isogclr')
+  sums = chunked.exponentials(z, z, scale=jnp.tile(1 / temperature, 2), shift=jnp.tile(positive, 2),
+                              excluded=losses.without_positives(z), chunk=chunk)
+  g, slope = (x.reshape(2, -1) / (2 * len(z1) - 2) for x in sums)  # [2, b]; the second is -t dg/dt
+  rate = jnp.where(average > 0, average_rate, 1.)[None]  # [1, b]
+  s = (1 - rate) * average[None] + rate * g
+  value = temperature[None] * (jnp.log(s) + rho)
+  fixed = jax.lax.stop_gradient(value)
+  slope = jnp.log(s) + rho - slope / s
+  return jnp.mean(fixed + (value - fixed) / rate), jax.lax.stop_gradient(
+      {'average': jnp.mean(s, 0), 'temperature_gradient': jnp.mean(slope, 0)})

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from pretrain import losses
 from pretrain.config import Count, ProperPart
-from pretrain.method.masked_autoencoder import masked_autoencoder
+from pretrain.method.masked_autoencoder import autoencoder, hidden_error
 from pretrain.method.masks import random_mask
-from pretrain.method.objective import Objective
+from pretrain.method.objective import Objective, method
 from pretrain.models.patches import normalize, patchify
 
 
@@ -25,12 +25,15 @@ def mae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, dec
   Raises:
     ValueError: the mask ratio leaves no patch visible, or hides none.
   """
-  def hide(key, index, grid):
-    return random_mask(key, index, math.prod(grid), mask_ratio)
+  def loss(student, batch, key):
+    hide = lambda grid: random_mask(key, batch['index'], math.prod(grid), mask_ratio)
+    return hidden_error(student, batch['image'], hide, lambda x, f: pixels_of(x, f, standardize), key), {}
 
-  def targets(images, f):
-    target = patchify(normalize(images, channels=f.channels, mean=f.mean, std=f.std), f.patch)  # [b, n, p]
-    return losses.standardize_patches(target) if standardize else target
+  return method({'image': 'b h w c', 'index': 'b'},
+                autoencoder(backbone, width=decoder_width, depth=decoder_depth, heads=decoder_heads), loss)
 
-  return masked_autoencoder(backbone, {'image': 'b h w c', 'index': 'b'}, hide, targets, decoder_width=decoder_width,
-                            decoder_depth=decoder_depth, decoder_heads=decoder_heads)
+
+def pixels_of(images, f, standardize: bool):
+  """What `mae` predicts: f32[b, n, p * p * c], of the patches of f, normalised as its mean and std say."""
+  target = patchify(normalize(images, channels=f.channels, mean=f.mean, std=f.std), f.patch)
+  return losses.standardize_patches(target) if standardize else target

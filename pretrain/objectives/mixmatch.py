@@ -6,9 +6,11 @@ import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, NonNegative, Positive
-from pretrain.method.objective import Objective, flat
-from pretrain.method.semi_supervised import averaged, classifier, classify, divided, mix
-from pretrain.method.teacher import linear
+from pretrain.losses.semi_supervised import combined
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, flat, method
+from pretrain.method.schedules import linear
+from pretrain.method.semi_supervised import classifier, classify, mix, probabilities, split_like
 
 
 def mixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha: Positive,
@@ -29,22 +31,40 @@ def mixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha
     ramp_steps: over which it grows linearly from 0; 16,000 in the paper.
     ema_momentum: of the average that encode and predict use; 0.999 in the paper.
   """
-  net = classifier(backbone, classes)
   weight = linear(0., unlabeled_weight, ramp_steps)
 
-  def loss(params, memory, batch, key, step):
+  def loss(student, batch, key, step):
     guess_key, mix_key, key = jax.random.split(key, 3)
-    labeled, views, old = batch['image'], batch['strongs'], memory['statistics']
-    (z,), _ = classify(net, jax.lax.stop_gradient(params), old, [flat(views)], guess_key)
+    views = batch['strongs']
+    images = [batch['image'], flat(views)]
+    z, = classify(student.at(jax.lax.stop_gradient(student.params)), images[1:], guess_key)
     p = jnp.mean(jax.nn.softmax(z).reshape(*views.shape[:2], classes), 1)
     guess = jnp.repeat(losses.sharpen(p, temperature), views.shape[1], 0)  # [u * v, k]
-    images = [labeled, flat(views)]
     targets = jnp.concatenate([jax.nn.one_hot(batch['label'], classes), guess])
     mixed, targets = mix(mix_key, jnp.concatenate(images), targets, alpha)
-    (labeled, unlabeled), statistics = classify(net, params, old, divided(mixed, images), key)
-    target, guess = divided(targets, images)
-    value, metrics = losses.mixmatch(labeled, target, unlabeled, guess, weight(step))
-    return value, ({'statistics': statistics}, metrics | {'unlabeled_weight': weight(step)})
+    labeled, unlabeled = classify(student, split_like(mixed, images), key)
+    target, guess = split_like(targets, images)
+    value, metrics = mixmatch_loss(labeled, target, unlabeled=unlabeled, guess=guess, unlabeled_weight=weight(step))
+    return value, metrics | {'unlabeled_weight': weight(step)}
 
-  return Objective({'image': 'b h w c', 'label': 'b', 'strongs': 'u v h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, 'shared', couples_batch=True))
+  return method({'image': 'b h w c', 'label': 'b', 'strongs': 'u v h w c'}, classifier(backbone, classes), loss,
+                ema=Average(ema_momentum), encode='ema', predict=probabilities, couples_batch=True)
+
+
+def mixmatch_loss(labeled, target, *, unlabeled, guess, unlabeled_weight):
+  """Cross-entropy of labeled mixtures plus the squared error of the probabilities of unlabeled ones.
+
+  arXiv:1905.02249v2, eq. 3 to 5.
+
+  Args:
+    labeled, unlabeled: [b, k], [n, k] logits of mixed images.
+    target, guess: f32[b, k], f32[n, k], their mixed labels; no gradient to them.
+    unlabeled_weight: lambda_U >= 0, of this step.
+  Returns:
+    f32[], and {'supervised', 'consistency'}.
+  """
+  losses.same_shape('mixmatch', unlabeled=unlabeled.shape, guess=guess.shape)
+  target, guess = jax.lax.stop_gradient((target, guess))
+  difference = jax.nn.softmax(unlabeled.astype(jnp.float32)) - guess
+  return combined(jnp.mean(losses.soft_cross_entropy(target, labeled)), jnp.mean(jnp.square(difference)),
+                  unlabeled_weight=unlabeled_weight)

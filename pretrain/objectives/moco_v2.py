@@ -1,14 +1,21 @@
 """MoCo v2: Improved Baselines with Momentum Contrastive Learning (contrastive, with a teacher and a queue)."""
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Positive
-from pretrain.method.objective import Objective, in_parts
-from pretrain.method.teacher import with_queue, with_teacher
-from pretrain.models.functional import functional
+from pretrain.losses import chunked
+from pretrain.method.memory import Average, directions, enqueue
+from pretrain.method.objective import Objective, method
 from pretrain.models.heads import MLP
+
+
+class Memory(NamedTuple):
+  queue: Any  # f32[queue, dim], keys of earlier images, of length 1
 
 
 def moco_v2(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive, momentum: Decay,
@@ -29,27 +36,45 @@ def moco_v2(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temper
   Raises:
     ValueError: in `update`, the batch does not divide the queue.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=False, dtype=f.dtype, rngs=rngs))
 
-  net = functional(parts)
+  def embed(student, teacher, batch, key):
+    query, keys = jnp.unstack(batch['views'], axis=1)
+    return (student.projector(student.backbone(query, train=True, key=key)),
+            teacher.projector(teacher.backbone(keys, train=True)))
+
+  def compare(h, memory):
+    query, keys = h
+    value = moco_loss(query, keys, queue=memory.queue, temperature=temperature, chunk=chunk)
+    return value, {}, {'keys': losses.normalize(keys)}
 
   # the losses of examples are independent, but the keys of a part of the batch would not fill their place in the queue
-  shared = with_teacher(net, lambda _: momentum, encoder='student', couples_batch=True)
+  return method({'views': 'b 2 h w c'}, modules, embed=embed, compare=compare, teacher=Average(momentum, 'own'),
+                memory=lambda key: Memory(directions(key, queue, dim)),
+                remember=lambda memory, kept, step: Memory(enqueue(memory.queue, kept['keys'], step)),
+                couples_batch=True)
 
-  def embed(params, memory, batch, key, step):
-    del step
-    query, statistics = net.apply(params, memory['statistics'],
-                                  lambda m: m.projector(m.backbone(batch['views'][:, 0], train=True, key=key)))
-    keys, teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'],
-                                         lambda m: m.projector(m.backbone(batch['views'][:, 1], train=True)))
-    return (query, keys), {'statistics': statistics, 'teacher_statistics': teacher_statistics}
 
-  def couple(params, h, carry, memory, batch, step):
-    del params, batch, step
-    query, keys = h
-    return losses.moco(query, keys, memory['queue'], temperature, chunk), (carry | {'keys': losses.normalize(keys)}, {})
+def moco_loss(query, key, *, queue, temperature, chunk=None):
+  """Cross-entropy of telling a query's key from a queue of other examples' keys, mean over the queries.
 
-  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple),
-                   **with_queue(shared, queue, dim))
+  arXiv:1911.05722v3, eq. 1 and algorithm 1; no gradient to keys and queue.
+
+  Args:
+    query, key: [b, d] of any scale (normalised here); row i of both is example i.
+    queue: [q, d], keys of earlier examples of any scale (normalised here).
+    temperature: > 0, dimensionless.
+    chunk: columns of the similarities with the queue to hold at a time, static; None: all q.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes do not fit, or the chunk does not divide q.
+  """
+  losses.same_shape('moco', query=query.shape, key=key.shape)
+  losses.same_shape('moco', query=query.shape[1:], queue=queue.shape[1:])
+  query, key, queue = losses.normalize(query), *jax.lax.stop_gradient((losses.normalize(key), losses.normalize(queue)))
+  positive = jnp.sum(query * key, -1) / temperature  # [b]
+  others, _, _ = chunked.contrast(query, queue, scale=1 / temperature, chunk=chunk)
+  return jnp.mean(jnp.logaddexp(positive, others) - positive)

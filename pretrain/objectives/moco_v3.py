@@ -7,8 +7,9 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Positive
-from pretrain.method.objective import Objective, cosine, ema, in_parts, seen
-from pretrain.models.functional import functional
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.schedules import cosine
 from pretrain.models.heads import MLP
 
 
@@ -31,57 +32,25 @@ def moco_v3(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predic
     steps: of the whole run.
     chunk: columns of the b x b similarities to hold at a time; the same loss with less memory.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
-                                              dtype=f.dtype, rngs=rngs))
+    mlp = dict(batch_norm=True, last_batch_norm=True, dtype=f.dtype, rngs=rngs)
+    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, **mlp),
+                    predictor=MLP(dim, (predictor_hidden,), dim, **mlp))
 
-  encoder = functional(parts)
-  dtype = nnx.eval_shape(lambda: backbone(nnx.Rngs(params=0))).dtype
-  predictor = functional(lambda rngs: MLP(dim, (predictor_hidden,), dim, batch_norm=True, last_batch_norm=True,
-                                          dtype=dtype, rngs=rngs))
-  teacher_momentum = cosine(momentum, 1., steps)
-
-  def init(key):
-    keys = jax.random.split(key)
-    params, statistics = encoder.init(keys[0])
-    head, head_statistics = predictor.init(keys[1])
-    f = dict(params['backbone'])
-    frozen = {'project': f.pop('project')} if freeze_patches else {}
-    trained = {'backbone': f, 'projector': params['projector']}
-    return trained | {'predictor': head}, {'teacher': trained, 'frozen': frozen, 'statistics': statistics,
-                                           'teacher_statistics': statistics, 'predictor_statistics': head_statistics}
-
-  def whole(params, frozen):  # what the encoder takes: the frozen part put back, the predictor left out
-    return {'backbone': params['backbone'] | frozen, 'projector': params['projector']}
-
-  def embed(params, memory, batch, key, step):
-    del step
+  def embed(student, teacher, batch, key):
     views, keys = jnp.unstack(batch['views'], axis=1), jax.random.split(key)  # 2 x [b, h, w, c]
-    h, statistics = encoder.apply(whole(params, memory['frozen']), memory['statistics'], lambda m: [
-        m.backbone(x, train=True, key=k) for x, k in zip(views, keys, strict=True)])
-    teacher, teacher_statistics = encoder.apply(whole(memory['teacher'], memory['frozen']),
-                                                memory['teacher_statistics'],
-                                                lambda m: [m.backbone(x, train=True) for x in views])
-    return (h, teacher), {'statistics': statistics, 'teacher_statistics': teacher_statistics}
+    return ([student.backbone(x, train=True, key=k) for x, k in zip(views, keys, strict=True)],
+            [teacher.backbone(x, train=True) for x in views])
 
-  def couple(params, h, carry, memory, batch, step):
-    del batch, step
-    project = lambda h: lambda m: [m.projector(view, train=True) for view in h]
-    z, statistics = encoder.apply(whole(params, memory['frozen']), carry['statistics'], project(h[0]))
-    (q1, q2), head_statistics = predictor.apply(params['predictor'], memory['predictor_statistics'],
-                                                lambda m: [m(view, train=True) for view in z])
-    (k1, k2), teacher_statistics = encoder.apply(whole(memory['teacher'], memory['frozen']),
-                                                 carry['teacher_statistics'], project(jax.lax.stop_gradient(h[1])))
+  def compare(student, teacher, h):
+    q1, q2 = (student.predictor(student.projector(x, train=True), train=True) for x in h[0])
+    k1, k2 = (teacher.projector(x, train=True) for x in jax.lax.stop_gradient(h[1]))
     itself = jnp.arange(len(q1))
-    contrast = lambda q, k: 2 * temperature * losses.info_nce(q, k, itself, temperature, chunk)
-    return contrast(q1, k2) + contrast(q2, k1), ({'statistics': statistics, 'teacher_statistics': teacher_statistics,
-                                                  'predictor_statistics': head_statistics}, {})
+    contrast = lambda q, k: 2 * temperature * losses.info_nce(q, k, positive=itself, temperature=temperature,
+                                                              chunk=chunk)
+    return contrast(q1, k2) + contrast(q2, k1), {}
 
-  def update(params, memory, carry, step):
-    teacher = ema(memory['teacher'], whole(params, {}), teacher_momentum(step))
-    return params, memory | carry | {'teacher': teacher}
-
-  return Objective({'views': 'b 2 h w c'}, init=init, update=update, couples_batch=True,
-                   **seen(encoder, lambda params, memory: (whole(params, memory['frozen']), memory['statistics'])),
-                   **in_parts(encoder, embed, couple))
+  return method({'views': 'b 2 h w c'}, modules, embed=embed, compare=compare,
+                teacher=Average(cosine(momentum, 1., steps), 'own', of=('backbone', 'projector')),
+                fixed=('backbone/project',) if freeze_patches else (), couples_batch=True)

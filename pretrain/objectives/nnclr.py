@@ -1,5 +1,6 @@
 """NNCLR: With a Little Help from My Friends, Nearest-Neighbor Contrastive Learning (contrastive, with a queue)."""
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,13 @@ from flax import nnx
 from pretrain import losses
 from pretrain.config import Count, Positive
 from pretrain.losses import chunked
-from pretrain.method.objective import Objective, embed_apart, in_parts, plain
-from pretrain.method.queue import enqueue
-from pretrain.models.functional import functional
+from pretrain.method.memory import directions, enqueue
+from pretrain.method.objective import Objective, embed_each_view, method
 from pretrain.models.heads import MLP
+
+
+class Memory(NamedTuple):
+  queue: Any  # Q, f32[queue, dim], embeddings of earlier images, of length 1
 
 
 def nnclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count, temperature: Positive,
@@ -32,34 +36,22 @@ def nnclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predicto
   Raises:
     ValueError: in `update`, the batch does not divide the queue.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     mlp = dict(batch_norm=True, dtype=f.dtype, rngs=rngs)
     projector = MLP(f.width, tuple(hidden), dim, last_batch_norm=True, last_affine=True, **mlp)
     return nnx.Dict(backbone=f, projector=projector, predictor=MLP(dim, (predictor_hidden,), dim, **mlp))
 
-  net = functional(parts)
-
-  shared = plain(net, couples_batch=True)
-
-  def init(key):
-    params, memory = shared['init'](key)
-    support = losses.normalize(jax.random.normal(jax.random.fold_in(key, 0), (queue, dim)))
-    return params, memory | {'queue': support}
-
-  def couple(params, h, carry, memory, batch, step):
-    del batch, step
-    z, statistics = net.apply(params, carry['statistics'], lambda m: [m.projector(h[:, i], train=True) for i in (0, 1)])
-    (p1, p2), statistics = net.apply(params, statistics, lambda m: [m.predictor(view, train=True) for view in z])
-    z1, z2 = jax.lax.stop_gradient((losses.normalize(z[0]), losses.normalize(z[1])))
-    (nn1, cosine1), (nn2, cosine2) = (chunked.nearest(z, memory['queue'], chunk=chunk) for z in (z1, z2))
+  def compare(student, h, memory):
+    z = [student.projector(h[:, i], train=True) for i in (0, 1)]
+    p1, p2 = (student.predictor(view, train=True) for view in z)
+    z1, z2 = (losses.normalize(jax.lax.stop_gradient(view)) for view in z)
+    (nn1, cosine1), (nn2, cosine2) = (chunked.nearest(view, memory.queue, chunk=chunk) for view in (z1, z2))
     itself = jnp.arange(len(z1))
-    contrast = lambda query, keys: losses.info_nce(query, keys, itself, temperature, chunk)
+    contrast = lambda query, keys: losses.info_nce(query, keys, positive=itself, temperature=temperature, chunk=chunk)
     value = (contrast(nn1, p2) + contrast(nn2, p1)) / 2
-    return value, ({'statistics': statistics, 'z': z1}, {'neighbor_cosine': jnp.mean(cosine1 + cosine2) / 2})
+    return value, {'neighbor_cosine': jnp.mean(cosine1 + cosine2) / 2}, {'z': z1}
 
-  def update(params, memory, carry, step):
-    return params, {'statistics': carry['statistics'], 'queue': enqueue(memory['queue'], carry['z'], step)}
-
-  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_apart(net), couple),
-                   **shared | {'init': init, 'update': update})
+  return method({'views': 'b 2 h w c'}, modules, embed=embed_each_view, compare=compare, couples_batch=True,
+                memory=lambda key: Memory(directions(key, queue, dim)),
+                remember=lambda memory, kept, step: Memory(enqueue(memory.queue, kept['z'], step)))

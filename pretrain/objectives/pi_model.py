@@ -1,12 +1,16 @@
 """Pi-model: Temporal Ensembling for Semi-Supervised Learning (consistency)."""
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, NonNegative
-from pretrain.method.objective import Objective
-from pretrain.method.semi_supervised import averaged, classifier, classify, sigmoid_ramp
+from pretrain.losses.semi_supervised import total
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.schedules import sigmoid_ramp
+from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
 
 def pi_model(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_steps: Natural,
@@ -25,14 +29,30 @@ def pi_model(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegativ
     ramp_steps: over which the weight grows as exp(-5 (1 - step / ramp_steps)^2); 80 epochs in the paper.
     ema_momentum: of the average that encode and predict use.
   """
-  net = classifier(backbone, classes)
   weight = sigmoid_ramp(unlabeled_weight, ramp_steps)
 
-  def loss(params, memory, batch, key, step):
-    names = ('image', 'weak', 'image_strong', 'strong')
-    z, statistics = classify(net, params, memory['statistics'], [batch[name] for name in names], key)
-    value, metrics = losses.pi_model(z[0], batch['label'], jnp.concatenate(z[:2]), jnp.concatenate(z[2:]), weight(step))
-    return value, ({'statistics': statistics}, metrics | {'unlabeled_weight': weight(step)})
+  def loss(student, batch, key, step):
+    z = classify(student, [batch[name] for name in ('image', 'weak', 'image_strong', 'strong')], key)
+    value, metrics = pi_model_loss(z[0], batch['label'], first=jnp.concatenate(z[:2]), second=jnp.concatenate(z[2:]),
+                                   unlabeled_weight=weight(step))
+    return value, metrics | {'unlabeled_weight': weight(step)}
 
-  return Objective({'image': 'b h w c', 'image_strong': 'b h w c', 'label': 'b', 'weak': 'u h w c',
-                    'strong': 'u h w c'}, loss=loss, **averaged(net, lambda _: ema_momentum, 'shared'))
+  return method(BATCH | {'image_strong': 'b h w c'}, classifier(backbone, classes), loss, ema=Average(ema_momentum),
+                encode='ema', predict=probabilities)
+
+
+def pi_model_loss(labeled, label, *, first, second, unlabeled_weight):
+  """Supervised cross-entropy plus the squared difference of the probabilities in two passes.
+
+  arXiv:1610.02242v3, algorithm 1: divided by the number of classes, with a gradient to both.
+
+  Args:
+    labeled, label: [b, k] logits, int[b].
+    first, second: [n, k] logits of two views of the same examples.
+    unlabeled_weight: w(t) >= 0, of this step.
+  Returns:
+    f32[], and {'supervised', 'consistency'}.
+  """
+  losses.same_shape('pi_model', first=first.shape, second=second.shape)
+  difference = jax.nn.softmax(first.astype(jnp.float32)) - jax.nn.softmax(second.astype(jnp.float32))
+  return total(labeled, label, consistency=jnp.mean(jnp.square(difference)), unlabeled_weight=unlabeled_weight)

@@ -1,11 +1,15 @@
 """Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural Networks (pseudo-label)."""
 from collections.abc import Callable
 
+import jax.numpy as jnp
+
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, NonNegative
-from pretrain.method.objective import Objective
-from pretrain.method.semi_supervised import averaged, classifier, classify
-from pretrain.method.teacher import linear
+from pretrain.losses.semi_supervised import total
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.schedules import linear
+from pretrain.method.semi_supervised import classifier, classify, probabilities
 
 
 def pseudo_label(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_start_step: Natural,
@@ -27,15 +31,30 @@ def pseudo_label(backbone: Callable, *, classes: Count, unlabeled_weight: NonNeg
   """
   if ramp_start_step > ramp_end_step:
     raise ValueError(f'pseudo_label wants ramp_start_step <= ramp_end_step, got {ramp_start_step} and {ramp_end_step}')
-  net = classifier(backbone, classes)
   weight = linear(0., unlabeled_weight, ramp_end_step - ramp_start_step)
 
-  def loss(params, memory, batch, key, step):
-    (labeled, unlabeled), statistics = classify(net, params, memory['statistics'],
-                                                [batch['image'], batch['weak']], key)
+  def loss(student, batch, key, step):
+    labeled, unlabeled = classify(student, [batch['image'], batch['weak']], key)
     alpha = weight(step - ramp_start_step)
-    value, metrics = losses.pseudo_label(labeled, batch['label'], unlabeled, alpha)
-    return value, ({'statistics': statistics}, metrics | {'unlabeled_weight': alpha})
+    value, metrics = pseudo_label_loss(labeled, batch['label'], unlabeled=unlabeled, unlabeled_weight=alpha)
+    return value, metrics | {'unlabeled_weight': alpha}
 
-  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, 'shared'))
+  return method({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c'}, classifier(backbone, classes), loss,
+                ema=Average(ema_momentum), encode='ema', predict=probabilities)
+
+
+def pseudo_label_loss(labeled, label, *, unlabeled, unlabeled_weight):
+  """Supervised cross-entropy plus that of unlabeled examples with the most probable class of the same prediction.
+
+  Lee, "Pseudo-Label", Workshop on Challenges in Representation Learning, ICML 2013: the overall loss function.
+
+  Args:
+    labeled, label: [b, k] logits, int[b].
+    unlabeled: [u, k] logits; the labels made of them are constants.
+    unlabeled_weight: alpha(t) >= 0, of this step.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency'}.
+  """
+  pseudo, _ = losses.confident(unlabeled, 0.)
+  return total(labeled, label, consistency=jnp.mean(losses.cross_entropy(unlabeled, pseudo)),
+               unlabeled_weight=unlabeled_weight)

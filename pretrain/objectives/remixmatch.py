@@ -1,5 +1,6 @@
 """ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring (consistency)."""
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -7,12 +8,17 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Natural, NonNegative, Positive
-from pretrain.method.objective import Objective, flat
-from pretrain.method.queue import enqueue
-from pretrain.method.semi_supervised import averaged, divided, mix, rotations
-from pretrain.method.teacher import linear
-from pretrain.models.functional import functional
+from pretrain.losses.semi_supervised import combined
+from pretrain.method.memory import Average, enqueue
+from pretrain.method.objective import Objective, flat, method
+from pretrain.method.schedules import linear
+from pretrain.method.semi_supervised import classify, mix, probabilities, rotations, split_like
 from pretrain.models.heads import Classifier
+
+
+class Memory(NamedTuple):
+  labels: Any  # f32[window, k], mean labels of the last batches
+  guesses: Any  # f32[window, k], and mean predictions
 
 
 def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha: Positive, window: Count,
@@ -37,27 +43,25 @@ def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alp
     ramp_steps: over which the first two grow linearly from 0; 16,384 in the authors' code.
     ema_momentum: of the average that encode and predict use; 0.999 in the paper.
   """
-  def parts(rngs):
+  ramp = linear(0., 1., ramp_steps)
+
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, head=Classifier(f.width, classes, zero=False, rngs=rngs),
                     rotation=Classifier(f.width, 4, zero=False, rngs=rngs))
 
-  net = functional(parts)
-  ramp = linear(0., 1., ramp_steps)
-
-  def own():
+  def start(_):
     uniform = jnp.full((window, classes), 1 / classes, jnp.float32)
-    return {'labels': uniform, 'guesses': uniform}
+    return Memory(labels=uniform, guesses=uniform)
 
-  def loss(params, memory, batch, key, step):
+  def loss(student, memory, batch, key, step):
     guess_key, turn_key, mix_key, key = jax.random.split(key, 4)
     weak, strongs = batch['weak'], batch['strongs']  # [u, h, w, c], [u, v, h, w, c]
-    p, _ = net.apply(jax.lax.stop_gradient(params), memory['statistics'],
-                     lambda m: jax.nn.softmax(m.head(m.backbone(weak, train=True, key=guess_key))))
-    label = jax.nn.one_hot(batch['label'], classes)
-    means = {name: enqueue(memory[name], jnp.mean(x, 0, keepdims=True), step)
-             for name, x in (('labels', label), ('guesses', p))}
-    guess = losses.sharpen(losses.align(p, *(jnp.mean(means[name], 0) for name in ('labels', 'guesses'))), temperature)
+    z, = classify(student.at(jax.lax.stop_gradient(student.params)), [weak], guess_key)
+    p, label = jax.nn.softmax(z), jax.nn.one_hot(batch['label'], classes)
+    means = Memory(labels=enqueue(memory.labels, jnp.mean(label, 0, keepdims=True), step),
+                   guesses=enqueue(memory.guesses, jnp.mean(p, 0, keepdims=True), step))
+    guess = losses.sharpen(losses.align(p, jnp.mean(means.labels, 0), average=jnp.mean(means.guesses, 0)), temperature)
 
     images = [batch['image_strong'], weak, flat(strongs)]
     mixed, targets = mix(mix_key, jnp.concatenate(images),
@@ -65,16 +69,38 @@ def remixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alp
     turns = jax.vmap(lambda i: jax.random.randint(jax.random.fold_in(turn_key, i), (), 0, 4))(batch['index'])
     turned = jnp.take_along_axis(rotations(strongs[:, 0]), turns[:, None, None, None, None], 1)[:, 0]
     together = [mixed[:len(label)], mixed[len(label):], strongs[:, 0], turned]
+    *h, h_turned = split_like(student.backbone(jnp.concatenate(together), train=True, key=key), together)
+    labeled, unlabeled, anchored = (student.head(x) for x in h)
+    value, metrics = remixmatch_loss(
+      labeled, targets[:len(label)], unlabeled=unlabeled, mixed_guess=targets[len(label):], anchored=anchored,
+      guess=guess, turned=student.rotation(h_turned), turns=turns, unlabeled_weight=ramp(step) * unlabeled_weight,
+      anchor_weight=ramp(step) * anchor_weight, rotation_weight=rotation_weight)
+    return value, metrics, means._asdict()
 
-    def forward(m):
-      h = divided(m.backbone(jnp.concatenate(together), train=True, key=key), together)
-      return [m.head(x) for x in h[:3]], m.rotation(h[3])
+  return method({'image_strong': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strongs': 'u v h w c', 'index': 'u'},
+                modules, loss, ema=Average(ema_momentum), encode='ema', predict=probabilities, memory=start,
+                couples_batch=True)
 
-    ((labeled, unlabeled, anchored), rotation), statistics = net.apply(params, memory['statistics'], forward)
-    value, metrics = losses.remixmatch(
-      labeled, targets[:len(label)], unlabeled, targets[len(label):], anchored, guess, rotation, turns,
-      ramp(step) * unlabeled_weight, ramp(step) * anchor_weight, rotation_weight)
-    return value, (means | {'statistics': statistics}, metrics)
 
-  return Objective({'image_strong': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strongs': 'u v h w c', 'index': 'u'},
-                   loss=loss, **averaged(net, lambda _: ema_momentum, 'shared', own=own, couples_batch=True))
+def remixmatch_loss(labeled, target, *, unlabeled, mixed_guess, anchored, guess, turned, turns, unlabeled_weight,
+                    anchor_weight, rotation_weight):
+  """Cross-entropies of labeled and of unlabeled mixtures, of one strong view that is not mixed, and of the rotation.
+
+  arXiv:1911.09785v2, section 3, the four terms of the loss.
+
+  Args:
+    labeled, target: [b, k] logits of mixed images, f32[b, k] their mixed labels.
+    unlabeled, mixed_guess: [n, k], f32[n, k]: the same of the unlabeled.
+    anchored, guess: [u, k] logits of a strong view, f32[u, k]; no gradient to any label.
+    turned, turns: [u, 4] logits, int[u] in [0, 4), quarter turns of the view.
+    unlabeled_weight, anchor_weight, rotation_weight: lambda_U, lambda_U1, lambda_r >= 0, of this step.
+  Returns:
+    f32[] nats, and {'supervised', 'consistency', 'anchored', 'rotation'}.
+  """
+  target, mixed_guess, guess = jax.lax.stop_gradient((target, mixed_guess, guess))
+  supervised, consistency, anchor = (jnp.mean(losses.soft_cross_entropy(p, x)) for p, x in (
+    (target, labeled), (mixed_guess, unlabeled), (guess, anchored)))
+  rotation = jnp.mean(losses.cross_entropy(turned, turns))
+  value, metrics = combined(supervised, consistency, unlabeled_weight=unlabeled_weight, anchored=anchor,
+                            rotation=rotation)
+  return value + anchor_weight * anchor + rotation_weight * rotation, metrics

@@ -1,11 +1,17 @@
 """Self-Distillation for Further Pre-training of Transformers (masked modelling, self-distillation)."""
+import math
 from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, NonNegative, ProperPart
-from pretrain.method.objective import Objective
-from pretrain.models.functional import functional
-from pretrain.objectives.mae import mae
+from pretrain.method.masked_autoencoder import autoencoder, hidden_error
+from pretrain.method.masks import random_mask
+from pretrain.method.objective import Objective, method
+from pretrain.objectives.mae import pixels_of
 
 
 def self_distillation_fpt(backbone: Callable, *, weight: NonNegative, mask_ratio: ProperPart, decoder_width: Count,
@@ -21,19 +27,30 @@ def self_distillation_fpt(backbone: Callable, *, weight: NonNegative, mask_ratio
     backbone: as `mae` wants it, and the other arguments are `mae`'s.
     weight: >= 0, lambda; 1 in the authors' code.
   """
-  masked = mae(backbone, mask_ratio=mask_ratio, decoder_width=decoder_width, decoder_depth=decoder_depth,
-               decoder_heads=decoder_heads, standardize=standardize)
-  encoder = functional(backbone)
+  def loss(student, frozen_teacher, batch, key):
+    images = batch['image']
+    hide = lambda grid: random_mask(key, batch['index'], math.prod(grid), mask_ratio)
+    masked = hidden_error(student, images, hide, lambda x, f: pixels_of(x, f, standardize), key)
+    distance = hidden_distance(student.backbone(images), frozen_teacher.backbone(images))
+    return masked + weight * distance, {'masked': masked, 'distance': distance}
 
-  def init(key):
-    params, memory = masked.init(key)
-    return params, memory | {'frozen_teacher': {'backbone': params['backbone']}}
+  return method({'image': 'b h w c', 'index': 'b'},
+                autoencoder(backbone, width=decoder_width, depth=decoder_depth, heads=decoder_heads), loss,
+                frozen={'frozen_teacher': lambda rngs: nnx.Dict(backbone=backbone(rngs))})
 
-  def loss(params, memory, batch, key, step):
-    value, (carry, metrics) = masked.loss(params, memory, batch, key, step)
-    student, teacher = (encoder.apply(p['backbone'], {}, lambda m: m(batch['image']))[0]
-                        for p in (params, memory['frozen_teacher']))
-    distance = losses.hidden_distance(student, teacher)
-    return value + weight * distance, (carry, metrics | {'masked': value, 'distance': distance})
 
-  return masked._replace(init=init, loss=loss)
+def hidden_distance(student, teacher):
+  """Squared distance of hidden representations, mean over the examples; no gradient to the teacher.
+
+  arXiv:2210.02871v3, section 3.2, L_distill (number from memory).
+
+  Args:
+    student, teacher: [b, d].
+  Returns:
+    f32[].
+  Raises:
+    ValueError: the shapes differ.
+  """
+  losses.same_shape('hidden_distance', student=student.shape, teacher=teacher.shape)
+  difference = student.astype(jnp.float32) - jax.lax.stop_gradient(teacher).astype(jnp.float32)
+  return jnp.mean(jnp.sum(jnp.square(difference), -1))

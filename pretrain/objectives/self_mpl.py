@@ -6,9 +6,9 @@ import jax.numpy as jnp
 
 from pretrain import losses
 from pretrain.config import Count, Natural, NonNegative, Share
-from pretrain.method.objective import Objective, keep, plain
-from pretrain.method.semi_supervised import classifier, classify
-from pretrain.method.teacher import linear
+from pretrain.method.objective import Objective, method
+from pretrain.method.schedules import linear
+from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
 
 def self_mpl(backbone: Callable, *, classes: Count, rate: NonNegative, second_order: bool, threshold: Share,
@@ -38,37 +38,29 @@ def self_mpl(backbone: Callable, *, classes: Count, rate: NonNegative, second_or
     unlabeled_weight: of UDA's consistency after the ramp.
     ramp_steps: over which it grows linearly from 0.
   """
-  net = classifier(backbone, classes)
   weight = linear(0., unlabeled_weight, ramp_steps)
 
-  def loss(params, memory, batch, key, step):
-    old = memory['statistics']
+  def loss(student, batch, key, step):
     keys = jax.random.split(key, 3)
-    (before, weak), _ = classify(net, params, old, [batch['image'], batch['weak']], keys[0])
+    before, weak = classify(student.at(student.params), [batch['image'], batch['weak']], keys[0])
     soft = jax.nn.softmax(weak)
     hard = jax.nn.one_hot(weak.argmax(-1), classes)
 
     def first(params):
-      (strong,), _ = classify(net, params, old, [batch['strong']], keys[1])
+      strong, = classify(student.at(params), [batch['strong']], keys[1])
       return jnp.mean(losses.soft_cross_entropy(soft if second_order else hard, strong))
 
-    change = jax.tree.map(lambda g: -rate * g, jax.grad(first)(params))
+    change = jax.tree.map(lambda g: -rate * g, jax.grad(first)(student.params))
     if not second_order:
       change = jax.lax.stop_gradient(change)
-    stepped = jax.tree.map(jnp.add, params, change)
-    (labeled, weak, strong), statistics = classify(net, stepped, old, [batch['image'], batch['weak'], batch['strong']],
-                                                   keys[2])
-    value, metrics = losses.uda(labeled, batch['label'], weak, strong, threshold, 1., weight(step))
+    stepped = student.at(jax.tree.map(jnp.add, student.params, change))
+    labeled, weak, strong = classify(stepped, [batch['image'], batch['weak'], batch['strong']], keys[2])
+    value, metrics = losses.uda(labeled, batch['label'], weak=weak, strong=strong, threshold=threshold, temperature=1.,
+                                unlabeled_weight=weight(step))
     fell = jnp.mean(losses.cross_entropy(before, batch['label'])) - metrics['supervised']
     if not second_order:
       value += jax.lax.stop_gradient(fell) * jnp.mean(losses.soft_cross_entropy(hard, weak))
-    return value, ({'statistics': statistics, 'change': change}, metrics | {'fell': fell})
+    return value, metrics | {'fell': fell}, {'statistics': stepped.moved, 'change': change}
 
-  def update(params, memory, carry, step):
-    return keep(jax.tree.map(jnp.add, params, carry['change']), memory, {'statistics': carry['statistics']}, step)
-
-  def predict(params, memory, images):
-    return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: m.head(m.backbone(images)))[0])
-
-  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   predict=predict, **plain(net, couples_batch=True) | {'update': update})
+  return method(BATCH, classifier(backbone, classes), loss, predict=probabilities, couples_batch=True,
+                after=lambda params, kept, _: jax.tree.map(jnp.add, params, kept['change']))

@@ -1,8 +1,12 @@
 """SigLIP: Sigmoid Loss for Language Image Pre-Training (contrastive, images and texts)."""
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
+
 from pretrain import losses
 from pretrain.config import Count, Number, Positive
+from pretrain.losses import chunked
 from pretrain.method.objective import Objective
 from pretrain.method.two_towers import matching, two_towers
 
@@ -22,9 +26,32 @@ def siglip(backbone: Callable, *, text: Callable, dim: Count, temperature: Posit
     bias: at first, learned; -10 in the paper: most pairs do not belong together.
     chunk: columns of the b x b similarities to hold at a time; the same loss with less memory.
   """
-  net = two_towers(backbone, text, dim, temperature, bias=bias)
+  def loss(image, text, *, student, scale):
+    return siglip_loss(image, text, scale=scale, bias=student.bias[...], chunk=chunk)
 
-  def loss(params, image, text, scale):
-    return losses.siglip(image, text, scale, params['bias'], chunk)
+  return matching(two_towers(backbone, text, dim=dim, temperature=temperature, bias=bias), loss)
 
-  return matching(net, loss)
+
+def siglip_loss(image, text, *, scale, bias, chunk=None):
+  """Whether an image and a text belong together, a logistic regression on all b * b pairs: their sum, divided by b.
+
+  arXiv:2303.15343v4, eq. 1 and algorithm 1.
+
+  Args:
+    image, text: [b, d] of any scale (normalised here); row i of both is pair i.
+    scale: f32[] > 0, of the cosines: the exponential of what is learned; bias: f32[].
+    chunk: columns of the similarities to hold at a time, static; None: all b.
+  Returns:
+    f32[], nats.
+  Raises:
+    ValueError: the shapes differ.
+  """
+  losses.same_shape('siglip', image=image.shape, text=text.shape)
+  image, text = losses.normalize(image), losses.normalize(text)
+
+  def step(total, part, columns):
+    sign = jnp.where(jnp.arange(len(image))[:, None] == columns, 1, -1)
+    logits = scale * jnp.matmul(image, part.T, precision='highest') + bias
+    return total + jnp.sum(jax.nn.log_sigmoid(sign * logits))
+
+  return -chunked.scan_columns(step, jnp.zeros(()), keys=text, chunk=chunk) / len(image)

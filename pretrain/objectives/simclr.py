@@ -5,8 +5,7 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Positive
-from pretrain.method.objective import Objective, embed_together, in_parts, plain
-from pretrain.models.functional import functional
+from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
 
 
@@ -23,17 +22,13 @@ def simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, tempera
     temperature: > 0; the paper's best is 0.1 for long training with large batches, 0.5 for 100 epochs.
     chunk: columns of the 2b x 2b similarities to hold at a time; the same loss with less memory.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
                                               last_affine=True, dtype=f.dtype, rngs=rngs))
 
-  net = functional(parts)
+  def compare(student, h):
+    z = student.projector(h, train=True)  # [b, 2, dim]
+    return losses.nt_xent(z[:, 0], z[:, 1], temperature=temperature, chunk=chunk), {}
 
-  def couple(params, h, carry, memory, batch, step):
-    del memory, batch, step
-    z, statistics = net.apply(params, carry['statistics'], lambda m: m.projector(h, train=True))
-    return losses.nt_xent(z[:, 0], z[:, 1], temperature, chunk), ({'statistics': statistics}, {})
-
-  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed_together(net), couple),
-                   **plain(net, couples_batch=True))
+  return method({'views': 'b 2 h w c'}, modules, embed=embed_views, compare=compare, couples_batch=True)

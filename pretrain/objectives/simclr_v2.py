@@ -1,5 +1,6 @@
 """SimCLRv2: Big Self-Supervised Models are Strong Semi-Supervised Learners (contrastive, with memory)."""
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +8,13 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Decay, Positive
-from pretrain.method.objective import Objective, embed_together, flat, in_parts
-from pretrain.method.teacher import with_queue, with_teacher
-from pretrain.models.functional import functional
+from pretrain.method.memory import Average, directions, enqueue
+from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
+
+
+class Memory(NamedTuple):
+  queue: Any  # f32[queue, dim], the moving average's projections of earlier views, of length 1
 
 
 def simclr_v2(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive, momentum: Decay,
@@ -31,29 +35,22 @@ def simclr_v2(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temp
   Raises:
     ValueError: in `update`, the batch does not fit the queue.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, last_batch_norm=True,
                                               last_affine=True, dtype=f.dtype, rngs=rngs))
 
-  net = functional(parts)
-  shared, student = with_teacher(net, lambda _: momentum, encoder='student', couples_batch=True), embed_together(net)
+  def embed(student, teacher, batch, key):
+    return embed_views(student, batch, key), embed_views(teacher, batch, None)  # [b, 2, width] each
 
-  def embed(params, memory, batch, key, step):
-    h, carry = student(params, memory, batch, key, step)  # [b, 2, width]
-    k, statistics = net.apply(memory['teacher'], memory['teacher_statistics'],
-                              lambda m: m.backbone(flat(batch['views']), train=True))
-    return (h, k.reshape(h.shape)), carry | {'teacher_statistics': statistics}
-
-  def couple(params, h, carry, memory, batch, step):
-    del batch, step
-    project = lambda h: lambda m: m.projector(h, train=True)
-    z, statistics = net.apply(params, carry['statistics'], project(h[0]))
-    k, teacher_statistics = net.apply(memory['teacher'], carry['teacher_statistics'],
-                                      project(jax.lax.stop_gradient(h[1])))
-    loss = losses.nt_xent(z[:, 0], z[:, 1], temperature, chunk, memory['queue'])
+  def compare(student, teacher, h, memory):
+    z = student.projector(h[0], train=True)  # [b, 2, dim]
+    k = teacher.projector(jax.lax.stop_gradient(h[1]), train=True)
     keys = losses.normalize(jnp.concatenate([k[:, 0], k[:, 1]]))
-    return loss, ({'statistics': statistics, 'teacher_statistics': teacher_statistics, 'keys': keys}, {})
+    value = losses.nt_xent(z[:, 0], z[:, 1], temperature=temperature, chunk=chunk, queue=memory.queue)
+    return value, {}, {'keys': keys}
 
-  return Objective({'views': 'b 2 h w c'}, **in_parts(net, embed, couple),
-                   **with_queue(shared, queue, dim))
+  return method({'views': 'b 2 h w c'}, modules, embed=embed, compare=compare, teacher=Average(momentum, 'own'),
+                memory=lambda key: Memory(directions(key, queue, dim)),
+                remember=lambda memory, kept, step: Memory(enqueue(memory.queue, kept['keys'], step)),
+                couples_batch=True)

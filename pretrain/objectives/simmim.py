@@ -7,8 +7,7 @@ from flax import nnx
 from pretrain import losses
 from pretrain.config import Count, ProperPart
 from pretrain.method.masks import random_mask
-from pretrain.method.objective import Objective, plain
-from pretrain.models.functional import functional
+from pretrain.method.objective import Objective, method
 from pretrain.models.layers import Linear, MaskToken
 from pretrain.models.patches import grid_of, normalize, patchify
 
@@ -25,28 +24,38 @@ def simmim(backbone: Callable, *, mask_ratio: ProperPart, mask_size: Count) -> O
   Raises:
     ValueError: squares, patches and the image do not fit; the ratio hides nothing or everything.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, mask_token=MaskToken(f.width, rngs=rngs),
                     head=Linear(f.width, f.channels * f.patch ** 2, rngs=rngs))
 
-  net = functional(parts)
+  def loss(student, batch, key):
+    images, f = batch['image'], student.backbone
+    mask = square_mask(key, batch['index'], grid_of(images.shape, f.patch), mask_ratio, mask_size, f.patch)  # [b, n]
+    tokens = f.encode(f.embed(images, mask, student.mask_token()), train=True, key=key)
+    target = patchify(normalize(images, channels=f.channels, mean=f.mean, std=f.std), f.patch)  # [b, n, p]
+    return masked_l1(student.head(f.patches(tokens)), target, mask=mask), {}
 
-  def loss(params, memory, batch, key, step):
-    del step
-    images = batch['image']
+  return method({'image': 'b h w c', 'index': 'b'}, modules, loss)
 
-    def reconstruct(m):
-      f = m.backbone
-      mask = square_mask(key, batch['index'], grid_of(images.shape, f.patch), mask_ratio, mask_size, f.patch)
-      tokens = f.encode(f.embed(images, mask, m.mask_token()), train=True, key=key)
-      target = patchify(normalize(images, channels=f.channels, mean=f.mean, std=f.std), f.patch)  # [b, n, p]
-      return m.head(f.patches(tokens)), target, mask
 
-    (predicted, target, mask), statistics = net.apply(params, memory['statistics'], reconstruct)
-    return losses.masked_l1(predicted, target, mask), ({'statistics': statistics}, {})
+def masked_l1(predicted, target, *, mask):
+  """Mean absolute error of the hidden patches only, over the pixels of a patch and all hidden patches of the batch.
 
-  return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss, **plain(net))
+  arXiv:2111.09886v2, section 3.4. The authors' code adds 1e-5 to the number of hidden pixels.
+
+  Args:
+    predicted, target: [b, n, p].
+    mask: bool[b, n], True where hidden; at least one is.
+  Returns:
+    f32[].
+  Raises:
+    ValueError: the shapes do not fit.
+  """
+  losses.same_shape('masked_l1', predicted=predicted.shape, target=target.shape)
+  losses.same_shape('masked_l1', patches=predicted.shape[:2], mask=mask.shape)
+  error = jnp.mean(jnp.abs(predicted.astype(jnp.float32) - target.astype(jnp.float32)), -1)  # [b, n]
+  return jnp.sum(error * mask) / jnp.sum(mask)
 
 
 def square_mask(key, index, grid: tuple[int, int], mask_ratio: float, size: int, patch: int):

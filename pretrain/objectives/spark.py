@@ -7,9 +7,8 @@ from flax import nnx
 from pretrain import losses
 from pretrain.config import Count, ProperPart
 from pretrain.method.masks import random_mask
-from pretrain.method.objective import Objective, plain
+from pretrain.method.objective import Objective, method
 from pretrain.models.decoder import MapDecoder
-from pretrain.models.functional import functional
 from pretrain.models.patches import grid_of, normalize, patchify
 
 
@@ -28,29 +27,21 @@ def spark(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count) -
   Raises:
     ValueError: a backbone without maps, a ratio that hides nothing or all, sides that do not fit.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     if getattr(f, 'reduction', 1) < 2:
       raise ValueError('spark wants a backbone with maps that get smaller from stage to stage, such as a resnet of two '
                        f'stages or more, got {type(f).__name__}')
     return nnx.Dict(backbone=f, decoder=MapDecoder(f.widths, f.channels, f.reduction, width=decoder_width, rngs=rngs))
 
-  net = functional(parts)
+  def loss(student, batch, key):
+    images, f = batch['image'], student.backbone
+    grid = grid_of(images.shape, f.reduction)
+    _, mask = random_mask(key, batch['index'], math.prod(grid), mask_ratio)  # [b, n]
+    visible = ~mask.reshape(-1, *grid)
+    predicted = student.decoder(f.outputs(images, visible, train=True, key=key), visible, train=True)
+    pixels = normalize(images, channels=f.channels, mean=f.mean, std=f.std)
+    target = losses.standardize_patches(patchify(pixels, f.reduction))  # [b, n, p]
+    return losses.masked_mse(patchify(predicted, f.reduction), target, mask=mask), {}
 
-  def loss(params, memory, batch, key, step):
-    del step
-    images = batch['image']
-
-    def reconstruct(m):
-      size = m.backbone.reduction
-      grid = grid_of(images.shape, size)
-      _, mask = random_mask(key, batch['index'], math.prod(grid), mask_ratio)  # [b, n]
-      visible = ~mask.reshape(-1, *grid)
-      predicted = m.decoder(m.backbone.outputs(images, visible, train=True, key=key), visible, train=True)
-      pixels = normalize(images, channels=m.backbone.channels, mean=m.backbone.mean, std=m.backbone.std)
-      return patchify(predicted, size), losses.standardize_patches(patchify(pixels, size)), mask
-
-    (predicted, target, mask), statistics = net.apply(params, memory['statistics'], reconstruct)
-    return losses.masked_mse(predicted, target, mask), ({'statistics': statistics}, {})
-
-  return Objective({'image': 'b h w c', 'index': 'b'}, loss=loss, **plain(net))
+  return method({'image': 'b h w c', 'index': 'b'}, modules, loss)

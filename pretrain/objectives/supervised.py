@@ -8,9 +8,8 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Range
-from pretrain.method.objective import Objective, plain
+from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import classifier
-from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier
 
 
@@ -30,28 +29,22 @@ def supervised(backbone: Callable, *, classes: Count, label_smoothing: Annotated
   """
   source, shape = ('tokens', 'b l') if tokens else ('image', 'b h w c')
 
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     g = MLP(f.width, tuple(projector[:-1]), projector[-1], batch_norm=True, last_batch_norm=True, last_affine=True,
             dtype=f.dtype, rngs=rngs)
     return nnx.Dict(backbone=f, projector=g, head=Classifier(projector[-1], classes, zero=False, rngs=rngs))
 
-  net = functional(parts) if projector else classifier(backbone, classes)
+  def classify(network, images, train=False, key=None):
+    h = network.backbone(images, train=train, key=key)
+    return network.head(jax.nn.relu(network.projector(h, train=train)) if projector else h)
 
-  def classify(m, images, train=False, key=None):
-    h = m.backbone(images, train=train, key=key)
-    return m.head(jax.nn.relu(m.projector(h, train=train)) if projector else h)
-
-  def loss(params, memory, batch, key, step):
-    del step
-    logits, statistics = net.apply(params, memory['statistics'],
-                                   lambda m: classify(m, batch[source], train=True, key=key))
+  def loss(student, batch, key):
+    logits = classify(student, batch[source], train=True, key=key)
     targets = (1 - label_smoothing) * jax.nn.one_hot(batch['label'], classes) + label_smoothing / classes  # [b, k]
     value = jnp.mean((batch['weight'] if weighted else 1.) * losses.soft_cross_entropy(targets, logits))
-    return value, ({'statistics': statistics}, {'accuracy': jnp.mean(logits.argmax(-1) == batch['label'])})
-
-  def predict(params, memory, images):
-    return jax.nn.softmax(net.apply(params, memory['statistics'], lambda m: classify(m, images))[0])
+    return value, {'accuracy': jnp.mean(logits.argmax(-1) == batch['label'])}
 
   wanted = {source: shape, 'label': 'b'} | ({'weight': 'b'} if weighted else {})
-  return Objective(wanted, loss=loss, predict=predict, **plain(net))
+  return method(wanted, modules if projector else classifier(backbone, classes), loss,
+                predict=lambda network, images: jax.nn.softmax(classify(network, images)))

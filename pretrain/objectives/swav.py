@@ -1,6 +1,7 @@
 """SwAV: Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (contrastive between clusters)."""
 import warnings
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,15 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Natural, Positive
-from pretrain.method.objective import Objective, flat, plain
-from pretrain.method.queue import enqueue
-from pretrain.method.teacher import collapse
-from pretrain.models.functional import functional
+from pretrain.method.memory import enqueue
+from pretrain.method.metrics import collapse
+from pretrain.method.objective import Objective, flat, method
 from pretrain.models.heads import MLP
-from pretrain.models.layers import Linear, product
+from pretrain.models.layers import Linear
+
+
+class Memory(NamedTuple):
+  queue: Any  # f32[2, queue, dim], of length 1: features of earlier images' two global views, zeros at first
 
 
 def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototypes: Count, temperature: Positive,
@@ -24,7 +28,7 @@ def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototype
   arXiv:2006.09882v5, section 3, eq. 2 to 6 and the algorithm of appendix A.1; the multi-crop is that of section 3.2.
   As in the authors' code the prototypes are set back to length 1 after each step, the crops of one size pass the
   backbone together, and all of them the projector.
-  Metrics: `teacher.collapse` of the codes.
+  Metrics: `metrics.collapse` of the codes.
 
   Args:
     backbone: f, build(rngs) -> module with `width`, applied to images of the global and of the local size.
@@ -39,54 +43,43 @@ def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototype
   Raises:
     ValueError: in `update`, the batch does not divide the queue.
   """
-  def parts(rngs):
+  def on_sphere(kernel):  # [dim, k]: columns of length 1
+    return losses.normalize(kernel, axis=0)
+
+  def modules(rngs):
     f = backbone(rngs)
-    return nnx.Dict(backbone=f, projector=MLP(f.width, tuple(hidden), dim, batch_norm=True, dtype=f.dtype, rngs=rngs),
-                    prototypes=Linear(dim, prototypes, use_bias=False, rngs=rngs))
+    projector = MLP(f.width, tuple(hidden), dim, batch_norm=True, dtype=f.dtype, rngs=rngs)
+    last = Linear(dim, prototypes, use_bias=False, rngs=rngs)
+    last.kernel[...] = on_sphere(last.kernel[...])
+    return nnx.Dict(backbone=f, projector=projector, prototypes=last)
 
-  net = functional(parts)
-
-  shared = plain(net, couples_batch=True)
-
-  def on_sphere(params):  # kernel [d, k]: columns of length 1
-    return params | {'prototypes': {'kernel': losses.normalize(params['prototypes']['kernel'], axis=0)}}
-
-  def init(key):
-    params, memory = shared['init'](key)
-    return on_sphere(params), memory | ({'queue': jnp.zeros((2, queue, dim))} if queue else {})
-
-  def loss(params, memory, batch, key, step):
-    large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
-    b, keys = len(batch['global']), jax.random.split(key)
-    z, statistics = net.apply(params, memory['statistics'], lambda m: m.projector(jnp.concatenate(
-        [m.backbone(x, train=True, key=k).reshape(b, -1, m.backbone.width)
-         for x, k in zip((large, small), keys, strict=True)], 1), train=True))
-    z = losses.normalize(z).swapaxes(0, 1)  # [2 + v, b, d]
-
-    kernel = params['prototypes']['kernel']
-    logits = product(z, kernel)  # [2 + v, b, k]
+  def loss(student, memory, batch, key, step):
+    crops, keys = (batch['global'], batch['local']), jax.random.split(key)  # [b, 2, h, w, c], [b, v, s, s, c]
+    h = [student.backbone(flat(x), train=True, key=k).reshape(*x.shape[:2], -1)
+         for x, k in zip(crops, keys, strict=True)]
+    z = losses.normalize(student.projector(jnp.concatenate(h, 1), train=True)).swapaxes(0, 1)  # [2 + v, b, dim]
+    logits, b = student.prototypes(z), len(batch['global'])  # [2 + v, b, k]
     if prototypes > b + queue:  # told once, while the step is traced
       warnings.warn(f'swav: {b + queue} assignments ({b} of the batch, {queue} of the queue) cannot use {prototypes} '
                     'prototypes equally; wanted fewer prototypes, or a longer queue', stacklevel=2)
 
-    assign = jax.vmap(lambda x: losses.sinkhorn(x, epsilon, iterations))
+    assign = jax.vmap(lambda x: losses.sinkhorn(x, epsilon, iterations=iterations))
     codes = assign(logits[:2])  # [2, b, k]
     if queue:
-      more = jnp.concatenate([memory['queue'] @ kernel, logits[:2]], 1)  # [2, q + b, k]
+      more = jnp.concatenate([student.prototypes(memory.queue), logits[:2]], 1)  # [2, q + b, k]
       ready = (step >= queue_start_step) & (step * b >= queue)
       codes = jnp.where(ready, assign(more)[:, -b:], codes)
+    return losses.swav(logits, codes, temperature=temperature), collapse(codes, 'code'), {'z': z[:2]}
 
-    carry = {'statistics': statistics, 'z': z[:2]}
-    return losses.swav(logits, codes, temperature), (carry, collapse(codes, 'code'))
-
-  def update(params, memory, carry, step):
-    memory = memory | {'statistics': carry['statistics']}
-    if queue:
-      memory['queue'] = jax.vmap(enqueue, (0, 0, None))(memory['queue'], carry['z'], step)
-    return on_sphere(params), memory
+  def after(params, *_):
+    return params | {'prototypes': {'kernel': on_sphere(params['prototypes']['kernel'])}}
 
   def hold(step):  # the authors' gradient of the prototypes is None at first
     return {'prototypes': step < freeze_prototypes_steps}
 
-  return Objective({'global': 'b 2 h w c', 'local': 'b v s s c'}, loss=loss, hold=hold,
-                   **shared | {'init': init, 'update': update})
+  def remember(memory, kept, step):
+    return Memory(jax.vmap(enqueue, (0, 0, None))(memory.queue, kept['z'], step))
+
+  return method({'global': 'b 2 h w c', 'local': 'b v s s c'}, modules, loss, couples_batch=True,
+                memory=(lambda _: Memory(jnp.zeros((2, queue, dim)))) if queue else None, remember=remember,
+                after=after, hold=hold)

@@ -8,10 +8,10 @@ from flax import nnx
 from pretrain import losses
 from pretrain.config import Count, Decay
 from pretrain.method.masks import column_subsets
-from pretrain.method.objective import Objective
-from pretrain.method.teacher import linear, with_teacher
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.schedules import linear
 from pretrain.models.decoder import BlockPredictor
-from pretrain.models.functional import functional
 
 
 def t_jepa(backbone: Callable, *, context_columns: Count, targets: Count, target_columns: Count, predictor_width: Count,
@@ -32,33 +32,25 @@ def t_jepa(backbone: Callable, *, context_columns: Count, targets: Count, target
   Raises:
     ValueError: more columns are wanted than there are.
   """
-  def parts(rngs):
+  def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, predictor=BlockPredictor(f.width, width=predictor_width, depth=predictor_depth,
                                                          heads=predictor_heads, rngs=rngs, **f.levers))
 
-  net = functional(parts)
+  def loss(student, teacher, batch, key):
+    keys, rows, f = jax.random.split(key), batch['row'], student.backbone
+    whole = teacher.backbone.encode(teacher.backbone.embed(rows), train=True)  # [b, f, d]
 
-  def loss(params, memory, batch, key, step):
-    del step
-    keys, rows = jax.random.split(key), batch['row']
+    context, target = column_subsets(keys[0], batch['index'], f.columns, context=context_columns, targets=targets,
+                                     target=target_columns)  # [b, k], [b, m, t]
+    tokens = jnp.take_along_axis(f.embed(rows), context[..., None], 1)
+    tokens = f.encode(tokens, train=True, key=keys[1])  # [b, k, d]
+    predicted = student.predictor(tokens, context, target, (1, f.columns))  # [b, m, t, d]
 
-    def predict(m):
-      f = m.backbone
-      context, target = column_subsets(keys[0], batch['index'], f.columns, context=context_columns, targets=targets,
-                                       target=target_columns)  # [b, k], [b, m, t]
-      tokens = jnp.take_along_axis(f.embed(rows), context[..., None], 1)
-      tokens = f.encode(tokens, train=True, key=keys[1])  # [b, k, d]
-      return m.predictor(tokens, context, target, (1, f.columns)), target
+    places = target.reshape(len(target), -1)  # [b, m t]
+    wanted = jnp.take_along_axis(whole, places[..., None], 1)  # [b, m t, d]
+    value = losses.masked_mse(predicted.reshape(wanted.shape), wanted, mask=jnp.ones(places.shape, bool))
+    return value, {'target_std': whole.std(0).mean()}
 
-    (predicted, target), statistics = net.apply(params, memory['statistics'], predict)
-    whole, teacher_statistics = net.apply(memory['teacher'], memory['teacher_statistics'],
-                                          lambda m: m.backbone.encode(m.backbone.embed(rows), train=True))  # [b, f, d]
-    flat = target.reshape(len(target), -1)  # [b, m t]
-    wanted = jnp.take_along_axis(whole, flat[..., None], 1)  # [b, m t, d]
-    value = losses.masked_mse(predicted.reshape(wanted.shape), wanted, jnp.ones(flat.shape, bool))
-    carry = {'statistics': statistics, 'teacher_statistics': teacher_statistics}
-    return value, (carry, {'target_std': whole.std(0).mean()})
-
-  return Objective({'row': 'b f', 'index': 'b'}, loss=loss,
-                   **with_teacher(net, linear(momentum, 1., steps), encoder='teacher'))
+  return method({'row': 'b f', 'index': 'b'}, modules, loss,
+                teacher=Average(linear(momentum, 1., steps), 'own', of=('backbone',)), encode='teacher')

@@ -3,8 +3,9 @@ from collections.abc import Callable
 
 from pretrain import losses
 from pretrain.config import Count, Decay, NonNegative, Positive, Share
-from pretrain.method.objective import Objective
-from pretrain.method.semi_supervised import averaged, classifier, classify
+from pretrain.method.memory import Average
+from pretrain.method.objective import Objective, method
+from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
 
 def uda(backbone: Callable, *, classes: Count, threshold: Share, temperature: Positive, unlabeled_weight: NonNegative,
@@ -24,14 +25,10 @@ def uda(backbone: Callable, *, classes: Count, threshold: Share, temperature: Po
     unlabeled_weight: lambda; 1 in the authors' code.
     ema_momentum: of the average that encode and predict use.
   """
-  net = classifier(backbone, classes)
+  def loss(student, batch, key):
+    labeled, weak, strong = classify(student, [batch['image'], batch['weak'], batch['strong']], key)
+    return losses.uda(labeled, batch['label'], weak=weak, strong=strong, threshold=threshold, temperature=temperature,
+                      unlabeled_weight=unlabeled_weight)
 
-  def loss(params, memory, batch, key, step):
-    del step
-    (labeled, weak, strong), statistics = classify(net, params, memory['statistics'],
-                                                   [batch['image'], batch['weak'], batch['strong']], key)
-    value, metrics = losses.uda(labeled, batch['label'], weak, strong, threshold, temperature, unlabeled_weight)
-    return value, ({'statistics': statistics}, metrics)
-
-  return Objective({'image': 'b h w c', 'label': 'b', 'weak': 'u h w c', 'strong': 'u h w c'}, loss=loss,
-                   **averaged(net, lambda _: ema_momentum, 'averaged'))
+  return method(BATCH, classifier(backbone, classes), loss, ema=Average(ema_momentum, 'averaged'), encode='ema',
+                predict=probabilities)

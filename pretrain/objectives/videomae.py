@@ -1,11 +1,12 @@
 """VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training (masked)."""
 from collections.abc import Callable
 
-from pretrain import losses
+import jax.numpy as jnp
+
 from pretrain.config import Count, ProperPart
-from pretrain.method.masked_autoencoder import masked_autoencoder
+from pretrain.method.masked_autoencoder import autoencoder, hidden_error
 from pretrain.method.masks import tube_mask
-from pretrain.method.objective import Objective
+from pretrain.method.objective import Objective, method
 from pretrain.models.patches import tubelets
 
 
@@ -25,14 +26,24 @@ def videomae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count
   Raises:
     ValueError: the mask ratio leaves no place visible, or hides none.
   """
-  def hide(key, index, grid):
-    return tube_mask(key, index, grid, mask_ratio)
-
   def targets(clips, f):
     target = tubelets(clips, f.patch, f.tubelet)  # [b, n, p * c]
     if not standardize:
       return target
-    return losses.standardize_cubes(target.reshape(*target.shape[:2], -1, f.channels)).reshape(target.shape)
+    return standardize_cubes(target.reshape(*target.shape[:2], -1, f.channels)).reshape(target.shape)
 
-  return masked_autoencoder(backbone, {'video': 'b t h w c', 'index': 'b'}, hide, targets, decoder_width=decoder_width,
-                            decoder_depth=decoder_depth, decoder_heads=decoder_heads)
+  def loss(student, batch, key):
+    hide = lambda grid: tube_mask(key, batch['index'], grid, mask_ratio)
+    return hidden_error(student, batch['video'], hide, targets, key), {}
+
+  return method({'video': 'b t h w c', 'index': 'b'},
+                autoencoder(backbone, width=decoder_width, depth=decoder_depth, heads=decoder_heads), loss)
+
+
+def standardize_cubes(cubes):
+  """Each channel of a cube minus its mean over its unbiased standard deviation + 1e-6: [b, n, p, c] -> f32[b, n, p, c].
+
+  arXiv:2203.12602v3, section 3.2; form and number of the authors' code, engine_for_pretraining.py.
+  """
+  cubes = cubes.astype(jnp.float32)
+  return (cubes - cubes.mean(-2, keepdims=True)) / (cubes.std(-2, keepdims=True, ddof=1) + 1e-6)

@@ -7,7 +7,6 @@ estimate: from these and published figures of the chip, a range for the time of 
 import collections
 import importlib.metadata
 import importlib.util
-import inspect
 import json
 import math
 import os
@@ -52,18 +51,15 @@ def plan(config: dict, topology: str, *, slices: int = 1, free: bool = False, ex
     ConfigError: an unknown topology, a config that `train` would refuse, a compiler that is not installed.
   """
   where = hardware.target(topology, slices)
-  defaults = {name: p.default for name, p in inspect.signature(run.prepare).parameters.items()
-              if p.default is not p.empty}
   configs.check(run.prepare, config, 'config')
-  config = defaults | config
+  config = run.Settings._field_defaults | config
   mesh = make_mesh(config['mesh'] or {}, where, None if free else devices(where))
   raw, count, indexed = batches(config, mesh, examples)
   steps = configs.total_steps(config['steps'], config['epochs'], count, config['batch'])
-  taken = inspect.signature(run.assemble).parameters.keys() - {'raw', 'mesh', 'steps', 'examples'}
-  given: dict[str, Any] = {key: config[key] for key in taken & config.keys()} | dict(steps=steps, examples=indexed)
-  objective, views, training = run.assemble(raw, mesh, **given)
-  models = run.plainly(config['backbone'], config['objective'], attention='xla')
-  counted = training if given == given | models else run.assemble(raw, mesh, **given | models)[2]
+  spec = run.step_spec(run.Settings(**config), steps, indexed)
+  objective, views, training = run.assemble(raw, mesh, spec)
+  plain = spec._replace(**run.plainly(spec.backbone, spec.objective, attention='xla'))
+  counted = training if plain == spec else run.assemble(raw, mesh, plain).training
   report = free_tier(where, mesh, raw, steps, views, training, counted)
   if not free:
     began = time.process_time()
@@ -402,7 +398,7 @@ def state_bytes(training: Training, mesh, fsdp: int) -> float:
   """State and gradients a device if fsdp were this; rules of the config left aside."""
   sizes = dict(mesh.shape) | {'fsdp': fsdp, 'data': mesh.shape['data'] * mesh.shape['fsdp'] // fsdp}
   other: Any = AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
-  shapes = sharding.abstract(training.abstract, sharding.shardings(training.abstract, other))
+  shapes = sharding.abstract(training.abstract, sharding.shardings(training.abstract, other, training.spec))
   leaves = [Leaf(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)]
   return sum(x.here * (2 if x.path.startswith('params/') else 1) for x in leaves)
 

@@ -115,7 +115,7 @@ def write_labels(workdir: str | os.PathLike, out: str | os.PathLike, *, source: 
   with stop_signals() as stop, Pulse(main and not quiet, parts) as pulse, contextlib.ExitStack() as held:
     if main:
       out.mkdir(parents=True, exist_ok=True)
-      held.enter_context(rundir.alone(out))
+      held.enter_context(rundir.locked(out))
     processes.check_shared(out / 'lock')
     there = stores.parts_there(out, parts, about)  # again: whoever was there before may have written some
     held.enter_context(processes.notices())

@@ -35,11 +35,11 @@ from pretrain.machine import processes, rundir
 from pretrain.programs import label as labeling
 from pretrain.programs.cluster import in_two_levels, whiten
 from pretrain.run import MODELS, prepare
-from pretrain.train import DONE, FREE, STOPPED, complete, fingerprint, train
+from pretrain.train import DONE, MAY_CHANGE_ON_RESUME, STOPPED, complete, fingerprint, train
 
 PACKAGES = dict(source=data.sources, views=pretrain.views, backbone=pretrain.models, objective=pretrain.objectives,
                 optimizer=optim, schedule=optim)  # of the entries of a run's config that name a function
-FROM_THE_RUN = ('steps', 'backbone', 'examples', 'schedule', *MODELS)  # what a run itself passes to those functions
+FROM_THE_RUN = ('steps', 'backbone', 'examples', 'schedule', 'spec', *MODELS)  # what a run itself gives those functions
 
 
 class Stopped(Exception):
@@ -81,7 +81,7 @@ def program(config: dict, workdir: str | os.PathLike, quiet: bool = False) -> in
   def take():
     if jax.process_index() == 0:
       workdir.mkdir(parents=True, exist_ok=True)
-      held.enter_context(rundir.alone(workdir))
+      held.enter_context(rundir.locked(workdir))
       rundir.begin(workdir, lasts)
 
   token = _running.set(Running(quiet, take))
@@ -130,7 +130,8 @@ def check_program(config: dict) -> None:
 
 def lasting(config: dict) -> dict:
   """A program's config without what may change between attempts of its runs."""
-  return {name: part if name == 'program' else {key: value for key, value in part.items() if key not in FREE}
+  return {name: part if name == 'program' else {key: value for key, value in part.items()
+                                                if key not in MAY_CHANGE_ON_RESUME}
           for name, part in config.items()}
 
 

@@ -157,12 +157,12 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
     first.kill()
     first.wait()
   assert not rundir.running(workdir)
-  with rundir.alone(workdir):
+  with rundir.locked(workdir):
     assert rundir.running(workdir)
 
 
 def test_a_second_program_in_the_same_directory_is_refused(tmp_path):
-  with rundir.alone(tmp_path), pytest.raises(ConfigError, match='is in use by process '):
+  with rundir.locked(tmp_path), pytest.raises(ConfigError, match='is in use by process '):
     program(curriculum(stepping=50.), tmp_path, quiet=True)
   assert {path.name for path in tmp_path.iterdir()} == {'lock'}
 

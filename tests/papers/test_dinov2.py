@@ -37,9 +37,8 @@ def masks(draws):
 def see(params, crops, hidden=None):
   """Class tokens [b, v, d], and tokens of patches [b, v, n, d]."""
   backbone = ViT(params['backbone'], patch=2)
-  tokens = np.stack([backbone.encode(backbone.embed(crops[:, v], None if hidden is None else hidden[:, v],
-                                                    params['mask_token']['mask_token']))
-                     for v in range(crops.shape[1])], 1)
+  masks = [() if hidden is None else (hidden[:, v], params['mask_token']['mask_token']) for v in range(crops.shape[1])]
+  tokens = np.stack([backbone.encode(backbone.embed(crops[:, v], *mask)) for v, mask in enumerate(masks)], 1)
   return tokens[:, :, 0], tokens[:, :, 1:]
 
 

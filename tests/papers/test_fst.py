@@ -31,11 +31,11 @@ def twins(variant):
     *virtual_noises, noise = [noise for _, noise in draws]
 
     def stepped(student, teacher, batch, noise):
-      slopes = gradient(lambda p: learn(p, copied(memory['statistics']), teacher, copied(memory['ema_statistics']),
+      slopes = gradient(lambda p: learn(p, copied(memory['statistics']), teacher, copied(memory['teacher_statistics']),
                                         batch, noise)[0], student)
       return combined(lambda p, g: p - RATE * g, student, slopes)
 
-    student, teacher = stopped, memory['ema']
+    student, teacher = stopped, memory['teacher']
     if variant == 'deep':
       for virtual_noise in virtual_noises:
         student = stepped(student, teacher, batch, virtual_noise)
@@ -44,12 +44,12 @@ def twins(variant):
       students = [stepped(student, teacher, {k: x[n::VIRTUAL] for k, x in batch.items()}, virtual_noise)
                   for n, virtual_noise in enumerate(virtual_noises)]
       teacher = averaged(teacher, combined(lambda one, other: (one + other) / 2, *students), MOMENTUM)
-    statistics, own = copied(memory['statistics']), copied(memory['ema_statistics'])
+    statistics, own = copied(memory['statistics']), copied(memory['teacher_statistics'])
     loss, metrics = learn(params, statistics, teacher, own, batch, noise)
     assert 0 < metrics['use_ratio'] < 1
 
     def after(params):
-      return params, {'statistics': statistics, 'ema_statistics': own, 'ema': teacher}
+      return params, {'statistics': statistics, 'teacher_statistics': own, 'teacher': teacher}
 
     return loss, metrics, after
 
@@ -60,11 +60,10 @@ ALL = {'loss', 'supervised', 'consistency', 'use_ratio'}
 CASES = {variant: Case(
     fst(tiny(pixels=4, width=4, hidden=5), classes=CLASSES, variant=variant, virtual=VIRTUAL, rate=RATE,
         threshold=THRESHOLD, unlabeled_weight=WEIGHT, momentum=MOMENTUM), batch, twins(variant),
-    encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['ema_statistics']['backbone'])(x),
-    predict=lambda _, memory, x: softmax(classifier(memory['ema'], memory['ema_statistics'], x)),
+    encode=lambda _, memory, x: Tiny(memory['teacher']['backbone'], memory['teacher_statistics']['backbone'])(x),
+    predict=lambda _, memory, x: softmax(classifier(memory['teacher'], memory['teacher_statistics'], x)),
     images=lambda rng: rng.uniform(size=(3, 2, 2, 1)), grown={'head/linear/kernel': 60.}, steps=(0, 1),
-    moves={'label': {'loss', 'supervised'} | ({'consistency'} if variant == 'deep' else set()),
-           'weak': {'loss', 'consistency'}, 'strong': ALL, 'image': ALL}) for variant in ('deep', 'wide')}
+    moves={'label': ALL, 'weak': ALL - {'supervised'}, 'strong': ALL, 'image': ALL}) for variant in ('deep', 'wide')}
 CASE = CASES['wide']
 
 

@@ -12,7 +12,7 @@ from pretrain.objectives.i_jepa import i_jepa
 from tests.reference.networks import ViT, averaged, linear, sincos, transformer
 from tests.twin import Case, check
 
-B, GRID, STEPS, MOMENTUM = 4, 5, 10, 0.7
+B, GRID, STEPS, MOMENTUM = 6, 5, 10, 0.7
 TARGETS, TARGET_SCALE, TARGET_ASPECT, CONTEXT_SCALE, CONTEXT = 2, (0.15, 0.3), (0.5, 1.5), (0.7, 0.9), 12
 N = GRID * GRID
 

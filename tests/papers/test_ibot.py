@@ -38,8 +38,8 @@ def masks(draws):
 def see(params, crops, hidden=None):
   """Logits of the class tokens [b, v, k] and of the patches [b, v, n, k]."""
   backbone = ViT(params['backbone'], patch=2)
-  tokens = [backbone.encode(backbone.embed(crops[:, v], None if hidden is None else hidden[:, v],
-                                           params['mask_token']['mask_token'])) for v in range(crops.shape[1])]
+  masks = [() if hidden is None else (hidden[:, v], params['mask_token']['mask_token']) for v in range(crops.shape[1])]
+  tokens = [backbone.encode(backbone.embed(crops[:, v], *mask)) for v, mask in enumerate(masks)]
   logits = prototypes(params['head'], np.stack(tokens, 1))
   return logits[:, :, 0], logits[:, :, 1:]
 

@@ -24,9 +24,9 @@ def twin(params, stopped, memory, batch, draws, step):
   del stopped
   (_, noise), = draws
   made, statistics = logits(params, memory, batch, noise)
-  teacher_statistics = copied(memory['ema_statistics'])
+  teacher_statistics = copied(memory['teacher_statistics'])
   images = np.concatenate([batch['image'], batch['weak']])
-  targets = softmax(classifier(memory['ema'], teacher_statistics, images, True))[B:]
+  targets = softmax(classifier(memory['teacher'], teacher_statistics, images, True))[B:]
   supervised = consistency = 0.
   for i in range(B):
     supervised -= log_softmax(made[i])[batch['label'][i]] / B
@@ -36,8 +36,8 @@ def twin(params, stopped, memory, batch, draws, step):
 
   def after(params):
     alpha = MOMENTUM_START if step < RAMP else MOMENTUM
-    return params, {'statistics': statistics, 'ema_statistics': teacher_statistics,
-                    'ema': averaged(memory['ema'], params, alpha)}
+    return params, {'statistics': statistics, 'teacher_statistics': teacher_statistics,
+                    'teacher': averaged(memory['teacher'], params, alpha)}
 
   return supervised + weight * consistency, {'supervised': supervised, 'consistency': consistency,
                                              'unlabeled_weight': weight}, after
@@ -46,7 +46,7 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = Case(
     mean_teacher(tiny(width=5, hidden=9), classes=K, unlabeled_weight=WEIGHT, ramp_steps=RAMP,
                  momentum_start=MOMENTUM_START, momentum=MOMENTUM), batch, twin,
-    **of_average('ema_statistics'),
+    **of_average('teacher_statistics', 'teacher'),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), grown={'head/linear/kernel': 60.},
     steps=(0, 1, 2, 3),
     moves={'label': {'loss', 'supervised'}, 'image': {'loss', 'supervised', 'consistency'},

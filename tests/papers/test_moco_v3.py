@@ -34,11 +34,12 @@ def batch(rng):
 
 
 def frozen(rng, memory):
-  return memory | {'frozen': {'project': {'kernel': 0.3 * rng.normal(size=(16, 7)), 'bias': rng.normal(size=7)}}}
+  project = {'kernel': 0.3 * rng.normal(size=(16, 7)), 'bias': rng.normal(size=7)}
+  return memory | {'fixed': {'backbone': {'project': project}}}
 
 
 def backbone(p, memory, statistics):
-  return Tiny(p['backbone'] | {'first': memory['frozen']['project']}, statistics['backbone'])
+  return Tiny(p['backbone'] | {'first': memory['fixed']['backbone']['project']}, statistics['backbone'])
 
 
 def project(p, memory, statistics, images, train=False, noise=None):
@@ -49,13 +50,12 @@ def project(p, memory, statistics, images, train=False, noise=None):
 def twin(params, stopped, memory, batch, draws, step):
   del stopped  # the keys are the teacher's
   statistics, teacher_statistics = copied(memory['statistics']), copied(memory['teacher_statistics'])
-  predictor_statistics = copied(memory['predictor_statistics'])
   full = 'norm gain offset'
   assert layout(params['projector'], statistics['projector']) == [(6, 8, full), (8, 9, full), (9, 5, 'norm')]
-  assert layout(params['predictor'], predictor_statistics) == [(5, 10, full), (10, 5, 'norm')]
+  assert layout(params['predictor'], statistics['predictor']) == [(5, 10, full), (10, 5, 'norm')]
   views = batch['views'][:, 0], batch['views'][:, 1]
   q = [project(params, memory, statistics, x, True, noise) for x, (_, noise) in zip(views, draws, strict=True)]
-  q = [unit(mlp(params['predictor'], predictor_statistics, x, True)) for x in q]
+  q = [unit(mlp(params['predictor'], statistics['predictor'], x, True)) for x in q]
   k = [unit(project(memory['teacher'], memory, teacher_statistics, x, True)) for x in views]
 
   def contrast(q, k):
@@ -68,8 +68,7 @@ def twin(params, stopped, memory, batch, draws, step):
   def after(params):
     m = 1 - (1 - MOMENTUM) * (1 + math.cos(math.pi * step / STEPS)) / 2
     return params, {'statistics': statistics, 'teacher_statistics': teacher_statistics,
-                    'predictor_statistics': predictor_statistics, 'frozen': memory['frozen'],
-                    'teacher': averaged(memory['teacher'], params, m)}
+                    'fixed': memory['fixed'], 'teacher': averaged(memory['teacher'], params, m)}
 
   return contrast(q[0], k[1]) + contrast(q[1], k[0]), {}, after
 

@@ -249,15 +249,15 @@ def one_pass(p, statistics, batch, noise):
   return classifier(p, statistics, np.concatenate([batch['image'], batch['weak'], batch['strong']]), True, noise)
 
 
-def of_average(statistics):
-  """`encode` and `predict` of a classifier's average, memory['ema'], with the batch statistics of that name."""
+def of_average(statistics, average='ema'):
+  """`encode` and `predict` of a classifier's average, memory's entry of that name, with those batch statistics."""
   def encode(params, memory, images):
     del params
-    return Tiny(memory['ema']['backbone'], memory[statistics]['backbone'])(images)
+    return Tiny(memory[average]['backbone'], memory[statistics]['backbone'])(images)
 
   def predict(params, memory, images):
     del params
-    return softmax(classifier(memory['ema'], memory[statistics], images))
+    return softmax(classifier(memory[average], memory[statistics], images))
 
   return dict(encode=encode, predict=predict)
 
