@@ -171,11 +171,6 @@ def restarted(*, schedule: dict, at: tuple[Count, ...], steps: Count) -> optax.S
   return optax.join_schedules(parts, list(at))
 
 
-def scaled(base: float, batch: int, per: int = 256) -> float:
-  """The linear scaling rule: base * batch / per, a learning rate (1706.02677v2 section 2.1)."""
-  return base * batch / per
-
-
 def _warmup(peak, warmup_steps, last=False):
   """From 0 to `peak` at the step after the warm-up, or at its `last`."""
   return warmup_steps, optax.linear_schedule(0., peak, max(warmup_steps - last, 1))

@@ -1,6 +1,6 @@
 """Mutation testing: wrong lines, one at a time and at random, in a copy of the tree; do the related tests notice?
 
-  python -m tests.mutants --n=200 --seed=0 [--area=objectives,losses] [--only=pretrain/method/queue.py] [--list]
+  python -m tests.mutants --n=200 --seed=0 [--area=objectives,losses] [--only=pretrain/method/memory.py] [--list]
 
 The sample is drawn area by area (`AREAS`), within one the rarer kinds of changes more often; a larger one contains a
 smaller. Each wrong line meets first the tests that name the changed function, then those of functions that use it; of

@@ -85,7 +85,7 @@ def test_docstrings_annotations_messages_and_imports_stay_and_nothing_is_killed(
 
 def test_the_sample_is_that_of_its_seed_and_part_of_a_larger_one():
   files = {path: File(path, (ROOT / path).read_text(), {})
-           for path in ('pretrain/method/queue.py', 'pretrain/plan/sweep.py')}
+           for path in ('pretrain/method/memory.py', 'pretrain/plan/sweep.py')}
   few, many, other = (mutants.sample(files, n, seed) for n, seed in ((8, 0), (16, 0), (8, 1)))
   assert set(few) < set(many) and few != other and len(set(many)) == 16
   assert [x.path for x in few[:4]] == [*files] * 2  # areas take turns
@@ -104,12 +104,12 @@ def toy(tmp_path, monkeypatch):
   """A project of two lines, of which one is tested."""
   monkeypatch.setenv('PYTEST_DISABLE_PLUGIN_AUTOLOAD', '1')  # for time
   for path, text in {
-      'pretrain/__init__.py': '',
+      'pretrain/method/__init__.py': '',
       'pretrain/method/queue.py': 'def one(a):\n  return -a\n\n\ndef two(a):\n  return not a\n',
-      'tests/test_contrastive.py': 'from pretrain import queue\n\n\ndef test_one():\n  assert queue.one(3) == -3\n\n\n'
-                                   'def test_two():\n  assert queue.two and vars(queue)["o" + "ne"](3) == -3\n',
+      'tests/test_contrastive.py': 'from pretrain.method import queue\n\n\n'
+                                   'def test_one():\n  assert queue.one(3) == -3\n\n\ndef test_two():\n  assert queue.two and vars(queue)["o" + "ne"](3) == -3\n',
   }.items():
-    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).parent.mkdir(exist_ok=True, parents=True)
     (tmp_path / path).write_text(text)
   subprocess.run('git init -q && git add .', shell=True, cwd=tmp_path, check=True)
   return tmp_path
@@ -120,7 +120,7 @@ def test_a_toy_project_is_left_alone_and_its_untested_line_is_named(toy, capsys,
   said = capsys.readouterr().out
   assert 'shells        2: 1 caught, 1 survived\nall           2: 1 caught, 1 survived\n' in said
   assert 'pretrain/method/queue.py:2 sign: return a  [tests/test_contrastive.py::test_one]\n' in said
-  assert '\n\npretrain/queue.py:6 (not; survived, 1 tests)\n- return not a\n+ return a\n' in said
+  assert '\n\npretrain/method/queue.py:6 (not; survived, 1 tests)\n- return not a\n+ return a\n' in said
   assert 'queue.py:2 (' not in said
   assert 'return -a' in (toy / 'pretrain/method/queue.py').read_text()
 

@@ -106,7 +106,6 @@ def test_schedules_at_hand_computed_points():
   infinite = optim.infinite(peak=1., steps=40, warmup_steps=10, cooldown_steps=10, constant=.1, annealing_steps=10,
                            end=.001)
   assert [round(float(infinite(n)), 6) for n in (5, 10, 15, 20, 25, 30, 35, 40)] == [.5, 1., .55, .1, .1, .1, .01, .001]
-  assert optim.scaled(0.1, 1024) == 0.4 and optim.scaled(0.5, 128, per=512) == 0.125
 
 
 def test_a_trunk_does_not_depend_on_its_length():

@@ -73,19 +73,6 @@ def tubelets(clips, size: int, length: int):
   return x.reshape(b, x.shape[1] * x.shape[2], -1)
 
 
-def unpatchify(patches, size: int, grid: tuple[int, int]):
-  """Put patches [b, n, size * size * c] of a (rows, columns) grid back into images [b, h, w, c]; undoes `patchify`.
-
-  Raises ValueError if n is not rows * columns, or a patch is not size * size * c long.
-  """
-  (b, n, d), (rows, columns) = patches.shape, grid
-  if n != rows * columns or d % size**2:
-    raise ValueError(f'wanted patches [b, {rows * columns}, {size**2} * c] for the grid {grid} and patch size {size}, '
-                     f'got {patches.shape}')
-  x = patches.reshape(b, rows, columns, size, size, d // size**2).transpose(0, 1, 3, 2, 4, 5)
-  return x.reshape(b, rows * size, columns * size, d // size**2)
-
-
 def sincos(grid: tuple[int, int], width: int, *, temperature: float = 10_000.0) -> np.ndarray:
   """Fixed sine-cosine positions f32[rows * columns, width] of a grid of patches.
 

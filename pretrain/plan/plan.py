@@ -31,7 +31,6 @@ from pretrain.method.objective import Objective
 from pretrain.plan import cache, hlo
 from pretrain.step import Training
 
-TIERS = ('free', 'compile')
 TIGHT, LARGE, SYNC, WASTE = .92, 1e6, .1, .25  # thresholds of the warnings, see `warn`
 ASKED = {'all-gather', 'all-reduce', 'reduce-scatter'}  # what batches and parameters split by config.mesh need
 CHECKS = {'hbm_bytes_per_device': .05, 'wire_bytes_per_device': .10}  # what `check` lets grow, and by how much
