@@ -361,7 +361,7 @@ def test_every_program_of_the_configs_can_be_prepared_from_stage_to_stage(path, 
     return DONE
 
   monkeypatch.setattr(stages, 'train', trained)
-  monkeypatch.setattr(stages.labeling, 'label', labeled)
+  monkeypatch.setattr(stages.labeling, 'write_labels', labeled)
   model = SimpleNamespace(run=SimpleNamespace(mesh=None), state=str, identity='m')
   monkeypatch.setattr(stages.labeling, 'open_model', lambda _: model)
   monkeypatch.setattr(stages, 'features', lambda _, __, source: (
