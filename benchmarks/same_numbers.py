@@ -63,10 +63,10 @@ def record(out: Path, begin: Path | None, only: list[str]) -> None:
       update = jax.jit(made.update)
       for i, batch in enumerate(batches):
         step, key = jnp.int32(3 + i), jax.random.key(7 + i)
-        if made.parts:
+        if made.halves:
           def halves(params, memory, batch, key, step, made=made):
-            h, carry = made.parts[0](params, memory, batch, key, step)
-            return h, made.parts[1](params, h, carry, memory, batch, step)
+            h, carry = made.halves[0](params, memory, batch, key, step)
+            return h, made.halves[1](params, h, carry, memory, batch, step)
           said[f'halves {i}'] = jax.jit(halves)(params, memory, batch, key, step) if not i else ()
         said[f'gradient {i}'] = (value, (carry, _)), grads = gradient(params, memory, batch, key, step)
         params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)

@@ -170,8 +170,8 @@ def check_parts(spec: run.StepSpec) -> None:
   backbone = configs.build(pretrain.models, spec.backbone, 'config.backbone')
   objective = run.objective_of(spec.objective, 'config.objective', backbone=backbone, steps=spec.steps,
                                examples=spec.examples)
-  rate = configs.build(optim, spec.schedule, 'config.schedule', steps=spec.steps)
-  configs.build(optim, spec.optimizer, 'config.optimizer', schedule=rate, steps=spec.steps,
+  rate = configs.build(optim.schedules, spec.schedule, 'config.schedule', steps=spec.steps)
+  configs.build(optim.optimizers, spec.optimizer, 'config.optimizer', schedule=rate, steps=spec.steps,
                 spec=objective.spec())
 
 

@@ -83,7 +83,7 @@ class Settings(NamedTuple):
     specs: {name: views}, ((name, objective, weight or steps), ...).
   phases: ((until_step, {key: value}), ...): other arguments of the views in the steps before until_step, for views
     that grow in the course of the run; each phase is compiled when it begins.
-  optimizer, schedule: of pretrain/optim.py.
+  optimizer, schedule: of pretrain/optim.
   batch: global, in examples (labeled ones, where there are two streams).
   steps, epochs: one of them; an epoch is one pass over `source` (over the unlabeled one, where there are two; over
     the share of it that `subset` leaves).
@@ -442,8 +442,8 @@ def assemble(raw, mesh, spec: StepSpec) -> Assembled:
   with sharding.laid_on(mesh):  # models refuse kernels of another device
     objective = objective_of(spec.objective, 'config.objective', backbone=backbone, steps=spec.steps,
                              examples=spec.examples)
-  schedule = configs.build(optim, spec.schedule, 'config.schedule', steps=spec.steps)
-  tx = configs.build(optim, spec.optimizer, 'config.optimizer', schedule=schedule, steps=spec.steps,
+  schedule = configs.build(optim.schedules, spec.schedule, 'config.schedule', steps=spec.steps)
+  tx = configs.build(optim.optimizers, spec.optimizer, 'config.optimizer', schedule=schedule, steps=spec.steps,
                      spec=objective.spec())
   training = compile_step(objective, views, tx, schedule, seed=spec.seed, batch=raw, mesh=mesh, options=spec.options)
   return Assembled(objective, views, training)

@@ -178,8 +178,8 @@ def cached_gradient(objective: Objective, state: TrainState, batch, views: Calla
   Embeds part by part without keeping what the backward pass would need, takes the loss and its gradient in all the
   embeddings, then embeds again part by part to carry that gradient into the parameters. One forward pass more.
   """
-  assert objective.parts  # `check_parts` sees to that
-  embed, couple = objective.parts
+  assert objective.halves  # `check_parts` sees to that
+  embed, compare = objective.halves
 
   def represent(params, part):
     return embed(params, state.memory, views(part, views_key), loss_key, state.step)
@@ -187,8 +187,8 @@ def cached_gradient(objective: Objective, state: TrainState, batch, views: Calla
   chunks = split(batch, parts)
   _, (h, carry) = loop(lambda _, part: (None, represent(state.params, part)), None, chunks)
   carry = jax.tree.map(lambda x: jnp.mean(x, 0), carry)
-  whole = views(batch, views_key)  # labels and indices: what `couple` does not use, the compiler does not make
-  (loss, aux), (grads, dh) = jax.value_and_grad(couple, argnums=(0, 1), has_aux=True)(
+  whole = views(batch, views_key)  # labels and indices: what `compare` does not use, the compiler does not make
+  (loss, aux), (grads, dh) = jax.value_and_grad(compare, argnums=(0, 1), has_aux=True)(
       state.params, join(h), carry, state.memory, whole, state.step)
 
   def backward(total, part_and_dh):
@@ -241,12 +241,12 @@ def check_parts(objective: Objective, batch, options: StepOptions) -> None:
   if accumulate > 1 and grad_cache > 1:
     raise ConfigError(f'config: wanted one of accumulate and grad_cache, got {accumulate} and {grad_cache}')
   if accumulate > 1 and objective.couples_batch:
-    advice = f'grad_cache={accumulate} computes the gradient of the whole batch in as many parts' if objective.parts \
+    advice = f'grad_cache={accumulate} computes the gradient of the whole batch in as many parts' if objective.halves \
         else 'wanted 1'
     raise ConfigError(f'config.accumulate: {accumulate} parts would change this objective, in which the loss of an '
                       f'example depends on the others in the batch (its loss or batch normalisation); {advice}')
-  if grad_cache > 1 and not objective.parts:
-    advice = ('this one does not say how (Objective.parts), or its backbone has batch normalisation; wanted 1, or a '
+  if grad_cache > 1 and not objective.halves:
+    advice = ('this one does not say how (Objective.halves), or its backbone has batch normalisation; wanted 1, or a '
               'backbone with another norm' if objective.couples_batch else f'wanted accumulate={grad_cache}')
     raise ConfigError(f'config.grad_cache: {grad_cache} parts need an objective that compares examples after '
                       f'embedding each alone; {advice}')

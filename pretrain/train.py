@@ -144,7 +144,7 @@ def open_session(config: dict, workdir: Path, quiet: bool, rollbacks: int, pulse
   factor = NonFinite(**config.get('nonfinite') or {}).factor ** rollbacks if rollbacks else 1.
   lowered = {'schedule': dict(name='lowered', schedule=config['schedule'], factor=factor)} if rollbacks else {}
   run = configs.call(prepare, config | lowered, 'config')
-  written_down(run)
+  check_traces(run)
   pulse.steps = run.steps
   for text in facts(run) if not quiet else ():
     say(text)
@@ -469,7 +469,7 @@ def facts(run: Run) -> list[str]:
   return lines + processes.unused()
 
 
-def written_down(run: Run) -> None:
+def check_traces(run: Run) -> None:
   """Raises ConfigError if the first step cannot even be written down; compiling it later does not trace it again."""
   step = run.phases[0].training.step
   configs.call(lambda: step.trace(run.training.abstract, run.abstract_batch), {}, 'config')

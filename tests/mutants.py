@@ -42,7 +42,7 @@ AREAS = {
     'objectives': (4, ['pretrain/objectives/*'], METHODS),
     'losses': (4, ['pretrain/losses/*'], METHODS),
     'shells': (3, ['pretrain/method/*', 'pretrain/programs/cluster.py'], METHODS),
-    'step': (2, [f'pretrain/{name}.py' for name in ('step', 'optim', 'machine/sharding', 'interop/initialize')],
+    'step': (2, [f'pretrain/{name}.py' for name in ('step', 'optim/*', 'machine/sharding', 'interop/initialize')],
              f'step optim phases rs2 train continual ranges processes plan {METHODS}'),
     'models': (2, ['pretrain/models/*'], f'models quantized plan {METHODS}'),
     'views': (2, ['pretrain/views/*'], 'views fractals frequency video rs2'),

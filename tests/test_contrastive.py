@@ -54,7 +54,7 @@ def test_moco_queues_the_keys_of_the_teacher_and_the_teacher_follows():
   params, memory = made.init(KEY)
   assert_close(jnp.linalg.norm(memory['queue'], axis=1), 1)
   batch = {'views': views(0)}
-  (_, keys), _ = made.parts[0](params, memory, batch, KEY, 0)
+  (_, keys), _ = made.halves[0](params, memory, batch, KEY, 0)
   after, kept = step(made, params, memory, batch, 1)
   assert_close(kept['queue'][B:], losses.normalize(keys))
   np.testing.assert_array_equal(kept['queue'][:B], memory['queue'][:B])

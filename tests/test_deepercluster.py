@@ -75,7 +75,8 @@ def test_one_rotation_and_one_super_cluster_are_deep_cluster():
   value = float(deep.loss(params, memory, data, key, 0)[0])
   assert_close(value, plain.loss({'backbone': params['backbone'], 'head': params['clusters']}, memory, data, key, 0)[0])
   logits = normal(3, 6, k)
-  assert_close(loss(np.zeros((6, 1), np.float32), logits[:, None], np.zeros(6, int), data['label'])[0],
+  assert_close(loss(np.zeros((6, 1), np.float32), logits[:, None], super_class=np.zeros(6, int),
+                    cluster=data['label'])[0],
                twin.deepcluster(logits, data['label']))
 
 

@@ -17,7 +17,7 @@ from pretrain import config
 from pretrain.__main__ import main as pretrain_main
 from pretrain.config import ConfigError
 from pretrain.programs import stages
-from pretrain.train import prepare, written_down
+from pretrain.train import check_traces, prepare
 
 ROOT = Path(__file__).parents[1]
 TINY = [str(ROOT / 'tests/tiny.py')]
@@ -70,7 +70,7 @@ def begin(tree: dict, *_, traced: bool = True, **__) -> None:
   """All of a run that can fail before its first step is compiled."""
   run = config.call(prepare, tree, 'config')
   if traced:
-    written_down(run)
+    check_traces(run)
   raise Begun
 
 

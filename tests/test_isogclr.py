@@ -107,7 +107,7 @@ def test_only_the_rows_of_the_batch_are_remembered():
     np.testing.assert_array_equal(after[name][others], memory[name][others])
     assert np.all(after[name][at] != memory[name][at]), name
   assert np.all(after['temperature'] >= 0.05) and np.all(after['temperature'] <= 1)
-  z = made.parts[0](params, memory, {'views': views, 'index': at}, jax.random.key(1), 0)[0]
+  z = made.halves[0](params, memory, {'views': views, 'index': at}, jax.random.key(1), 0)[0]
   assert z.shape == (4, 2, 16)
   with pytest.raises(ValueError, match='temperature_range'):
     objective(backbone, hidden=(16,), dim=8, temperature=0.1, temperature_range=(0.2, 1.0), temperature_rate=0.5,

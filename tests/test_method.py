@@ -169,16 +169,16 @@ def test_a_loss_in_two_is_the_loss_in_one():
   embed = lambda student, batch: student.backbone(batch['image'], train=True)
   compare = lambda student, h: (jnp.mean(jnp.square(student.head(h))), {})
   one, two = method(BATCH, modules, plain), method(BATCH, modules, embed=embed, compare=compare)
-  assert two.compares and not one.compares and two.parts is None, 'the backbone has batch statistics'
+  assert two.compares and not one.compares and two.halves is None, 'the backbone has batch statistics'
   same(run(one), run(two))
   without = lambda rngs: nnx.Dict(backbone=nnx.Linear(4, 3, rngs=rngs), head=MLP(3, (), 2, batch_norm=True,
                                                                                  last_batch_norm=True, rngs=rngs))
   halves = method(BATCH, without, embed=lambda student, batch: student.backbone(batch['image']),
                   compare=lambda student, h: (jnp.mean(student.head(h, train=True) ** 3), {}))
   params, memory = halves.init(KEY)
-  assert halves.parts
-  h, carry = halves.parts[0](params, memory, {'image': IMAGES}, KEY, 0)
-  same(halves.parts[1](params, h, carry, memory, {'image': IMAGES}, 0), halves.loss(params, memory, {'image': IMAGES},
+  assert halves.halves
+  h, carry = halves.halves[0](params, memory, {'image': IMAGES}, KEY, 0)
+  same(halves.halves[1](params, h, carry, memory, {'image': IMAGES}, 0), halves.loss(params, memory, {'image': IMAGES},
                                                                                     KEY, 0))
 
 
@@ -197,6 +197,25 @@ def test_names_that_there_are_not_are_refused_when_the_method_is_made():
                           (dict(embed=lambda student: student, compare=of_halves), "of_halves names 'key'")):
     with pytest.raises(ValueError, match=said):
       method(BATCH, modules, **functions)
+
+
+class Taken(NamedTuple):
+  teacher: Any
+
+
+def test_what_does_not_fit_together_is_refused_when_the_method_is_made():
+  average = Average(0.9, of=('backbone', 'heat'))
+  for given, said in ((dict(), 'wanted a loss, or embed and compare'),
+                      (dict(embed=lambda student: student), 'wanted a loss, or embed and compare'),
+                      (dict(loss=plain, encode='teacher'), "encode to name a network, got 'teacher'"),
+                      (dict(loss=plain, teacher=average), "an average of 'heat', which is no part; nearest: 'head'"),
+                      (dict(loss=plain, teacher=Average(0.9), memory=lambda _: Taken(jnp.zeros(()))),
+                       r"other names for the fields \['teacher'\]")):
+    with pytest.raises(ValueError, match=said):
+      method(BATCH, modules, **given)
+  alone = method(BATCH, modules, lambda student, batch: plain(student, batch)[0])
+  with pytest.raises(ValueError, match='wanted .value, metrics. or .value, metrics, kept. of a loss'):
+    alone.loss(*alone.init(KEY), {'image': IMAGES}, KEY, 0)
 
 
 def test_what_nothing_reads_is_refused():

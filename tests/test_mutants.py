@@ -107,7 +107,8 @@ def toy(tmp_path, monkeypatch):
       'pretrain/method/__init__.py': '',
       'pretrain/method/queue.py': 'def one(a):\n  return -a\n\n\ndef two(a):\n  return not a\n',
       'tests/test_contrastive.py': 'from pretrain.method import queue\n\n\n'
-                                   'def test_one():\n  assert queue.one(3) == -3\n\n\ndef test_two():\n  assert queue.two and vars(queue)["o" + "ne"](3) == -3\n',
+                                   'def test_one():\n  assert queue.one(3) == -3\n\n\n'
+                                   'def test_two():\n  assert queue.two and vars(queue)["o" + "ne"](3) == -3\n',
   }.items():
     (tmp_path / path).parent.mkdir(exist_ok=True, parents=True)
     (tmp_path / path).write_text(text)

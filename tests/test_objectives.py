@@ -214,8 +214,8 @@ def test_the_loss_of_halves_averages_to_that_of_the_whole_only_if_examples_do_no
     slope = jax.jit(lambda params, part: jax.grad(loss, has_aux=True)(params, part)[0])
     g_one, g_two, g_both = jax.device_get([slope(params, part) for part in (*halves, batch)])
     assert error(jax.tree.map(lambda a, b: (a + b) / 2, g_one, g_two), g_both) > 1e-2
-  if made.parts:
-    embed = jax.jit(lambda part: made.parts[0](params, memory, part, jax.random.key(2), 0)[0])
+  if made.halves:
+    embed = jax.jit(lambda part: made.halves[0](params, memory, part, jax.random.key(2), 0)[0])
     h_one, h_two, h_both = map(embed, (*halves, batch))
     assert error(jax.tree.map(lambda *rows: jnp.concatenate(rows), h_one, h_two), h_both) < 2e-4
 
@@ -226,7 +226,7 @@ def test_gradients_of_halves_accumulate_to_that_of_the_whole(name):
   assert error(gradient(halves), gradient(one_device(name)[0])) < 2e-4
 
 
-@by_turns(name for name in CASES if objective(name).parts)
+@by_turns(name for name in CASES if objective(name).halves)
 def test_embedded_in_parts_a_batch_has_the_gradient_of_the_whole(name):
   whole, want = one_device(name)
   parts, metrics = run(name, range(1), grad_cache=2)

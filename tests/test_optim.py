@@ -81,7 +81,7 @@ def test_a_linspace_warm_up_is_the_table_of_dinos_code_at_every_step(warmup_step
 def test_presets_have_the_tables_of_their_authors_at_every_step(name, steps, warmup, peak, decay):
   c = runpy.run_path(f'configs/{name}.py')['get_config']()
   assert c.steps == steps and c.optimizer.weight_decay == .04 and c.optimizer.weight_decay_end == decay
-  schedule = config.build(optim, c.schedule.to_dict(), 'config.schedule', steps=c.steps)
+  schedule = config.build(optim.schedules, c.schedule.to_dict(), 'config.schedule', steps=c.steps)
   wanted = twin.linspace_cosine(peak=peak, end=1e-6, warmup_steps=warmup, steps=steps)
   np.testing.assert_allclose(jax.jit(jax.vmap(schedule))(jnp.arange(steps)), wanted, atol=1e-6 * peak)
   every = c.objective.get('teacher_warmup_every', 1)
@@ -139,12 +139,13 @@ def test_errors_name_what_was_wanted_and_got(call, words):
 
 
 def test_configs_build_them():
-  schedule = config.build(optim, dict(name='cosine', peak=1., warmup_steps=10), 'config.schedule', steps=STEPS)
-  tx = config.build(optim, dict(name='lars', weight_decay=1e-6), 'config.optimizer', schedule=schedule)
+  schedule = config.build(optim.schedules, dict(name='cosine', peak=1., warmup_steps=10), 'config.schedule',
+                          steps=STEPS)
+  tx = config.build(optim.optimizers, dict(name='lars', weight_decay=1e-6), 'config.optimizer', schedule=schedule)
   assert float(schedule(10)) == 1. and isinstance(tx, optax.GradientTransformation)
   with pytest.raises(config.ConfigError, match='config.schedule.shape.*linear.*cubic'):
-    config.build(optim, dict(name='warmup_stable_decay', peak=1., warmup_steps=1, decay_steps=1, shape='cubic'),
-                 'config.schedule', steps=STEPS)
+    wrong = dict(name='warmup_stable_decay', peak=1., warmup_steps=1, decay_steps=1, shape='cubic')
+    config.build(optim.schedules, wrong, 'config.schedule', steps=STEPS)
 
 
 # Which parameters -----------------------------------------------------------------------------------------------------

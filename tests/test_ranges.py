@@ -23,7 +23,8 @@ from pretrain.machine import sharding
 from pretrain.programs import label
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = (data.sources, pretrain.models, pretrain.objectives, pretrain.programs, pretrain.views, optim)
+PACKAGES = (data.sources, pretrain.models, pretrain.objectives, pretrain.programs, pretrain.views,
+            optim.optimizers, optim.schedules)
 
 
 def called() -> Iterator[Callable]:

@@ -62,7 +62,7 @@ def loss(params, memory, batch, key, step):
 
 
 MADE = Objective({'x': 'b 3', 'row': f'b {N}', 'key': 'b 4'}, init, loss, update, lambda *given: given[2],
-                 parts=(embed, couple))
+                 halves=(embed, couple))
 
 
 def schedule(step):
@@ -145,7 +145,7 @@ def test_a_metric_of_the_steps_name_is_refused(name):
     value, (carry, _) = loss(*args)
     return value, (carry, {name: value})
 
-  made = compile_step(MADE._replace(loss=named, parts=None), views, optim.sgd(schedule, momentum=0.), schedule, seed=0,
+  made = compile_step(MADE._replace(loss=named, halves=None), views, optim.sgd(schedule, momentum=0.), schedule, seed=0,
                       batch=RAW, mesh=sharding.make_mesh(devices=jax.devices()[:1]))
   with pytest.raises(ValueError, match=f"other names for the metrics .'{name}'"):
     jax.eval_shape(made.step, made.abstract, RAW)

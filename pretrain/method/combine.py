@@ -54,7 +54,7 @@ def over_one_backbone(method: str, parts: dict[str, Objective], at: Callable | N
     return params, memory
 
   def of_first(function: Callable | None) -> Callable | None:
-    return function and (lambda params, memory, inputs: function(seen_by(params, head), memory[head], inputs))
+    return function and (lambda params, memory, inputs: function(parameters_of(params, head), memory[head], inputs))
 
   first = parts[head]
   def of_all(kind: str) -> Callable | None:
@@ -91,14 +91,14 @@ def over_one_backbone(method: str, parts: dict[str, Objective], at: Callable | N
               spec=spec)
 
 
-def seen_by(params: dict, name: str) -> dict:
+def parameters_of(params: dict, name: str) -> dict:
   """The parameters of a part, as it knows them."""
   return {'backbone': params['backbone'], **params[name]}
 
 
 def updated(part: Objective, name: str, params: dict, memory: dict, carry, step) -> tuple[dict, dict]:
   """Parameters and memory of all parts after the `update` of one."""
-  new, kept = part.update(seen_by(params, name), memory[name], carry, step)
+  new, kept = part.update(parameters_of(params, name), memory[name], carry, step)
   heads = {key: value for key, value in new.items() if key != 'backbone'}
   return params | {'backbone': new['backbone'], name: heads}, memory | {name: kept}
 

@@ -39,7 +39,7 @@ class Objective(NamedTuple):
            embeddings f32[b, d] of length 1, for classification by names.
   spec:    () -> {path: Leaf} of parameters and copies of them, 'params/backbone/...' and 'memory/teacher/...': how they
            are laid out, decayed and layered, see `functional.Leaf`; what is not in it has the defaults.
-  parts:   (embed, couple) where the loss is made of two, see `in_parts`, and examples meet only in the second: then the
+  halves:  (embed, compare) where the loss is made of two, see `method`, and examples meet only in the second: then the
            gradient of the whole batch can be had in chunks (`config.grad_cache`).
   """
   batch: dict[str, str]
@@ -50,7 +50,7 @@ class Objective(NamedTuple):
   predict: Callable | None = None
   couples_batch: bool = False
   compares: bool = False
-  parts: tuple[Callable, Callable] | None = None
+  halves: tuple[Callable, Callable] | None = None
   towers: tuple[Callable, Callable] | None = None
   project: Callable | None = None
   hold: Callable | None = None
@@ -115,7 +115,7 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
       not those of the network that was given (`moved`). Not beside `embed`.
     embed, compare: a loss in two, for GradCache: embed -> h, a pytree of [b, ...], each example alone; compare, which
       may name `h` instead of `key`, -> as a loss. If the backbone has batch statistics examples meet in `embed`
-      already, and `Objective.parts` is None.
+      already, and `Objective.halves` is None.
     teacher, ema: averages of the student, memory's entries of these names (and '<name>_statistics').
     frozen: name -> modules of a further network, never trained, filled by `initialize`; in memory under that name.
     fixed: paths of parameters that are never trained, 'backbone/project': kept in memory's 'fixed', where neither
@@ -130,8 +130,8 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
     couples_batch: whether the loss makes examples depend on each other, even if the student does not.
     compares: see `Objective`; True with `embed`.
   Raises:
-    ValueError: a function that names what there is not; when traced, a path of `fixed` where there is nothing, and what
-      a loss keeps and nothing reads.
+    ValueError: a function, `encode` or an average that names what there is not; a field of the memory with a name that
+      is taken; when traced, a path of `fixed` where there is nothing, what a loss keeps and nothing reads.
   """
   net = functional(modules)
   averages = {name: average for name, average in (('teacher', teacher), ('ema', ema)) if average}
@@ -140,6 +140,13 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
   kind = type(jax.eval_shape(memory, jax.random.key(0))) if memory else None
   for function, more in ((loss, {'key'}), (embed, {'key'}), (compare, {'h'})):
     _check_names(function, {*nets, 'batch', 'step', 'memory', *more})
+  if (loss is None) == (embed is None) or (embed is None) != (compare is None):
+    raise ValueError('method: wanted a loss, or embed and compare')
+  if encode not in nets:
+    raise ValueError(f'method: wanted encode to name a network, got {encode!r}{nearest(encode, nets)}')
+  taken = {'statistics', 'fixed', *nets, *(f'{name}_statistics' for name in nets)}
+  if taken := sorted(taken & {*(kind._fields if kind else ())}):
+    raise ValueError(f'method: wanted other names for the fields {taken} of its memory: they are its own')
 
   def init(key):
     params, statistics = net.init(key)
@@ -176,6 +183,8 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
     return made, start | {at: networks[name].moved for name, at in moving.items() if name in networks}
 
   def finished(made, carry):
+    if not isinstance(made, tuple) or len(made) not in (2, 3):
+      raise ValueError(f'method: wanted (value, metrics) or (value, metrics, kept) of a loss, got {made!r:.100}')
     value, metrics, kept = made if len(made) == 3 else (*made, {})
     unread = kept.keys() - carry.keys() - averages.keys() - {*(kind._fields if kind else ())}
     if unread and not (remember or after):
@@ -240,6 +249,8 @@ def _part_of(modules: Callable, names: tuple[str, ...] | None) -> Net:
   """The net of some of the modules' parts."""
   def build(rngs):
     made = modules(rngs)
+    if lost := [name for name in names or () if name not in made]:
+      raise ValueError(f'method: an average of {lost[0]!r}, which is no part{nearest(lost[0], made)}')
     return made if names is None else nnx.Dict(**{name: made[name] for name in names})
   return functional(build)
 

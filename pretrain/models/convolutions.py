@@ -93,17 +93,17 @@ def _on_cpus(x, kernel, stride: int):
 
 
 def _gradients_on_cpus(x, kernel, dy, stride: int):
-  def apart(dy):  # as if of a stride of 1
+  def dilated(dy):  # as if of a stride of 1
     after = [side - stride * (of - 1) - 1 for side, of in zip(x.shape[1:3], dy.shape[1:3], strict=True)]
     pads = ((0, 0, 0), *((0, zeros, stride - 1) for zeros in after), (0, 0, 0))
     return jax.lax.pad(dy, jnp.zeros((), dy.dtype), pads)
 
   if len(kernel) == 1:
     by_x, by_kernel = product_gradients(1, None, (x[:, ::stride, ::stride], kernel[0, 0]), dy)
-    return apart(by_x), by_kernel[None, None]
+    return dilated(by_x), by_kernel[None, None]
   m = winograd.fitting(x.shape, kernel.shape)
   if m:
-    by_x = winograd.by_images(barrier_on(kernel, dy), apart(dy), m)
+    by_x = winograd.by_images(barrier_on(kernel, dy), dilated(dy), m)
   else:
     by_x, = jax.linear_transpose(lambda x: _on_cpus(x, kernel, stride), x)(dy)
   if m and stride == 1:

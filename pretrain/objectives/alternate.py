@@ -4,7 +4,7 @@ from itertools import accumulate
 import jax
 import jax.numpy as jnp
 
-from pretrain.method.combine import checked, over_one_backbone, seen_by, turns, updated
+from pretrain.method.combine import checked, over_one_backbone, parameters_of, turns, updated
 from pretrain.method.objective import Objective
 
 
@@ -33,7 +33,8 @@ def alternate(*, parts: tuple) -> Objective:
   def loss(params, memory, batch, key, step):
     def run(place):
       name, part = list(methods.items())[place]
-      value, (carry, found) = part.loss(seen_by(params, name), memory[name], batch, key, turns(lengths, place, step))
+      own = parameters_of(params, name)
+      value, (carry, found) = part.loss(own, memory[name], batch, key, turns(lengths, place, step))
       metrics = {f'{name}/{metric}': jnp.asarray(number, jnp.float32)
                  for metric, number in {'loss': value, **found}.items()}
       return value, jax.tree.map(jnp.asarray, carry), metrics

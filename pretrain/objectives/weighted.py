@@ -1,7 +1,7 @@
 """Weighted sums of objectives over one backbone."""
 import jax
 
-from pretrain.method.combine import checked, over_one_backbone, seen_by, updated
+from pretrain.method.combine import checked, over_one_backbone, parameters_of, updated
 from pretrain.method.objective import Objective
 
 
@@ -24,7 +24,7 @@ def weighted(*, parts: tuple) -> Objective:
     losses, carries, metrics = [], {}, {}
     for place, (name, part) in enumerate(methods.items()):
       own = jax.random.fold_in(key, place) if place else key
-      value, (carries[name], found) = part.loss(seen_by(params, name), memory[name], batch, own, step)
+      value, (carries[name], found) = part.loss(parameters_of(params, name), memory[name], batch, own, step)
       losses.append(weights[place] * value)
       metrics |= {f'{name}/{metric}': number for metric, number in {'loss': value, **found}.items()}
     return sum(losses[1:], losses[0]), (carries, metrics)

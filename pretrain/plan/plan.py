@@ -376,7 +376,7 @@ def would_fit(report: dict, config: dict, mesh, objective: Objective, training: 
     found.append(f'--config.batch={most * shares}: activations go with the batch (and so does the learning rate)')
     parts = [k for k in divisors(config['batch'] // shares) if k > 1 and now + at_gradients(training) +
              activations / k <= limit]
-    if parts and (not objective.couples_batch or objective.parts):
+    if parts and (not objective.couples_batch or objective.halves):
       key = 'grad_cache' if objective.couples_batch else 'accumulate'
       found.append(f'--config.{key}={parts[0]}: the same batch in {parts[0]} parts')
   backbone = configs.find(pretrain.models, config['backbone']['name'])

@@ -37,8 +37,9 @@ from pretrain.programs.cluster import in_two_levels, whiten
 from pretrain.run import MODELS, prepare
 from pretrain.train import DONE, MAY_CHANGE_ON_RESUME, STOPPED, complete, fingerprint, train
 
+# of the entries of a run's config that name a function
 PACKAGES = dict(source=data.sources, views=pretrain.views, backbone=pretrain.models, objective=pretrain.objectives,
-                optimizer=optim, schedule=optim)  # of the entries of a run's config that name a function
+                optimizer=optim.optimizers, schedule=optim.schedules)
 FROM_THE_RUN = ('steps', 'backbone', 'examples', 'schedule', 'spec', *MODELS)  # what a run itself gives those functions
 
 
