@@ -123,6 +123,8 @@ def test_swav_uses_its_queue_once_it_is_full_and_wanted():
     plain = loss(without, {'statistics': memory['statistics']}, 0)
     for at in range(5):
       assert (loss(made, memory, at) == plain) == (at < used), (start, at)
+    late = jnp.int32(2 ** 31 // B + 1)  # at which images are more than an i32 counts
+    assert loss(made, memory, late) == loss(made, memory, jnp.int32(4))
 
 
 def test_swav_says_when_its_prototypes_cannot_be_used_equally():

@@ -528,6 +528,8 @@ def prepared_tfds(root: Path) -> Path:
 
   class TinyPhotos(tensorflow_datasets.core.GeneratorBasedBuilder, skip_registration=True):
     """Crops of two photographs."""
+    # In a package it looks for the file by importlib_resources, which etils 1.15 no longer requires (2026-12).
+    code_path = Path(__file__)
     VERSION = tensorflow_datasets.core.Version('1.2.0')
 
     def _info(self):

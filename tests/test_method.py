@@ -203,16 +203,32 @@ class Taken(NamedTuple):
   teacher: Any
 
 
+class Beside(NamedTuple):
+  teacher_projection: Any  # as long as '_statistics'
+
+
+def test_a_field_of_memory_may_begin_with_the_name_of_a_network():
+  def loss(student, teacher, batch, memory):
+    return *plain(student, batch), {'teacher_projection': memory.teacher_projection + len(teacher.params)}
+
+  made = method(BATCH, modules, loss, teacher=Average(0.9), memory=lambda _: Beside(jnp.float32(1)))
+  assert run(made)[1][1]['teacher_projection'] == 3
+
+
 def test_what_does_not_fit_together_is_refused_when_the_method_is_made():
   average = Average(0.9, of=('backbone', 'heat'))
   for given, said in ((dict(), 'wanted a loss, or embed and compare'),
                       (dict(embed=lambda student: student), 'wanted a loss, or embed and compare'),
                       (dict(loss=plain, encode='teacher'), "encode to name a network, got 'teacher'"),
                       (dict(loss=plain, teacher=average), "an average of 'heat', which is no part; nearest: 'head'"),
+                      (dict(loss=plain, teacher=Average(0.9, 'own')), "no function names 'teacher'"),
                       (dict(loss=plain, teacher=Average(0.9), memory=lambda _: Taken(jnp.zeros(()))),
                        r"other names for the fields \['teacher'\]")):
     with pytest.raises(ValueError, match=said):
       method(BATCH, modules, **given)
+  forgets = method(BATCH, modules, plain, memory=lambda _: Memory(jnp.zeros(())))
+  with pytest.raises(ValueError, match=r"keeps nothing for the fields \['count'\]"):
+    forgets.loss(*forgets.init(KEY), {'image': IMAGES}, KEY, 0)
   alone = method(BATCH, modules, lambda student, batch: plain(student, batch)[0])
   with pytest.raises(ValueError, match='wanted .value, metrics. or .value, metrics, kept. of a loss'):
     alone.loss(*alone.init(KEY), {'image': IMAGES}, KEY, 0)
@@ -232,7 +248,7 @@ def test_parameters_of_another_network_are_refused_by_path():
 
 
 def test_the_spec_is_that_of_the_parameters_and_of_their_copies():
-  made = method(BATCH, modules, plain, teacher=Average(0.9, 'own', of=('head',)), frozen={'guide': modules})
+  made = method(BATCH, modules, plain, teacher=Average(0.9, of=('head',)), frozen={'guide': modules})
   said = made.spec()
   assert said['params/head/layers/0/kernel'].axes == (None, 'tensor')
   assert said['params/head/layers/0/bias'].decay is None

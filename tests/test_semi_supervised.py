@@ -494,6 +494,8 @@ def test_comatch_smooths_from_when_its_memory_is_full_and_keeps_the_last_batches
     equal(memory[name], np.concatenate([seen[2][name], seen[1][name]]))
   assert_close(memory['p'][U:n], np.eye(K)[batch(2)['label']])
   assert_close(np.linalg.norm(memory['z'], axis=1), np.ones(2 * n))
+  values = [float(made.loss(params, memory, batch(2), KEY, jnp.int32(at))[0]) for at in (2, 2 ** 31 // n + 1)]
+  assert values[0] == values[1], 'images are more than an i32 counts'
 
 
 def test_rotations_are_quarter_turns_of_square_images():

@@ -10,7 +10,7 @@ from flax import nnx
 
 from pretrain.config import nearest
 from pretrain.method.memory import Average
-from pretrain.method.memory import ema as moved
+from pretrain.method.memory import ema as follow
 from pretrain.models.functional import Net, functional
 
 
@@ -111,8 +111,8 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
     batch: what the views must deliver, see `Objective`.
     modules: rngs -> nnx.Dict of the student's parts, of which one is `backbone`; a part `projector` gives `project`.
     loss: -> (value, metrics), or (value, metrics, kept): what `remember` and `after` read. Under the name of an average
-      it holds its next parameters, under 'statistics' or '<name>_statistics' the next batch statistics, where they are
-      not those of the network that was given (`moved`). Not beside `embed`.
+      it holds its next parameters; under 'statistics', and '<name>_statistics' of an 'own' one, the next batch
+      statistics, where they are not those of the network that was given (`moved`). Not beside `embed`.
     embed, compare: a loss in two, for GradCache: embed -> h, a pytree of [b, ...], each example alone; compare, which
       may name `h` instead of `key`, -> as a loss. If the backbone has batch statistics examples meet in `embed`
       already, and `Objective.halves` is None.
@@ -122,12 +122,13 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
       gradient nor optimizer reaches them.
     memory: key -> NamedTuple, what else the method keeps; its fields are entries of the run's memory.
     remember: (memory, kept, step) -> memory after a step; None: `memory._replace(**kept)`.
-    after: (params, kept, step) -> params, a change of the parameters behind the optimizer.
+    after: (params, kept, step) -> params, a change of the parameters after the optimizer's step.
     hold, rate: see `Objective`.
     encode: whose features are evaluated: 'student', 'teacher' or 'ema'.
     predict: (network, images) -> probabilities, of the same network.
     towers: see `Objective`, each (network, inputs) -> embeddings.
-    couples_batch: whether the loss makes examples depend on each other, even if the student does not.
+    couples_batch: whether the loss makes examples depend on each other, even if the student does not; True as well
+      where rows of examples are kept, which `accumulate` would average.
     compares: see `Objective`; True with `embed`.
   Raises:
     ValueError: a function, `encode` or an average that names what there is not; a field of the memory with a name that
@@ -142,6 +143,10 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
     _check_names(function, {*nets, 'batch', 'step', 'memory', *more})
   if (loss is None) == (embed is None) or (embed is None) != (compare is None):
     raise ValueError('method: wanted a loss, or embed and compare')
+  asked = {name for function in (loss, embed, compare) if function for name in inspect.signature(function).parameters}
+  if idle := [name for name, average in averages.items() if average.statistics == 'own' and name not in asked]:
+    raise ValueError(f'method: no function names {idle[0]!r}, so statistics of its own would never move; wanted it '
+                     "there, or statistics='shared'")
   if encode not in nets:
     raise ValueError(f'method: wanted encode to name a network, got {encode!r}{nearest(encode, nets)}')
   taken = {'statistics', 'fixed', *nets, *(f'{name}_statistics' for name in nets)}
@@ -189,6 +194,9 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
     unread = kept.keys() - carry.keys() - averages.keys() - {*(kind._fields if kind else ())}
     if unread and not (remember or after):
       raise ValueError(f'method: the loss keeps {sorted(unread)}, which nothing reads; wanted fields of its memory')
+    if kind and not remember and (still := set(kind._fields) - kept.keys()):
+      raise ValueError(f'method: the loss keeps nothing for the fields {sorted(still)} of its memory, which so stay '
+                       'as they are; wanted them in (value, metrics, kept), or remember')
     return value, (carry | kept, metrics)
 
   def whole(params, memory, batch, key, step):
@@ -205,15 +213,16 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
     return compared(params, h, carry, memory, batch, step)
 
   def update(params, memory, carry, step):
-    statistics = {name: carry[name] for name in carry if name == 'statistics' or name[:-11] in averages}
+    of_networks = {'statistics', *(f'{name}_statistics' for name in averages)}
+    statistics = {name: value for name, value in carry.items() if name in of_networks}
     kept = {name: value for name, value in carry.items() if name not in statistics}
     params = after(params, kept, step) if after else params
     new = memory | statistics
     for name, average in averages.items():
       share = average.share(step)
-      new[name] = kept.pop(name) if name in kept else moved(memory[name], _of(params, average.of), share)
+      new[name] = kept.pop(name) if name in kept else follow(memory[name], _of(params, average.of), share)
       if average.statistics == 'averaged':
-        new[f'{name}_statistics'] = moved(memory[f'{name}_statistics'], _of(carry['statistics'], average.of), share)
+        new[f'{name}_statistics'] = follow(memory[f'{name}_statistics'], _of(carry['statistics'], average.of), share)
     if kind:
       own: Any = _own(kind, memory)
       new |= (remember(own, kept, step) if remember else own._replace(**kept))._asdict()

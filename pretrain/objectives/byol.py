@@ -37,10 +37,10 @@ def byol(backbone: Callable, *, hidden: Count, dim: Count, predictor_hidden: Cou
   def loss(student, teacher, batch, key):
     views, keys = jnp.unstack(batch['views'], axis=1), jax.random.split(key)  # 2 x [b, h, w, c]
     project = lambda f, x, key=None: f.projector(f.backbone(x, train=True, key=key), train=True)
-    z1, z2 = (project(teacher, x) for x in views)
+    target1, target2 = (project(teacher, x) for x in views)
     z = [project(student, x, k) for x, k in zip(views, keys, strict=True)]
     p1, p2 = (student.predictor(x, train=True) for x in z)
-    return byol_loss(p1, z2) + byol_loss(p2, z1), {}
+    return byol_loss(p1, target2) + byol_loss(p2, target1), {}
 
   return method({'views': 'b 2 h w c'}, modules, loss, teacher=Average(cosine(momentum, 1., steps), 'own'))
 
@@ -59,5 +59,5 @@ def byol_loss(prediction, target):
     ValueError: the shapes differ.
   """
   losses.same_shape('byol', prediction=prediction.shape, target=target.shape)
-  cosine = jnp.sum(losses.normalize(prediction) * losses.normalize(jax.lax.stop_gradient(target)), -1)
-  return jnp.mean(2 - 2 * cosine)
+  similarity = jnp.sum(losses.normalize(prediction) * losses.normalize(jax.lax.stop_gradient(target)), -1)
+  return jnp.mean(2 - 2 * similarity)

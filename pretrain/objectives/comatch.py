@@ -62,7 +62,7 @@ def comatch(backbone: Callable, *, classes: Count, hidden: tuple[Count, ...], di
                                  'p': jnp.concatenate([aligned_p, jax.nn.one_hot(batch['label'], classes)])})
     p = smoothed(aligned_p, jax.lax.stop_gradient(z), memory_z=memory.z, memory_probabilities=memory.p,
                  temperature=temperature, share=smoothing)
-    p = jnp.where(step * len(new['z']) >= queue, p, aligned_p)
+    p = jnp.where(step >= queue // len(new['z']), p, aligned_p)
     value, metrics = comatch_loss(labeled, batch['label'], probabilities=p, strong=strong, first=first, second=second,
                                   threshold=threshold, temperature=temperature, edge_threshold=edge_threshold,
                                   unlabeled_weight=unlabeled_weight, contrast_weight=contrast_weight)

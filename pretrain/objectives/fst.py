@@ -19,17 +19,18 @@ def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'],
 
   arXiv:2209.06993v2, section 3: FST-D looks several steps ahead, FST-W averages students that take one step on
   different images. Here for images with one class; the paper's are of segmentation. The virtual steps are of plain
-  gradient descent (the authors' code: of the run's optimizer) and leave no trace but in the teacher; wide students
-  share the batch (theirs: get batches of their own); the teacher follows the virtual students alone (theirs also the
-  real one, once a step); the momentum is the same from the start (theirs grows as 1 - 1 / (step + 1) up to it). The
-  teacher has the batch statistics of its own passes, as in that code (usr922/FST,
+  gradient descent at a constant rate (the authors' code: of the run's optimizer) and leave no trace but in the teacher;
+  all see one strong view (theirs: another one each); a wide student has a part of the batch (theirs: a batch of its
+  own); the teacher follows the virtual students alone (theirs also the real one, once a step); the momentum is the same
+  from the start (theirs grows as 1 - 1 / (step + 1) up to it); labeled and strong images pass together, and images are
+  not mixed (theirs: ClassMix). The teacher has the batch statistics of its own passes, as in that code (usr922/FST,
   mmseg/models/uda/fst_d.py: `_update_ema` moves the parameters alone), but for those of the virtual steps.
 
   Args:
     backbone: build(rngs) -> module with `width`.
     classes: number of classes, k.
     variant: 'deep' (FST-D) or 'wide' (FST-W).
-    virtual: K steps ahead, or N students, of which N divides the batches; 3 in the authors' settings.
+    virtual: K steps ahead, or N students; N divides the batches; 3 in the authors' settings.
     rate: learning rate of the virtual steps.
     threshold: in [0, 1], of the confidence that weights the pseudo-labels; 0.968 in the authors' settings.
     unlabeled_weight: 1 in the authors' code.
@@ -37,29 +38,29 @@ def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'],
   Raises:
     ValueError: when traced, students that do not divide the batch.
   """
-  def learn(student, teacher, batch, key):
+  def study(student, teacher, batch, key):
     weak, = classify(teacher, [batch['weak']])
     labeled, strong = classify(student, [batch['image'], batch['strong']], key)
     return fst_loss(labeled, batch['label'], teacher=weak, strong=strong, threshold=threshold,
                     unlabeled_weight=unlabeled_weight)
 
   def loss(student, teacher, batch, key):
-    def step(p, q, batch, key):
+    def ahead(p, q, batch, key):
       """A virtual student's step from parameters p, with the labels of a teacher q."""
-      slopes, _ = jax.grad(lambda p: learn(student.at(p), teacher.at(q), batch, key), has_aux=True)(p)
+      slopes, _ = jax.grad(lambda p: study(student.at(p), teacher.at(q), batch, key), has_aux=True)(p)
       return jax.tree.map(lambda p, g: p - rate * g, p, slopes)
 
     key, *keys = jax.random.split(key, virtual + 1)
     p, q = jax.lax.stop_gradient(student.params), teacher.params
     if variant == 'deep':
       for k in keys:  # no scan: on CPUs three steps took 3.5 times as long in a loop
-        p = step(p, q, batch, k)
+        p = ahead(p, q, batch, k)
         q = ema(q, p, momentum)
     else:
-      students = [step(p, q, part, k) for part, k in zip(shares(batch, virtual), keys, strict=True)]
+      students = [ahead(p, q, part, k) for part, k in zip(shares(batch, virtual), keys, strict=True)]
       q = ema(q, jax.tree.map(lambda *x: sum(x) / virtual, *students), momentum)
     future = teacher.at(q)
-    value, metrics = learn(student, future, batch, key)
+    value, metrics = study(student, future, batch, key)
     return value, metrics, {'teacher': q, 'teacher_statistics': future.moved}
 
   return method(BATCH, classifier(backbone, classes), loss, teacher=Average(momentum, 'own'), encode='teacher',

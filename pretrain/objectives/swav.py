@@ -26,8 +26,8 @@ def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototype
   """Every view predicts to which prototypes the other, global views are assigned, all prototypes being used equally.
 
   arXiv:2006.09882v5, section 3, eq. 2 to 6 and the algorithm of appendix A.1; the multi-crop is that of section 3.2.
-  As in the authors' code the prototypes are set back to length 1 after each step, the crops of one size pass the
-  backbone together, and all of them the projector.
+  The prototypes are set back to length 1 after each step (the authors' code: before the next one). As there the crops
+  of one size pass the backbone together, and all of them the projector.
   Metrics: `metrics.collapse` of the codes.
 
   Args:
@@ -67,7 +67,7 @@ def swav(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, prototype
     codes = assign(logits[:2])  # [2, b, k]
     if queue:
       more = jnp.concatenate([student.prototypes(memory.queue), logits[:2]], 1)  # [2, q + b, k]
-      ready = (step >= queue_start_step) & (step * b >= queue)
+      ready = (step >= queue_start_step) & (step >= queue // b)
       codes = jnp.where(ready, assign(more)[:, -b:], codes)
     return losses.swav(logits, codes, temperature=temperature), collapse(codes, 'code'), {'z': z[:2]}
 
