@@ -138,7 +138,7 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
   averages = {name: average for name, average in (('teacher', teacher), ('ema', ema)) if average}
   nets = {'student': net} | {name: _part_of(modules, average.of) for name, average in averages.items()} | {
       name: functional(build) for name, build in (frozen or {}).items()}
-  kind = type(jax.eval_shape(memory, jax.random.key(0))) if memory else None
+  kind = type(jax.eval_shape(lambda: memory(jax.random.key(0)))) if memory else None
   for function, more in ((loss, {'key'}), (embed, {'key'}), (compare, {'h'})):
     _check_names(function, {*nets, 'batch', 'step', 'memory', *more})
   if (loss is None) == (embed is None) or (embed is None) != (compare is None):

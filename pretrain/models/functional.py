@@ -64,7 +64,7 @@ def functional(build: Callable[[nnx.Rngs], nnx.Module]) -> Net:
   def split(key):
     return nnx.split(build(nnx.Rngs(params=key)), nnx.Param, ...)
 
-  graphdef, *abstract = jax.eval_shape(split, jax.random.key(0))
+  graphdef, *abstract = jax.eval_shape(lambda: split(jax.random.key(0)))
   wanted = [paths(nnx.to_pure_dict(state)) for state in abstract]
 
   def init(key):
