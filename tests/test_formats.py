@@ -16,7 +16,6 @@ import pytest
 from pretrain import train
 from pretrain.config import ConfigError
 from pretrain.machine import checkpoint
-from pretrain.models import vit
 from pretrain.train import DONE
 from tests.test_train import events, final, losses, tiny
 
@@ -82,8 +81,8 @@ def test_arrays_that_had_another_name_are_read_and_the_run_goes_on(name, stopped
 def test_a_parameter_that_is_of_another_kind_than_it_was_is_named(stopped, monkeypatch):
   """The code has changed: what decays, and of which layer it is, is a part of the run."""
   workdir = stopped(3)
-  was = vit.ViT.layers
-  monkeypatch.setattr(vit.ViT, 'layers', property(lambda self: {**was.fget(self), '': 1}))
+  kinds = train.kinds
+  monkeypatch.setattr(train, 'kinds', lambda spec: kinds(spec) | {'params/backbone/cls': [1, False]})
   with pytest.raises(ConfigError, match=r'params/backbone/cls.*were \[0, False\], now \[1, False\]'):
     train.train(CONFIG, workdir, quiet=True)
 
