@@ -123,6 +123,15 @@ def test_an_average_follows_its_parts_with_its_statistics(statistics):
   made.encode(other, after, IMAGES)  # of the teacher: parts that it lacks are not asked for
 
 
+def test_a_loss_may_keep_the_next_parameters_of_an_average():
+  def loss(student, teacher, batch):
+    return *plain(student, batch), {'teacher': jax.tree.map(lambda x: x + 5, teacher.params)}
+
+  (_, before), (_, after), _ = run(method(BATCH, modules, loss, teacher=Average(0.9)))
+  jax.tree.map(lambda old, new: np.testing.assert_allclose(new, old + 5, rtol=1e-6), before['teacher'],
+               after['teacher'])
+
+
 def test_fixed_parameters_are_in_memory_without_a_gradient_and_the_loss_is_the_same():
   made, free = (method(BATCH, modules, plain, fixed=fixed) for fixed in (('backbone/first', 'head'), ()))
   (params, memory), (whole, _) = made.init(KEY), free.init(KEY)
