@@ -213,7 +213,7 @@ class Steps:
         session.note('damaged', reason=text)
         session.say(text)
       position = meta['data']['next_index']
-      check_kinds(meta.get('spec'), kinds(run.objective.spec()), f'checkpoint {self.start} in {session.workdir}')
+      check_kinds(meta.get('spec'), kinds(run.training.spec), f'checkpoint {self.start} in {session.workdir}')
       check_data(meta, session.seen, session.workdir, self.start, run.accept_data)
     elif run.continues:
       self.start, self.state = initialize.whole(run.continues, run.training, run.seed)
@@ -358,7 +358,7 @@ class Saves:
       clock = time.perf_counter()
       try:
         self.checkpoints.save(step, steps.state, {
-            'config': session.config, 'data': batches.get_state(), 'spec': kinds(session.run.objective.spec()),
+            'config': session.config, 'data': batches.get_state(), 'spec': kinds(session.run.training.spec),
             'identity': {name: each.identity._asdict() for name, each in session.seen.items()}})
       except NotFiniteState as error:
         raise NotFinite(f'{error}, behind step {step}') from error

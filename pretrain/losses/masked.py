@@ -1,4 +1,6 @@
 """Masked modelling: what was hidden is predicted."""
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -27,7 +29,17 @@ def masked_mse(predicted, target, *, mask):
   Raises:
     ValueError: the shapes do not fit.
   """
-  same_shape('masked_mse', predicted=predicted.shape, target=target.shape)
-  same_shape('masked_mse', patches=predicted.shape[:2], mask=mask.shape)
-  error = jnp.mean(jnp.square(predicted.astype(f32) - target.astype(f32)), -1)  # [b, n]
+  return masked_error('masked_mse', jnp.square, predicted=predicted, target=target, mask=mask)
+
+
+def masked_error(name: str, size: Callable, *, predicted, target, mask):
+  """Mean of `size(predicted - target)` over the pixels of a patch, then over all hidden patches: see `masked_mse`.
+
+  Args:
+    name: of the loss, for messages.
+    size: of the error of a pixel: jnp.square, jnp.abs.
+  """
+  same_shape(name, predicted=predicted.shape, target=target.shape)
+  same_shape(name, patches=predicted.shape[:2], mask=mask.shape)
+  error = jnp.mean(size(predicted.astype(f32) - target.astype(f32)), -1)  # [b, n]
   return jnp.sum(error * mask) / jnp.sum(mask)

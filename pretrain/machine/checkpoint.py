@@ -261,9 +261,9 @@ def kinds(spec: Mapping[str, Any]) -> dict[str, list]:
 
 def check_kinds(stored: dict[str, list] | None, now: dict[str, list], what: str) -> None:
   """Raises ConfigError, which names a parameter, unless a checkpoint's `kinds` (None: of before 3) are those of now."""
-  if changed := sorted(path for path, kind in (stored or {}).items() if now.get(path, kind) != kind):
+  stored = stored or {}
+  if changed := sorted(path for path, kind in stored.items() if now.get(path, kind) != kind):
     path = changed[0]
-    assert stored
     raise ConfigError(f'{what} was trained by code for which {len(changed)} parameters were of another kind, as '
                       f'{path}: its layer and decay were {stored[path]}, now {now[path]}; wanted that code or another '
                       'workdir')

@@ -139,11 +139,11 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
   nets = {'student': net} | {name: _part_of(modules, average.of) for name, average in averages.items()} | {
       name: functional(build) for name, build in (frozen or {}).items()}
   kind = type(jax.eval_shape(lambda: memory(jax.random.key(0)))) if memory else None
+  asked: set[str] = set()
   for function, more in ((loss, {'key'}), (embed, {'key'}), (compare, {'h'})):
-    _check_names(function, {*nets, 'batch', 'step', 'memory', *more})
+    asked |= _names_of(function, {*nets, 'batch', 'step', 'memory', *more})
   if (loss is None) == (embed is None) or (embed is None) != (compare is None):
     raise ValueError('method: wanted a loss, or embed and compare')
-  asked = {name for function in (loss, embed, compare) if function for name in inspect.signature(function).parameters}
   if idle := [name for name, average in averages.items() if average.statistics == 'own' and name not in asked]:
     raise ValueError(f'method: no function names {idle[0]!r}, so statistics of its own would never move; wanted it '
                      "there, or statistics='shared'")
@@ -244,10 +244,13 @@ def method(batch: dict[str, str], modules: Callable[[nnx.Rngs], nnx.Module], los
       (of(towers[0]), of(towers[1])) if towers else None, of(project), hold, rate, spec)
 
 
-def _check_names(function: Callable | None, there: set[str]) -> None:
-  for name in inspect.signature(function).parameters if function else ():
+def _names_of(function: Callable | None, there: set[str]) -> set[str]:
+  """What a function names; raises ValueError for what is not there."""
+  names = inspect.signature(function).parameters if function else {}
+  for name in names:
     if name not in there:
       raise ValueError(f'method: {getattr(function, "__name__", function)} names {name!r}{nearest(name, there)}')
+  return set(names)
 
 
 def _own(kind: type | None, memory: dict):

@@ -52,10 +52,7 @@ def masked_l1(predicted, target, *, mask):
   Raises:
     ValueError: the shapes do not fit.
   """
-  losses.same_shape('masked_l1', predicted=predicted.shape, target=target.shape)
-  losses.same_shape('masked_l1', patches=predicted.shape[:2], mask=mask.shape)
-  error = jnp.mean(jnp.abs(predicted.astype(jnp.float32) - target.astype(jnp.float32)), -1)  # [b, n]
-  return jnp.sum(error * mask) / jnp.sum(mask)
+  return losses.masked_error('masked_l1', jnp.abs, predicted=predicted, target=target, mask=mask)
 
 
 def square_mask(key, index, grid: tuple[int, int], mask_ratio: float, size: int, patch: int):
