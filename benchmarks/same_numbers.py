@@ -38,13 +38,14 @@ def record(out: Path, begin: Path | None, only: list[str]) -> None:
 
   from pretrain import config, objectives
   from pretrain.models.resnet import resnet
-  from tests.cases import BACKBONE, CASES
+  from tests import cases
 
   residual = resnet(depth=18, blocks=(1, 1), width=32, stem='cifar', channels=1, zero_init=False)
-  for name, case in CASES.items():
+  for name, case in (cases.of_papers() if hasattr(cases, 'of_papers') else cases.CASES).items():
     if only and name not in only:
       continue
-    for kind, backbone in {'own': case.backbone, **({'resnet': residual} if case.backbone is BACKBONE else {})}.items():
+    others = {'resnet': residual} if case.backbone is cases.BACKBONE else {}
+    for kind, backbone in {'own': case.backbone, **others}.items():
       try:
         made = config.build(objectives, dict(name=name, **case.kwargs), 'case', backbone=backbone, steps=10,
                             examples=100)

@@ -17,8 +17,10 @@ from pretrain.objectives.weighted import weighted
 from pretrain.run import objective_of, prepare
 from pretrain.views.mae import mae as mae_views
 from pretrain.views.together import together
-from tests.cases import BACKBONE, CASES, PARTS, SIZE, TEACHER, VIEWS_OF_PARTS, raw
+from tests.cases import BACKBONE, PARTS, SIZE, TEACHER, VIEWS_OF_PARTS, of_papers, raw
 from tests.tiny import get_config
+
+CASES = of_papers()
 
 SIMCLR, MAE = PARTS['simclr'], PARTS['mae']
 DEEPER = simclr(TEACHER, **CASES['simclr'].kwargs)

@@ -15,10 +15,12 @@ from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.vit import vit
 from pretrain.objectives.dinov2_distill import dinov2_distill
-from tests.cases import BACKBONE, CASES, TEACHER, B, raw
+from tests.cases import BACKBONE, TEACHER, B, of_papers, raw
 from tests.checks import assert_close, normal
 from tests.reference import dinov2_distillation as twin
 from tests.test_train import assert_same, final, tiny
+
+CASES = of_papers()
 
 CASE = CASES['dinov2_distill']
 

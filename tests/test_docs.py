@@ -71,8 +71,8 @@ def test_pages_name_every_source_objective_and_test_file():
 
 def test_readme_shows_the_whole_of_simclr_and_its_case():
   assert (ROOT / 'pretrain/objectives/simclr.py').read_text() in blocks('README.md')
-  case = re.search(r"`('simclr':.*?)`", text('README.md'), re.S)
-  assert squeezed(case[1]) in squeezed((ROOT / 'tests/cases.py').read_text())
+  case = re.search(r"`(CASE = .*?)`", text('README.md'), re.S)
+  assert squeezed(case[1]) in squeezed((ROOT / 'tests/papers/test_simclr.py').read_text())
 
 
 def test_readme_config_of_a_folder_can_be_prepared_with_and_without_labels(tmp_path, monkeypatch):

@@ -14,9 +14,11 @@ from pretrain.models.heads import PrototypeHead
 from pretrain.objectives.alternate import alternate
 from pretrain.objectives.weighted import weighted
 from pretrain.step import compile_step
-from tests.cases import CASES, PARTS, VIEWS_OF_PARTS, raw
+from tests.cases import PARTS, VIEWS_OF_PARTS, of_papers, raw
 from tests.reference import optim as twin
 from tests.test_optim import problem, schedule
+
+CASES = of_papers()
 
 OPTIMIZERS = {  # name -> optimizer, and the twin's step of a matrix that decays: (param, grad, step, rate, buffers)
     'adamw': (lambda: optim.adamw(schedule, weight_decay=.3, b2=.95, eps=1e-6),

@@ -17,7 +17,7 @@ from pretrain.machine import sharding
 from pretrain.machine.checkpoint import Checkpoints
 from pretrain.method.objective import Objective, check_batch
 from pretrain.step import StepOptions, Training, compile_step
-from tests.cases import CASES, CLASSES, B, raw
+from tests.cases import CLASSES, B, of_papers, raw
 from tests.reference.teacher import temperatures
 
 TX = optax.sgd(0.1, momentum=0.9)  # its trace after the first step is the gradient
@@ -26,10 +26,7 @@ MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4), 'fsdp=4
 # Views are part of the step on this mesh and of these objectives; elsewhere it gets what `viewed` made of its batch.
 WITHIN = ('data=8', 'supervised', 'simclr', 'fixmatch')
 
-
-# Whose loss draws: masks, rotations, mixtures, directions. AdaMatch mixes logits that without batch norm are the same.
-DRAWING = {'mae', 'vat', 'mixmatch', 'remixmatch', 'deepercluster', 'ibot', 'dinov2', 'simmim', 'spark',
-           'data2vec', 'i_jepa', 'self_distillation_fpt', 'videomae', 't_jepa', 'bert', 'weighted', 'alternate'}
+CASES = of_papers()
 
 every_objective = pytest.mark.parametrize('name', CASES)
 
@@ -182,7 +179,7 @@ def test_what_is_drawn_follows_the_step_and_the_seed(name):
     state = start(name)._replace(step=np.int32(step), seed=np.uint32(seed))
     return float(made.step(jax.device_put(state, made.layout), batch)[1]['loss'])
 
-  if name in DRAWING or within(name, ''):  # at step 1 the masked part of `alternate` has its turn
+  if CASES[name].draws or within(name, ''):  # at step 1 the masked part of `alternate` has its turn
     assert len({value(1, 0), value(1, 1), value(2, 0)}) == 3
   else:
     assert value(1, 0) == pytest.approx(value(1, 1), rel=1e-6)

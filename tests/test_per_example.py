@@ -8,7 +8,9 @@ from pretrain.machine import sharding
 from pretrain.method.memory import write_rows
 from pretrain.objectives.flexmatch import flexmatch
 from pretrain.objectives.isogclr import Memory, isogclr
-from tests.cases import BACKBONE, CASES
+from tests.cases import BACKBONE, of_papers
+
+CASES = of_papers()
 
 
 @pytest.mark.parametrize('mesh', [dict(devices=jax.devices()[:1]), dict(data=8), dict(data=2, fsdp=4)])

@@ -30,8 +30,10 @@ from pretrain.objectives.sup_con import sup_con_loss
 from pretrain.plan import hlo
 from pretrain.step import StepOptions, compile_step
 from pretrain.views.simclr import simclr as simclr_views
-from tests.cases import CASES, SIZE
+from tests.cases import SIZE, of_papers
 from tests.checks import assert_close, normal
+
+CASES = of_papers()
 
 ROOT = Path(__file__).parents[1]
 

@@ -34,11 +34,13 @@ from pretrain.objectives.softmatch import softmatch, softmatch_loss
 from pretrain.objectives.uda import uda
 from pretrain.objectives.vat import vat
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
-from tests.cases import CASES
+from tests.cases import of_papers
 from tests.checks import assert_close, normal
 from tests.reference import average as average_twin
 from tests.reference import numeric
 from tests.reference import self_mpl as self_mpl_twin
+
+CASES = of_papers()
 
 BACKBONE = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
 B, U, K, EXAMPLES, KEY = 4, 8, 3, 20, jax.random.key(0)

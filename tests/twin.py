@@ -32,7 +32,7 @@ SAMPLERS = ('uniform', 'normal', 'truncated_normal', 'bernoulli', 'categorical',
             'exponential', 'laplace', 'randint', 'permutation', 'choice', 'rademacher', 'bits')
 
 
-class Case(NamedTuple):
+class Twin(NamedTuple):
   """An objective, what it is given, and its twin.
 
   objective: of networks so small that a pass takes no time.
@@ -184,7 +184,7 @@ def scrambled(params, memory, rng: np.random.Generator):
 class Run:
   """A case's state, its compiled functions, and the draws that they make."""
 
-  def __init__(self, case: Case):
+  def __init__(self, case: Twin):
     self.case, self.rng, self.draws = case, np.random.default_rng(0), _Draws()
     made = case.objective
     params, memory = jax.jit(made.init)(jax.random.key(0))
@@ -224,7 +224,7 @@ def same(got: dict, wanted: dict, what: str) -> None:
     close(value, wanted[path], f'{what} {path}')
 
 
-def check(case: Case) -> None:
+def check(case: Twin) -> None:
   """All that a twin says is so, and each change of the batch moves what it should."""
   run = Run(case)
   check_moves(run)
@@ -333,7 +333,7 @@ def check_moves(run: Run) -> None:
 
 def describe(name: str) -> None:
   """Prints what a twin's author needs of a case whose `twin` may still be empty."""
-  case = importlib.import_module(f'tests.papers.test_{name}').CASE
+  case = importlib.import_module(f'tests.papers.test_{name}').TWIN
   run = Run(case)
   batch = run.batch()
   (loss, (carry, metrics)), grads = run.gradient(run.params, run.memory, batch, jax.random.key(0), jnp.int32(0))

@@ -4,8 +4,10 @@ semi_supervised/adamatch.py.
 import numpy as np
 
 from pretrain.objectives.adamatch import adamatch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, classifier, log_softmax, of_average, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K = 4, 6, 3
 THRESHOLD, WEIGHT, LABELED, WINDOW, EMA, STEPS = 0.9, 0.7, 0.8, 3, 0.6, 8
@@ -68,7 +70,9 @@ def twin(params, stopped, memory, batch, draws, step):
       'relative_threshold': threshold, 'use_ratio': sum(used) / U}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, threshold=1., unlabeled_weight=1., labeled_momentum=0.9, window=2,
+                       ema_momentum=0.9), cases.either(fixmatch_views(labeled_strong=True)), cases.streams)
+TWIN = Twin(
     adamatch(tiny(width=5, hidden=9), classes=K, threshold=THRESHOLD, unlabeled_weight=WEIGHT,
              labeled_momentum=LABELED, window=WINDOW, ema_momentum=EMA, steps=STEPS), batch, twin,
     **of_average('ema_statistics'),
@@ -82,4 +86,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

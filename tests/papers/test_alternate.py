@@ -2,9 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.alternate import alternate
+from tests import cases
 from tests.papers import test_weighted as parts
 from tests.papers.test_weighted import IN, KEYS, first, held, of_part, rated, small
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 TURNS = ['left', 'left', 'right'] * 3
 
@@ -46,7 +47,9 @@ def rate(step):
   return {f'{name}/{path}': factor for name in KEYS for path, factor in rated(name, count(name, step)).items()}
 
 
-CASE = Case(
+CASE = cases.Case(dict(parts=(('simclr', cases.PARTS['simclr'], 1), ('mae', cases.PARTS['mae'], 2))),
+                  cases.VIEWS_OF_PARTS, turn=2, draws=True)
+TWIN = Twin(
     alternate(parts=(('left', small('left'), 2), ('right', small('right'), 1))), parts.batch, twin,
     encode=first(parts.encoded), predict=first(parts.predicted), project=first(parts.projected),
     images=lambda rng: rng.normal(size=(3, IN)), memory=parts.filled, steps=(0, 1, 2, 3, 4, 5),
@@ -55,4 +58,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

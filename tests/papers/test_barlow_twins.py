@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.barlow_twins import barlow_twins
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, projected
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, DIM, WEIGHT, SCALE = 5, 4, 0.3, 0.7
 
@@ -27,7 +29,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, weight=0.01),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     barlow_twins(tiny(), hidden=(8,), dim=DIM, weight=WEIGHT, scale=SCALE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
@@ -36,4 +40,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -3,8 +3,9 @@ import numpy as np
 
 from pretrain.models.text import text
 from pretrain.objectives.bert import bert
+from tests import cases
 from tests.reference.networks import Text, gelu, layer_norm, linear, log_softmax
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, WORDS, LENGTH, K = 7, 7, 10, 4  # K: round(10 * 0.35)
 MASK, FIRST = 3, 4  # ids below FIRST are special
@@ -66,7 +67,10 @@ def other_words(hidden):
   return change
 
 
-CASE = Case(
+CASE = cases.Case(dict(mask_ratio=0.25), cases.unchanged, cases.words,
+                  text(vocabulary=cases.WORDS, length=cases.LENGTH, width=64, depth=1, heads=2, mlp=128,
+                       pool='mean'), 'tokens', draws=True)
+TWIN = Twin(
     bert(text(vocabulary=WORDS, length=LENGTH, width=8, depth=2, heads=2, mlp=16, pool='mean'), mask_ratio=0.35),
     batch, twin, encode=lambda params, _, x: Text(params['backbone'], causal=False, pool='mean')(x),
     images=lambda rng: batch(rng)['tokens'],
@@ -75,5 +79,5 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)
   assert len(KINDS) == 3

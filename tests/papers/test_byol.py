@@ -2,8 +2,10 @@
 import math
 
 from pretrain.objectives.byol import byol
+from pretrain.views.byol import byol as byol_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, mlp, projected, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, STEPS, MOMENTUM = 5, 10, 0.7
 
@@ -32,7 +34,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=64, dim=16, predictor_hidden=64, momentum=0.9),
+                  byol_views(size=cases.SIZE, scale=(0.3, 1.)))
+TWIN = Twin(
     byol(tiny(), hidden=8, dim=5, predictor_hidden=9, momentum=MOMENTUM, steps=STEPS), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
@@ -41,4 +45,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -6,8 +6,10 @@ import numpy as np
 
 from pretrain.models.text import text
 from pretrain.objectives.clip import clip
+from pretrain.views.supervised import supervised as supervised_views
+from tests import cases
 from tests.reference.networks import Text, Tiny, linear, log_softmax, unit
-from tests.twin import Case, Run, check_moves, check_values, close, copied, numpy_tree, tiny
+from tests.twin import Run, Twin, check_moves, check_values, close, copied, numpy_tree, tiny
 
 B, WORDS, LENGTH = 5, 12, 6
 
@@ -47,7 +49,8 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {'temperature': 1 / scale}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(text=cases.TEXT, dim=16, temperature=0.2), supervised_views(size=cases.SIZE, pad=0), cases.pairs)
+TWIN = Twin(
     clip(tiny(), text=text(vocabulary=WORDS, length=LENGTH, width=8, depth=1, heads=2, mlp=16, causal=True,
                            pool='last'), dim=5, temperature=0.2), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
@@ -64,7 +67,7 @@ def check_towers(run, **pool):
 
 
 def test_its_twin():
-  run = Run(CASE)
+  run = Run(TWIN)
   check_moves(run)
   check_values(run)
   check_towers(run, causal=True, pool='last')
@@ -72,7 +75,7 @@ def test_its_twin():
 
 def test_no_step_scales_by_more_than_100():
   for scale, after in ((99., 99.), (101., 100.)):
-    params, memory = CASE.objective.update({'log_scale': math.log(scale), 'backbone': 3.}, {'statistics': 1.},
+    params, memory = TWIN.objective.update({'log_scale': math.log(scale), 'backbone': 3.}, {'statistics': 1.},
                                            {'statistics': 2.}, 0)
     close(math.exp(params['log_scale']), after, 'scale')
     assert params['backbone'] == 3 and memory == {'statistics': 2.}

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.comatch import comatch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, classifier, linear, log_softmax, mlp, softmax, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, CLASSES, QUEUE, WINDOW = 4, 5, 3, 18, 3
 THRESHOLD, EDGE, TEMPERATURE, SMOOTHING, MOMENTUM = 0.49, 0.36, 0.5, 0.7, 0.8
@@ -82,7 +84,11 @@ def project(_, memory, images):
 
 
 SHARED = {'loss', 'supervised', 'consistency', 'contrast'}  # one pass, one set of batch statistics
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, hidden=(64,), dim=16, threshold=0.26, edge_threshold=0.26,
+                       temperature=0.2, smoothing=0.9, queue=64, window=2, unlabeled_weight=1.,
+                       contrast_weight=1., ema_momentum=0.9),
+                  cases.either(fixmatch_views(operations=0, strongs=2)), cases.streams)
+TWIN = Twin(
     comatch(tiny(), classes=CLASSES, hidden=(8,), dim=5, threshold=THRESHOLD, edge_threshold=EDGE,
             temperature=TEMPERATURE, smoothing=SMOOTHING, queue=QUEUE, window=WINDOW, unlabeled_weight=UNLABELED,
             contrast_weight=CONTRAST, ema_momentum=MOMENTUM),
@@ -96,4 +102,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

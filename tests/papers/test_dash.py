@@ -5,8 +5,10 @@ Steps 0 to 2 are the warm-up, of which the last two are averaged; targets are so
 import numpy as np
 
 from pretrain.objectives.dash import dash
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, classifier, log_softmax, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, CLASSES, MOMENTUM, WEIGHT, TEMPERATURE = 4, 6, 3, 0.8, 0.7, 0.6
 CONSTANT, BASE, LOWEST, EVERY, WARMUP, ESTIMATE = 1.1, 2.1, 0.4, 2, 3, 2
@@ -46,7 +48,10 @@ def twin(params, stopped, memory, batch, draws, step):
       'supervised': supervised, 'consistency': consistency, 'threshold': threshold, 'use_ratio': used / U}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, constant=1.0001, base=1.27, lowest=0.05, every_steps=1, warmup_steps=1,
+                       estimate_steps=1, temperature=0.5, unlabeled_weight=1., ema_momentum=0.9),
+                  fixmatch_views(operations=0), cases.streams)
+TWIN = Twin(
     dash(tiny(), classes=CLASSES, constant=CONSTANT, base=BASE, lowest=LOWEST, every_steps=EVERY, warmup_steps=WARMUP,
          estimate_steps=ESTIMATE, temperature=TEMPERATURE, unlabeled_weight=WEIGHT, ema_momentum=MOMENTUM), batch, twin,
     encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['statistics']['backbone'])(x),
@@ -56,4 +61,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -6,9 +6,11 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.data2vec import data2vec
+from pretrain.views.mae import mae as mae_views
+from tests import cases
 from tests.reference.block_mask import block_mask
 from tests.reference.networks import ViT, averaged, linear
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, GRID, RATIO, HIDDEN, SMALLEST, LAYERS, BETA = 4, 4, 0.42, 6, 2, 2, 0.7
 FIRST, LAST, RAMP = 0.6, 0.8, 4
@@ -63,7 +65,9 @@ def other_pixels(which):
   return change
 
 
-CASE = Case(
+CASE = cases.Case(dict(mask_ratio=0.5, smallest_block=1, layers=1, beta=2., momentum_start=0.8, momentum=0.9,
+                       momentum_steps=3), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+TWIN = Twin(
     data2vec(vit(image=8, channels=1, patch=2, width=8, depth=3, heads=2, mlp=16), mask_ratio=RATIO,
              smallest_block=SMALLEST, layers=LAYERS, beta=BETA, momentum_start=FIRST, momentum=LAST,
              momentum_steps=RAMP), batch, twin,
@@ -76,4 +80,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

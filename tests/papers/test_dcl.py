@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from pretrain.objectives.dcl import dcl
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, projected, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, TEMPERATURE, SIGMA = 5, 0.3, 0.7
 
@@ -32,16 +34,18 @@ def twin(params, stopped, memory, batch, draws, step, sigma=SIGMA):
   return loss, {}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2, sigma=0.5),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     dcl(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, sigma=SIGMA), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'views/0': {'loss'}, 'views/1': {'loss'}})
-PLAIN = CASE._replace(objective=dcl(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE),
+PLAIN = TWIN._replace(objective=dcl(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE),
                       twin=lambda params, **given: twin(params, sigma=None, **given))
 
 
-@pytest.mark.parametrize('case', [CASE, PLAIN], ids=['dcw', 'dc'])
+@pytest.mark.parametrize('case', [TWIN, PLAIN], ids=['dcw', 'dc'])
 def test_its_twin(case):
   check(case)

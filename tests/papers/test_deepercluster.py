@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.deepercluster import deepercluster
+from pretrain.views.supervised import supervised as supervised_views
+from tests import cases
 from tests.reference.networks import Tiny, linear, log_softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, CLASSES, SUPER = 12, 4, 2
 
@@ -35,7 +37,8 @@ def twin(params, stopped, memory, batch, draws, step):
 
 
 ALL = {'loss', 'super', 'cluster', 'accuracy'}
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, super_clusters=2), supervised_views(size=cases.SIZE, pad=1), draws=True)
+TWIN = Twin(
     deepercluster(tiny(), classes=CLASSES, super_clusters=SUPER), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
@@ -44,4 +47,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from pretrain.objectives.dino import dino
+from tests import cases
 from tests.reference.networks import Tiny, averaged, log_softmax, prototypes, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, LOCAL, STEPS, MOMENTUM, CENTER_MOMENTUM, FREEZE = 4, 3, 10, 0.7, 0.6, 2
 STUDENT_TEMPERATURE, TEMPERATURES, EVERY = 0.3, (0.1, 0.15, 0.2), 2
@@ -57,7 +58,12 @@ def twin(params, stopped, memory, batch, draws, step):
                         'teacher_spread': entropy(targets.mean((0, 1)))}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(prototypes=128, hidden=64, bottleneck=32, student_temperature=0.1, teacher_temperature=0.07,
+                       teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9, center_momentum=0.9,
+                       freeze_prototypes_steps=2),
+                  cases.CROPS,
+                  turn=3)
+TWIN = Twin(
     dino(tiny(), prototypes=5, hidden=8, bottleneck=4, student_temperature=STUDENT_TEMPERATURE,
          teacher_temperature=TEMPERATURES[-1], teacher_temperature_start=TEMPERATURES[0], teacher_warmup_steps=6,
          teacher_warmup_every=EVERY, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
@@ -72,4 +78,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

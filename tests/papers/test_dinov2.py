@@ -8,9 +8,10 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.dinov2 import dinov2
+from tests import cases
 from tests.reference.block_mask import block_mask
 from tests.reference.networks import ViT, averaged, log_softmax, prototypes, unit
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, LOCAL, STEPS, MOMENTUM, FREEZE, GRID, KOLEO = 4, 3, 10, 0.7, 2, 4, 0.3
 STUDENT_TEMPERATURE, START, TEMPERATURE, WARMUP = 0.3, 0.02, 0.06, 5
@@ -100,7 +101,12 @@ def twin(params, stopped, memory, batch, draws, step):
 
 
 ALL = {'loss', 'views', 'patches', 'koleo', 'teacher_entropy', 'teacher_spread'}
-CASE = Case(
+CASE = cases.Case(dict(prototypes=128, patch_prototypes=96, hidden=64, bottleneck=32, patch_bottleneck=32,
+                       mask_ratio=(0.3, 0.6), koleo_weight=0.1, student_temperature=0.1, teacher_temperature=0.07,
+                       teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9,
+                       freeze_prototypes_steps=2),
+                  cases.CROPS, draws=True)
+TWIN = Twin(
     dinov2(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'),
            prototypes=5, patch_prototypes=6, hidden=8, bottleneck=4, patch_bottleneck=5,
            mask_ratio=(LEAST, MOST), koleo_weight=KOLEO, student_temperature=STUDENT_TEMPERATURE,
@@ -117,4 +123,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -5,8 +5,9 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.dinov2_distill import dinov2_distill
+from tests import cases
 from tests.reference.networks import ViT, averaged, log_softmax, prototypes, unit
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, LOCAL, STEPS, MOMENTUM, FREEZE, KOLEO = 4, 3, 10, 0.7, 2, 0.3
 STUDENT_TEMPERATURE, START, TEMPERATURE, WARMUP = 0.3, 0.02, 0.06, 5
@@ -83,7 +84,12 @@ def network(width, heads):
 
 
 ALL = {'loss', 'views', 'patches', 'koleo', 'teacher_entropy', 'teacher_spread'}
-CASE = Case(
+CASE = cases.Case(dict(teacher=cases.TEACHER, prototypes=128, patch_prototypes=96, hidden=64, bottleneck=32,
+                       patch_bottleneck=32, koleo_weight=0.1, student_temperature=0.1,
+                       teacher_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=3,
+                       momentum=0.9, freeze_prototypes_steps=0),
+                  cases.CROPS)
+TWIN = Twin(
     dinov2_distill(network(8, 2), teacher=network(12, 3), prototypes=5, patch_prototypes=6, hidden=8,
                    bottleneck=4, patch_bottleneck=5, koleo_weight=KOLEO,
                    student_temperature=STUDENT_TEMPERATURE, teacher_temperature=TEMPERATURE,
@@ -98,4 +104,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -4,8 +4,10 @@ import functools
 import numpy as np
 
 from pretrain.objectives.distill import distill
+from pretrain.views.supervised import supervised as supervised_views
+from tests import cases
 from tests.reference.networks import Tiny, classifier, log_softmax, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, K, TEMPERATURE = 8, 3, 0.6
 
@@ -37,7 +39,7 @@ def twin(params, stopped, memory, batch, draws, step, divergence):
 
 
 def case(divergence):
-  return Case(
+  return Twin(
       distill(tiny(width=5, hidden=9), classes=K, temperature=TEMPERATURE, weighted=True, divergence=divergence), batch,
       functools.partial(twin, divergence=divergence),
       encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
@@ -46,11 +48,13 @@ def case(divergence):
       moves={'image': {'loss', 'agreement'}, 'probabilities': {'loss', 'agreement'}, 'weight': {'loss'}})
 
 
-CASE = case('cross_entropy')
+CASE = cases.Case(dict(classes=cases.CLASSES, temperature=0.5),
+                  supervised_views(size=cases.SIZE, scale=(0.5, 1.), flip=0.5), cases.with_probabilities)
+TWIN = case('cross_entropy')
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)
 
 
 def test_its_twin_of_js():

@@ -4,8 +4,10 @@ As there, in fixmatch.py, one pass holds labeled, weak and strong images: they s
 """
 
 from pretrain.objectives.fixmatch import fixmatch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K = 4, 6, 3
 THRESHOLD, WEIGHT, EMA = 0.75, 0.7, 0.6
@@ -40,7 +42,9 @@ def twin(params, stopped, memory, batch, draws, step):
                                              'use_ratio': sum(used) / U}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, threshold=0.26, unlabeled_weight=1., ema_momentum=0.9),
+                  fixmatch_views(), cases.streams)
+TWIN = Twin(
     fixmatch(tiny(width=5, hidden=9), classes=K, threshold=THRESHOLD, unlabeled_weight=WEIGHT,
              ema_momentum=EMA), batch, twin,
     **of_average('statistics'),
@@ -51,4 +55,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

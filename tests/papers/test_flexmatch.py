@@ -5,8 +5,10 @@ and 2 of each batch are the same example, and so are rows 4 and 5: the last that
 import numpy as np
 
 from pretrain.objectives.flexmatch import flexmatch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K = 4, 6, 3
 EXAMPLES, THRESHOLD, WEIGHT, EMA = 10, 0.7, 0.7, 0.6
@@ -56,7 +58,9 @@ def twin(params, stopped, memory, batch, draws, step):
       'mean_threshold': sum(thresholds) / K}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, threshold=0.3, unlabeled_weight=1., ema_momentum=0.9),
+                  cases.either(fixmatch_views()), cases.streams)
+TWIN = Twin(
     flexmatch(tiny(width=5, hidden=9), classes=K, threshold=THRESHOLD, unlabeled_weight=WEIGHT,
               ema_momentum=EMA, examples=EXAMPLES), batch, twin,
     **of_average('statistics'),
@@ -67,4 +71,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -4,8 +4,10 @@ semilearn/algorithms/freematch.
 import numpy as np
 
 from pretrain.objectives.freematch import freematch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K = 4, 6, 3
 MOMENTUM, WEIGHT, FAIRNESS, EMA = 0.8, 0.7, 0.3, 0.6
@@ -58,7 +60,9 @@ def twin(params, stopped, memory, batch, draws, step):
       'use_ratio': sum(used) / U}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, momentum=0.9, unlabeled_weight=1., fairness_weight=0.5, ema_momentum=0.9),
+                  cases.either(fixmatch_views()), cases.streams)
+TWIN = Twin(
     freematch(tiny(width=5, hidden=9), classes=K, momentum=MOMENTUM, unlabeled_weight=WEIGHT,
               fairness_weight=FAIRNESS, ema_momentum=EMA), batch, twin,
     **of_average('statistics'),
@@ -71,4 +75,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from pretrain.objectives.fst import fst
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, classifier, combined, gradient, log_softmax, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, CLASSES, VIRTUAL, RATE, THRESHOLD, WEIGHT, MOMENTUM = 4, 6, 3, 2, 0.5, 0.6, 0.7, 0.6
 
@@ -57,14 +59,16 @@ def twins(variant):
 
 
 ALL = {'loss', 'supervised', 'consistency', 'use_ratio'}
-CASES = {variant: Case(
+CASES = {variant: Twin(
     fst(tiny(pixels=4, width=4, hidden=5), classes=CLASSES, variant=variant, virtual=VIRTUAL, rate=RATE,
         threshold=THRESHOLD, unlabeled_weight=WEIGHT, momentum=MOMENTUM), batch, twins(variant),
     encode=lambda _, memory, x: Tiny(memory['teacher']['backbone'], memory['teacher_statistics']['backbone'])(x),
     predict=lambda _, memory, x: softmax(classifier(memory['teacher'], memory['teacher_statistics'], x)),
     images=lambda rng: rng.uniform(size=(3, 2, 2, 1)), grown={'head/linear/kernel': 60.}, steps=(0, 1),
     moves={'label': ALL, 'weak': ALL - {'supervised'}, 'strong': ALL, 'image': ALL}) for variant in ('deep', 'wide')}
-CASE = CASES['wide']
+CASE = cases.Case(dict(classes=cases.CLASSES, variant='wide', virtual=2, rate=0.1, threshold=0.32, unlabeled_weight=1.,
+                       momentum=0.9), cases.either(fixmatch_views(operations=0)), cases.streams)
+TWIN = CASES['wide']
 
 
 @pytest.mark.parametrize('variant', CASES)

@@ -4,8 +4,10 @@ import math
 import numpy as np
 
 from pretrain.objectives.hard_simclr import hard_simclr
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, projected, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, TEMPERATURE, SHARE = 6, 0.6, 0.25  # 3 of 10 negatives
 
@@ -32,7 +34,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2, share=0.2),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     hard_simclr(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, share=SHARE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
@@ -41,4 +45,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

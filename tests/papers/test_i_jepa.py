@@ -9,8 +9,10 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.i_jepa import i_jepa
+from pretrain.views.mae import mae as mae_views
+from tests import cases
 from tests.reference.networks import ViT, averaged, linear, sincos, transformer
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, GRID, STEPS, MOMENTUM = 6, 5, 10, 0.7
 TARGETS, TARGET_SCALE, TARGET_ASPECT, CONTEXT_SCALE, CONTEXT = 2, (0.15, 0.3), (0.5, 1.5), (0.7, 0.9), 12
@@ -84,7 +86,10 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {'target_std': np.mean([np.std(rows[:, d]) for d in range(8)])}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(targets=1, target_scale=(0.25, 0.25), target_aspect=(1., 1.), context_scale=(1., 1.),
+                       context_patches=2, predictor_width=32, predictor_depth=1, predictor_heads=2, momentum=0.9),
+                  mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+TWIN = Twin(
     i_jepa(vit(image=2 * GRID, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, pool='mean'), targets=TARGETS,
            target_scale=TARGET_SCALE, target_aspect=TARGET_ASPECT, context_scale=CONTEXT_SCALE,
            context_patches=CONTEXT, predictor_width=12, predictor_depth=2, predictor_heads=2, momentum=MOMENTUM,
@@ -95,4 +100,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -8,9 +8,10 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.ibot import ibot
+from tests import cases
 from tests.reference.block_mask import block_mask
 from tests.reference.networks import ViT, averaged, log_softmax, prototypes, softmax
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, LOCAL, STEPS, MOMENTUM, CENTER_MOMENTUM, FREEZE, GRID = 4, 3, 10, 0.7, 0.6, 2, 4
 STUDENT_TEMPERATURE, START, TEMPERATURE, PATCH_TEMPERATURE, WARMUP = 0.3, 0.1, 0.2, 0.26, 5
@@ -84,7 +85,13 @@ def center(old, logits):
 
 
 ALL = {'loss', 'views', 'patches', 'teacher_entropy', 'teacher_spread'}
-CASE = Case(
+CASE = cases.Case(dict(prototypes=128, hidden=64, bottleneck=32, normalize_last=True, mask_probability=0.5,
+                       mask_ratio=(0.3, 0.6), student_temperature=0.1, teacher_temperature=0.07,
+                       teacher_patch_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=3,
+                       momentum=0.9, center_momentum=0.9, freeze_prototypes_steps=4),
+                  cases.CROPS,
+                  turn=5, draws=True)
+TWIN = Twin(
     ibot(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'), prototypes=5,
          hidden=8, bottleneck=4, normalize_last=False, mask_probability=PROBABILITY, mask_ratio=(LEAST, MOST),
          student_temperature=STUDENT_TEMPERATURE, teacher_temperature=TEMPERATURE,
@@ -101,4 +108,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.isogclr import isogclr
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, projected, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, EXAMPLES, LOWEST, HIGHEST, RATE, GRADIENT_RATE, RHO, AVERAGE_RATE = 5, 8, 0.3, 0.9, 0.11, 0.6, 0.4, 0.8
 
@@ -61,7 +63,10 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {'temperature': np.mean(tau)}, lambda params: (params, {'statistics': statistics, **new})
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.1, temperature_range=(0.05, 1.), temperature_rate=0.03,
+                       gradient_rate=0.5, rho=0.4, average_rate=0.8),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     isogclr(tiny(), hidden=(8,), dim=5, temperature=0.5, temperature_range=(LOWEST, HIGHEST), temperature_rate=RATE,
             gradient_rate=GRADIENT_RATE, rho=RHO, average_rate=AVERAGE_RATE, examples=EXAMPLES), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
@@ -71,4 +76,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

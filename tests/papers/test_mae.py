@@ -3,8 +3,10 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.mae import mae
+from pretrain.views.mae import mae as mae_views
+from tests import cases
 from tests.reference.networks import ViT, patch_decoder
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, SIDE, PATCH, RATIO, MEAN, STD = 4, 6, 2, 0.6, (0.4, 0.6), (0.3, 0.2)
 
@@ -59,7 +61,9 @@ def repaint(hidden):
   return change
 
 
-CASE = Case(
+CASE = cases.Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
+                  mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+TWIN = Twin(
     mae(vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, mean=MEAN, std=STD),
         mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3, standardize=True), batch, twin,
     encode=lambda params, _, x: backbone(params)(x),
@@ -69,4 +73,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

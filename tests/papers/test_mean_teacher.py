@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.mean_teacher import mean_teacher
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, classifier, log_softmax, of_average, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K = 4, 6, 3
 WEIGHT, RAMP, MOMENTUM_START, MOMENTUM = 7., 2, 0.6, 0.7
@@ -43,7 +45,9 @@ def twin(params, stopped, memory, batch, draws, step):
                                              'unlabeled_weight': weight}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, unlabeled_weight=10., ramp_steps=2, momentum_start=0.8, momentum=0.9),
+                  fixmatch_views(operations=0, cutout_share=0.), cases.streams)
+TWIN = Twin(
     mean_teacher(tiny(width=5, hidden=9), classes=K, unlabeled_weight=WEIGHT, ramp_steps=RAMP,
                  momentum_start=MOMENTUM_START, momentum=MOMENTUM), batch, twin,
     **of_average('teacher_statistics', 'teacher'),
@@ -54,4 +58,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.mixmatch import mixmatch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, classifier, log_softmax, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K, CLASSES, TEMPERATURE, WEIGHT, RAMP, MOMENTUM = 4, 5, 2, 3, 0.6, 3., 4, 0.7
 
@@ -42,7 +44,10 @@ def twin(params, stopped, memory, batch, draws, step):
 
 
 BOTH = {'loss', 'supervised', 'consistency'}
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, temperature=0.5, alpha=0.75, unlabeled_weight=10., ramp_steps=2,
+                       ema_momentum=0.9), cases.either(fixmatch_views(operations=0, cutout_share=0., strongs=2)),
+                       cases.streams, draws=True)
+TWIN = Twin(
     mixmatch(tiny(), classes=CLASSES, temperature=TEMPERATURE, alpha=0.75, unlabeled_weight=WEIGHT, ramp_steps=RAMP,
              ema_momentum=MOMENTUM), batch, twin,
     encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['statistics']['backbone'])(x),
@@ -52,4 +57,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.moco_v2 import moco_v2
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, layout, mlp, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, QUEUE, TEMPERATURE, MOMENTUM = 4, 8, 0.3, 0.7  # the third batch takes the place of the first
 
@@ -44,7 +46,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2, momentum=0.9, queue=64),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     moco_v2(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: project(params, memory['statistics'], x),
@@ -53,4 +57,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -8,8 +8,10 @@ from flax import nnx
 
 from pretrain.models.layers import batch_norm
 from pretrain.objectives.moco_v3 import moco_v3
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, layout, mlp, unit
-from tests.twin import Case, check, copied
+from tests.twin import Twin, check, copied
 
 B, TEMPERATURE, MOMENTUM, STEPS = 5, 0.3, 0.7, 10
 
@@ -73,7 +75,10 @@ def twin(params, stopped, memory, batch, draws, step):
   return contrast(q[0], k[1]) + contrast(q[1], k[0]), {}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64, 64), dim=16, predictor_hidden=64, temperature=0.2, momentum=0.9,
+                       freeze_patches=True),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     moco_v3(Patches, hidden=(8, 9), dim=5, predictor_hidden=10, temperature=TEMPERATURE, momentum=MOMENTUM,
             freeze_patches=True, steps=STEPS), batch, twin,
     encode=lambda params, memory, x: backbone(params, memory, memory['statistics'])(x),
@@ -83,4 +88,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.multi_instance import multi_instance
+from pretrain.views.fractal_scenes import fractal_scenes
+from tests import cases
 from tests.reference.networks import Tiny, linear
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, CLASSES = 5, 4
 
@@ -35,7 +37,10 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss / (B * CLASSES), metrics, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, weighted=True),
+                  fractal_scenes(size=cases.SIZE, channels=1, points=128, codes=cases.CLASSES, seed=0,
+                                 instances=(1, 3)))
+TWIN = Twin(
     multi_instance(tiny(), classes=CLASSES, weighted=True), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
@@ -44,4 +49,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.nnclr import nnclr
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, mlp, projected, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, QUEUE, TEMPERATURE = 4, 8, 0.3  # the third batch takes the place of the first
 
@@ -46,7 +48,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {'neighbor_cosine': cosine}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, predictor_hidden=64, temperature=0.2, queue=64),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     nnclr(tiny(), hidden=(8,), dim=5, predictor_hidden=9, temperature=TEMPERATURE, queue=QUEUE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
@@ -55,4 +59,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

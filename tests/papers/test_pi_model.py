@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.pi_model import pi_model
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, classifier, log_softmax, of_average, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K = 4, 6, 3
 WEIGHT, RAMP, EMA = 7., 3, 0.6
@@ -39,7 +41,9 @@ def twin(params, stopped, memory, batch, draws, step):
                                              'unlabeled_weight': weight}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, unlabeled_weight=10., ramp_steps=2, ema_momentum=0.9),
+                  fixmatch_views(operations=0, cutout_share=0., labeled_strong=True), cases.streams)
+TWIN = Twin(
     pi_model(tiny(width=5, hidden=9), classes=K, unlabeled_weight=WEIGHT, ramp_steps=RAMP,
              ema_momentum=EMA), batch, twin,
     **of_average('statistics'),
@@ -49,4 +53,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

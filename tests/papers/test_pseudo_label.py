@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.pseudo_label import pseudo_label
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, classifier, log_softmax, of_average
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K = 4, 6, 3
 WEIGHT, START, END, EMA = 0.7, 1, 4, 0.6
@@ -38,7 +40,9 @@ def twin(params, stopped, memory, batch, draws, step):
                                             'unlabeled_weight': alpha}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, unlabeled_weight=3., ramp_start_step=0, ramp_end_step=2,
+                       ema_momentum=0.9), fixmatch_views(), cases.streams)
+TWIN = Twin(
     pseudo_label(tiny(width=5, hidden=9), classes=K, unlabeled_weight=WEIGHT, ramp_start_step=START,
                  ramp_end_step=END, ema_momentum=EMA), batch, twin,
     **of_average('statistics'),
@@ -49,4 +53,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.remixmatch import remixmatch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, classifier, linear, log_softmax, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K, CLASSES, WINDOW, TEMPERATURE, RAMP, MOMENTUM = 4, 5, 2, 3, 2, 0.6, 4, 0.7
 UNLABELED, ANCHOR, ROTATION = 1.5, 0.6, 0.4
@@ -64,7 +66,10 @@ def twin(params, stopped, memory, batch, draws, step):
 
 
 ALL = {'loss', 'supervised', 'consistency', 'anchored', 'rotation'}  # one pass, one set of batch statistics
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, temperature=0.5, alpha=0.75, window=2, unlabeled_weight=1.5,
+                       anchor_weight=0.5, rotation_weight=0.5, ramp_steps=2, ema_momentum=0.9),
+                  cases.either(fixmatch_views(operations=0, labeled_strong=True, strongs=1)), cases.streams, draws=True)
+TWIN = Twin(
     remixmatch(tiny(), classes=CLASSES, temperature=TEMPERATURE, alpha=0.75, window=WINDOW, unlabeled_weight=UNLABELED,
                anchor_weight=ANCHOR, rotation_weight=ROTATION, ramp_steps=RAMP, ema_momentum=MOMENTUM), batch, twin,
     encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['statistics']['backbone'])(x),
@@ -76,4 +81,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.s4l import s4l
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, classifier, linear, log_softmax, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, CLASSES, WEIGHT, MOMENTUM = 4, 5, 3, 0.7, 0.6
 
@@ -34,7 +36,9 @@ def twin(params, stopped, memory, batch, draws, step):
 
 
 ALL = {'loss', 'supervised', 'consistency'}  # one pass, one set of batch statistics
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, rotation_weight=1., ema_momentum=0.9), fixmatch_views(operations=0,
+                  cutout_share=0.), cases.streams)
+TWIN = Twin(
     s4l(tiny(), classes=CLASSES, rotation_weight=WEIGHT, ema_momentum=MOMENTUM), batch, twin,
     encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['statistics']['backbone'])(x),
     predict=lambda _, memory, x: softmax(classifier(memory['ema'], memory['statistics'], x)),
@@ -44,4 +48,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -3,8 +3,10 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.self_distillation_fpt import self_distillation_fpt
+from pretrain.views.mae import mae as mae_views
+from tests import cases
 from tests.papers.test_mae import MEAN, PATCH, RATIO, SIDE, STD, B, backbone, batch, mae_loss
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 WEIGHT = 0.7
 
@@ -20,7 +22,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return reconstruction + WEIGHT * distillation, metrics, lambda params: (params, memory)
 
 
-CASE = Case(
+CASE = cases.Case(dict(weight=1., mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2,
+                       standardize=True), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+TWIN = Twin(
     self_distillation_fpt(
         vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, mean=MEAN, std=STD), weight=WEIGHT,
         mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3, standardize=True), batch, twin,
@@ -30,4 +34,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

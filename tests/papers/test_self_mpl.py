@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from pretrain.objectives.self_mpl import self_mpl
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, classifier, combined, gradient, log_softmax, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, CLASSES, WEIGHT, RAMP = 4, 6, 3, 0.7, 2
 OPTIONS = {False: (0.4, 0.6), True: (0.3, 0.575)}  # rate and threshold, by whether it is of second order
@@ -71,7 +73,7 @@ def twins(exact):
 def case(exact):
   rate, threshold = OPTIONS[exact]
   moved = {'loss', 'supervised', 'consistency', 'fell'} | (set() if exact else {'use_ratio'})
-  return Case(
+  return Twin(
       self_mpl(tiny(pixels=4, width=4, hidden=5), classes=CLASSES, rate=rate, second_order=exact, threshold=threshold,
                unlabeled_weight=WEIGHT, ramp_steps=RAMP), batch, twins(exact),
       encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
@@ -81,7 +83,9 @@ def case(exact):
 
 
 CASES = {exact: case(exact) for exact in OPTIONS}
-CASE = CASES[False]
+CASE = cases.Case(dict(classes=cases.CLASSES, rate=0.1, second_order=True, threshold=0.26, unlabeled_weight=1.,
+                       ramp_steps=2), cases.either(fixmatch_views(operations=0)), cases.streams)
+TWIN = CASES[False]
 
 
 @pytest.mark.parametrize('exact', CASES)

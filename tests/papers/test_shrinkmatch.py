@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.shrinkmatch import shrinkmatch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, classifier, linear, log_softmax, mlp, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, CLASSES, WINDOW, THRESHOLD, SHARE, WEIGHT, MOMENTUM = 4, 8, 4, 2, 0.72, 0.7, 0.6, 0.8
 
@@ -66,7 +68,9 @@ def leaky(x):
 
 
 ALL = {'loss', 'supervised', 'consistency', 'shrunk', 'use_ratio', 'shrunk_ratio', 'certain'}  # one pass
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, hidden=(64,), threshold=0.26, momentum=0.9, window=2, unlabeled_weight=1.,
+                       ema_momentum=0.9), cases.either(fixmatch_views(operations=0)), cases.streams)
+TWIN = Twin(
     shrinkmatch(tiny(), classes=CLASSES, hidden=(8,), threshold=THRESHOLD, momentum=SHARE, window=WINDOW,
                 unlabeled_weight=WEIGHT, ema_momentum=MOMENTUM), batch, twin, memory=memory, steps=(0, 1, 2, 3),
     encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['statistics']['backbone'])(x),
@@ -77,4 +81,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

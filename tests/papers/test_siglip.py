@@ -3,9 +3,11 @@ import numpy as np
 
 from pretrain.models.text import text
 from pretrain.objectives.siglip import siglip
+from pretrain.views.supervised import supervised as supervised_views
+from tests import cases
 from tests.papers.test_clip import LENGTH, WORDS, B, batch, check_towers, of_images, of_texts
 from tests.reference.networks import Tiny
-from tests.twin import Case, Run, check_moves, check_values, copied, tiny
+from tests.twin import Run, Twin, check_moves, check_values, copied, tiny
 
 
 def twin(params, stopped, memory, batch, draws, step):
@@ -23,7 +25,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {'temperature': 1 / scale}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(text=cases.TEXT, dim=16, temperature=0.2, bias=-1.), supervised_views(size=cases.SIZE, pad=0),
+                  cases.pairs)
+TWIN = Twin(
     siglip(tiny(), text=text(vocabulary=WORDS, length=LENGTH, width=8, depth=1, heads=2, mlp=16, pool='mean'), dim=5,
            temperature=0.3, bias=-1.5), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
@@ -32,7 +36,7 @@ CASE = Case(
 
 
 def test_its_twin():
-  run = Run(CASE)
+  run = Run(TWIN)
   check_moves(run)
   check_values(run)
   check_towers(run, causal=False, pool='mean')

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.simclr import simclr
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, projected, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, TEMPERATURE = 5, 0.3
 
@@ -29,7 +31,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     simclr(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
@@ -38,4 +42,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

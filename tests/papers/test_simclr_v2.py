@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.simclr_v2 import simclr_v2
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, layout, projected, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, QUEUE, TEMPERATURE, MOMENTUM = 4, 16, 0.3, 0.7  # the third batch takes the place of the first
 
@@ -43,7 +45,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64, 64), dim=16, temperature=0.2, momentum=0.9, queue=64),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     simclr_v2(tiny(), hidden=(8, 9), dim=5, temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
@@ -52,4 +56,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -5,8 +5,10 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.simmim import simmim
+from pretrain.views.mae import mae as mae_views
+from tests import cases
 from tests.reference.networks import ViT, linear
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, SIDE, PATCH, SQUARE, RATIO, MEAN, STD = 4, 12, 2, 4, 0.35, (0.4, 0.6), (0.3, 0.2)
 SQUARES = SIDE // SQUARE
@@ -54,7 +56,8 @@ def repaint(hidden):
   return change
 
 
-CASE = Case(
+CASE = cases.Case(dict(mask_ratio=0.5, mask_size=4), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+TWIN = Twin(
     simmim(vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, pool='mean', mean=MEAN, std=STD),
            mask_ratio=RATIO, mask_size=SQUARE), batch, twin,
     encode=lambda params, _, x: backbone(params)(x),
@@ -64,4 +67,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import math
 
 from pretrain.objectives.simsiam import simsiam
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, mlp, projected, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, DIM = 5, 5
 
@@ -31,7 +33,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {'spread': spread}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=3, predictor_hidden=64),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     simsiam(tiny(), hidden=(8,), dim=DIM, predictor_hidden=9), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
@@ -40,4 +44,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -5,8 +5,10 @@ import jax
 import numpy as np
 
 from pretrain.objectives.softmatch import softmatch
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
-from tests.twin import Case, Run, check, close, copied, numpy_tree, same, tiny
+from tests.twin import Run, Twin, check, close, copied, numpy_tree, same, tiny
 
 B, U, K = 4, 6, 3
 MOMENTUM, SIGMAS, WEIGHT, EMA = 0.8, 1.5, 0.7, 0.6
@@ -52,7 +54,9 @@ def twin(params, stopped, memory, batch, draws, step):
       'confidence_variance': variance}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, momentum=0.01, sigmas=30., unlabeled_weight=1., ema_momentum=0.9),
+                  cases.either(fixmatch_views()), cases.streams)
+TWIN = Twin(
     softmatch(tiny(width=5, hidden=9), classes=K, momentum=MOMENTUM, sigmas=SIGMAS,
               unlabeled_weight=WEIGHT, ema_momentum=EMA), batch, twin,
     **of_average('statistics'),
@@ -64,11 +68,11 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)
 
 
 def test_first_batch():
-  run = Run(CASE._replace(memory=None))  # the mean prediction is that of this batch
+  run = Run(TWIN._replace(memory=None))  # the mean prediction is that of this batch
   batch = run.batch()
   (loss, (carry, _)), _ = run.gradient(run.params, run.memory, batch, jax.random.key(0), 0)
   params, memory = map(numpy_tree, (run.params, run.memory))

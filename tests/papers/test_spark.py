@@ -3,8 +3,10 @@ import numpy as np
 
 from pretrain.models.resnet import resnet
 from pretrain.objectives.spark import spark
+from pretrain.views.mae import mae as mae_views
+from tests import cases
 from tests.reference.networks import ResNet, batch_norm, conv, doubled, enlarged, masked_batch_norm
-from tests.twin import Case, check, copied
+from tests.twin import Twin, check, copied
 
 B, SIDE, PATCH, RATIO, MEAN, STD = 3, 6, 2, 0.35, (0.4, 0.6), (0.3, 0.2)
 ROWS = SIDE // PATCH
@@ -71,7 +73,9 @@ def repaint(hidden):
   return change
 
 
-CASE = Case(
+CASE = cases.Case(dict(mask_ratio=0.5, decoder_width=32), mae_views(size=cases.SIZE, scale=(0.2, 1.)), cases.raw,
+                  resnet(depth=18, blocks=(1, 1), width=32, stem='cifar', channels=1, zero_init=False), draws=True)
+TWIN = Twin(
     spark(resnet(depth=18, blocks=(1, 1), width=3, stem='cifar', channels=2, zero_init=False, mean=MEAN, std=STD),
           mask_ratio=RATIO, decoder_width=8), batch, twin,
     encode=lambda params, memory, x: network(params, memory['statistics'])(x),
@@ -81,4 +85,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

@@ -2,8 +2,10 @@
 import numpy as np
 
 from pretrain.objectives.sup_con import sup_con
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, mlp, unit
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, TEMPERATURE = 6, 0.3
 
@@ -35,7 +37,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     sup_con(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: project(params, memory['statistics'], x),
@@ -44,4 +48,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

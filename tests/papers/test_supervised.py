@@ -1,7 +1,9 @@
 """Cross-entropy as a whole against its twin: weighted, behind a projector, smoothed (arXiv:1512.00567v3, section 7)."""
 from pretrain.objectives.supervised import supervised
+from pretrain.views.supervised import supervised as supervised_views
+from tests import cases
 from tests.reference.networks import Tiny, classifier, linear, log_softmax, projected, relu, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, K, SMOOTHING = 8, 3, 0.2
 
@@ -25,7 +27,9 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {'accuracy': right / B}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, label_smoothing=0.1),
+                  supervised_views(size=cases.SIZE, scale=(0.5, 1.), flip=0.5))
+TWIN = Twin(
     supervised(tiny(width=5, hidden=9), classes=K, label_smoothing=SMOOTHING, projector=(8, 9),
                weighted=True), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
@@ -48,7 +52,7 @@ def plain_twin(params, stopped, memory, batch, draws, step):
   return loss, {'accuracy': right / B}, lambda params: (params, {'statistics': statistics})
 
 
-PLAIN = Case(
+PLAIN = Twin(
     supervised(tiny(width=5, hidden=9), classes=K, tokens=True),
     lambda rng: {'tokens': rng.integers(0, 5, (B, 16)), 'label': rng.integers(0, K, B)}, plain_twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
@@ -58,7 +62,7 @@ PLAIN = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)
 
 
 def test_its_twin_without_options():

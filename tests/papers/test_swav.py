@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from pretrain.objectives.swav import swav
+from tests import cases
 from tests.reference.networks import Tiny, linear, log_softmax, mlp, unit
-from tests.twin import Case, Run, check, check_values, copied, tiny
+from tests.twin import Run, Twin, check, check_values, copied, tiny
 
 B, LOCAL, FREEZE, QUEUE, START = 4, 3, 2, 8, 1  # the queue is full after two steps
 PROTOTYPES, TEMPERATURE, EPSILON, ITERATIONS = 3, 0.3, 0.2, 3
@@ -79,7 +80,10 @@ def built(start):
               iterations=ITERATIONS, freeze_prototypes_steps=FREEZE, queue=QUEUE, queue_start_step=start)
 
 
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=32, prototypes=24, temperature=0.1, epsilon=0.05, iterations=3,
+                       freeze_prototypes_steps=0, queue=32, queue_start_step=1),
+                  cases.CROPS)
+TWIN = Twin(
     built(START), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: mlp(params['projector'], memory['statistics']['projector'],
@@ -92,8 +96,8 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)
 
 
 def test_its_queue_waits_for_its_step():
-  check_values(Run(CASE._replace(objective=built(3), twin=functools.partial(twin, start=3), steps=(2, 3))))
+  check_values(Run(TWIN._replace(objective=built(3), twin=functools.partial(twin, start=3), steps=(2, 3))))

@@ -3,8 +3,9 @@ import numpy as np
 
 from pretrain.models.table import table
 from pretrain.objectives.t_jepa import t_jepa
+from tests import cases
 from tests.reference.networks import averaged, linear, sincos, transformer
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, NUMBERS, CATEGORIES, MOMENTUM, STEPS = 5, 4, (4, 3), 0.7, 5
 COLUMNS, CONTEXT, TARGETS, TARGET = 6, 2, 3, 3
@@ -84,7 +85,11 @@ def other_numbers(batch, draws, rng):
   return batch | {'row': changed}
 
 
-CASE = Case(
+CASE = cases.Case(dict(context_columns=3, targets=2, target_columns=2, predictor_width=32, predictor_depth=1,
+                       predictor_heads=2, momentum=0.9), cases.unchanged, cases.rows,
+                  table(numeric=6, categories=(4, 3), width=64, depth=1, heads=2, mlp=128, registers=1),
+                  'row', draws=True)
+TWIN = Twin(
     t_jepa(table(numeric=NUMBERS, categories=CATEGORIES, width=8, depth=2, heads=2, mlp=16, registers=1),
            context_columns=CONTEXT, targets=TARGETS, target_columns=TARGET, predictor_width=12, predictor_depth=1,
            predictor_heads=3, momentum=MOMENTUM, steps=STEPS), batch, twin, encode=pooled,
@@ -94,4 +99,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

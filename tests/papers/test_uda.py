@@ -5,8 +5,10 @@ As there, one pass holds labeled, original and augmented images: they share batc
 import numpy as np
 
 from pretrain.objectives.uda import uda
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, K = 4, 6, 3
 THRESHOLD, TEMPERATURE, WEIGHT, EMA = 0.75, 0.5, 0.7, 0.6
@@ -42,7 +44,9 @@ def twin(params, stopped, memory, batch, draws, step):
                                              'use_ratio': sum(used) / U}, after
 
 
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, threshold=0.26, temperature=0.4, unlabeled_weight=1., ema_momentum=0.9),
+                  fixmatch_views(), cases.streams)
+TWIN = Twin(
     uda(tiny(width=5, hidden=9), classes=K, threshold=THRESHOLD, temperature=TEMPERATURE,
         unlabeled_weight=WEIGHT, ema_momentum=EMA), batch, twin,
     **of_average('ema_statistics'),
@@ -53,4 +57,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

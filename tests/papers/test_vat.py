@@ -5,8 +5,10 @@ Products with derivatives are complex steps: exact, as those of the objective.
 import numpy as np
 
 from pretrain.objectives.vat import vat
+from pretrain.views.fixmatch import fixmatch as fixmatch_views
+from tests import cases
 from tests.reference.networks import Tiny, averaged, classifier, log_softmax, softmax
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, U, CLASSES, EPSILON, ITERATIONS, UNLABELED, ENTROPY, MOMENTUM = 4, 5, 3, 0.8, 2, 0.7, 0.4, 0.6
 H = 1e-30
@@ -58,7 +60,9 @@ def twin(params, stopped, memory, batch, draws, step):
 
 
 ALL = {'loss', 'supervised', 'consistency', 'entropy'}
-CASE = Case(
+CASE = cases.Case(dict(classes=cases.CLASSES, epsilon=2., iterations=1, unlabeled_weight=1., entropy_weight=0.5,
+                       ema_momentum=0.9), fixmatch_views(operations=0, cutout_share=0.), cases.streams, draws=True)
+TWIN = Twin(
     vat(tiny(), classes=CLASSES, epsilon=EPSILON, iterations=ITERATIONS, unlabeled_weight=UNLABELED,
         entropy_weight=ENTROPY, ema_momentum=MOMENTUM), batch, twin,
     encode=lambda _, memory, x: Tiny(memory['ema']['backbone'], memory['statistics']['backbone'])(x),
@@ -68,4 +72,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

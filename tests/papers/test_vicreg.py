@@ -3,8 +3,10 @@ import jax
 import numpy as np
 
 from pretrain.objectives.vicreg import vicreg
+from pretrain.views.simclr import simclr as simclr_views
+from tests import cases
 from tests.reference.networks import Tiny, layout, mlp
-from tests.twin import Case, check, copied, tiny
+from tests.twin import Twin, check, copied, tiny
 
 B, DIM, INVARIANCE, VARIANCE, COVARIANCE = 5, 4, 0.7, 0.5, 0.3
 
@@ -49,11 +51,13 @@ def wide(key):
 
 
 EVERY = {'loss', 'invariance', 'variance', 'covariance'}
-CASE = Case(
+CASE = cases.Case(dict(hidden=(64,), dim=16, invariance=0.5, variance=0.5, covariance=0.2),
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+TWIN = Twin(
     MADE._replace(init=wide), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), moves={'views/0': EVERY, 'views/1': EVERY})
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

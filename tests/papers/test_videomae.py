@@ -3,8 +3,10 @@ import numpy as np
 
 from pretrain.models.vit import vit
 from pretrain.objectives.videomae import videomae
+from pretrain.views.videomae import videomae as videomae_views
+from tests import cases
 from tests.reference.networks import linear, transformer
-from tests.twin import Case, check
+from tests.twin import Twin, check
 
 B, FRAMES, SIDE, PATCH, TUBELET, RATIO, MEAN, STD = 3, 4, 4, 2, 2, 0.6, (0.4, 0.6), (0.3, 0.2)
 TIMES, ROWS = FRAMES // TUBELET, SIDE // PATCH
@@ -88,7 +90,11 @@ def repaint(hidden):
   return change
 
 
-CASE = Case(
+CASE = cases.Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
+                  videomae_views(size=cases.SIZE, scale=(0.5, 1.), frames=4), cases.raw,
+                  vit(image=cases.SIZE, channels=1, frames=4, tubelet=2, patch=4, width=64, depth=1, heads=2, mlp=128),
+                  draws=True)
+TWIN = Twin(
     videomae(vit(image=SIDE, channels=2, frames=FRAMES, tubelet=TUBELET, patch=PATCH, width=8, depth=2, heads=2, mlp=16,
                  positions='sincos', pool='mean', mean=MEAN, std=STD),
              mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3, standardize=True), batch, twin,
@@ -99,4 +105,4 @@ CASE = Case(
 
 
 def test_its_twin():
-  check(CASE)
+  check(TWIN)

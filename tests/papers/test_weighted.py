@@ -5,7 +5,8 @@ import numpy as np
 
 from pretrain.method.objective import Objective
 from pretrain.objectives.weighted import weighted
-from tests.twin import Case, Run, check_moves, check_values, numpy_tree
+from tests import cases
+from tests.twin import Run, Twin, check_moves, check_values, numpy_tree
 
 B, IN, WIDTH, OUT = 4, 5, 3, 2
 KEYS, MOMENTA, SHRINK = {'left': 'views', 'right': 'image'}, {'left': 0.7, 'right': 0.4}, {'left': 0.9, 'right': 0.8}
@@ -106,7 +107,9 @@ def renested(function, step):
   return {f'{name}/{path}': number for name in KEYS for path, number in function(name, step).items()}
 
 
-CASE = Case(
+CASE = cases.Case(dict(parts=(('simclr', cases.PARTS['simclr'], 1.), ('mae', cases.PARTS['mae'], 0.5))),
+                  cases.VIEWS_OF_PARTS, draws=True)
+TWIN = Twin(
     weighted(parts=tuple((name, small(name), WEIGHTS[name]) for name in KEYS)), batch, twin,
     encode=first(encoded), predict=first(predicted), project=first(projected),
     images=lambda rng: rng.normal(size=(3, IN)), memory=filled,
@@ -115,17 +118,17 @@ CASE = Case(
 
 
 def test_its_twin():
-  run = Run(CASE)
+  run = Run(TWIN)
   check_moves(run)
   check_values(run)
-  assert CASE.objective.batch == {'views': 'b d', 'image': 'b d', 'index': 'b'}
+  assert TWIN.objective.batch == {'views': 'b d', 'image': 'b d', 'index': 'b'}
   x, params, memory = np.ones((3, IN)), numpy_tree(run.params), numpy_tree(run.memory)
-  for tower, function in zip(CASE.objective.towers, (encoded, predicted), strict=True):
+  for tower, function in zip(TWIN.objective.towers, (encoded, predicted), strict=True):
     np.testing.assert_allclose(tower(run.params, run.memory, x), first(function)(params, memory, x), 1e-5)
 
 
 def test_parts_begin_alike_with_averages_of_the_shared_backbone():
-  params, memory = CASE.objective.init(jax.random.key(0))
+  params, memory = TWIN.objective.init(jax.random.key(0))
   for name in KEYS:
     np.testing.assert_array_equal(memory[name]['teacher']['backbone']['kernel'], params['backbone']['kernel'])
     np.testing.assert_array_equal(memory[name]['teacher']['head']['kernel'], params[name]['head']['kernel'])
