@@ -10,13 +10,17 @@ WORKDIR ?= runs/demo
 N ?= 200
 SEED ?= 0
 
-.PHONY: demo test slow mutants lint types benchmark requirements clean
+.PHONY: demo test test-all slow mutants lint types benchmark requirements clean
 
 demo: $(VENV)/.ready  ## train SimCLR on Fashion-MNIST, evaluate, write runs/demo/report.html
 	$(RUN) -m pretrain train --config=configs/demo.py --workdir=$(WORKDIR)
 
 test: $(VENV)/.ready  ## the fast tests
 	$(RUN) -m pytest -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+
+test-all: $(VENV)/.ready  ## every paper's whole suite, recorded in tests/proved.json, then the slow ones
+	$(RUN) -m pytest --everything -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+	$(MAKE) slow
 
 slow: $(VENV)/.ready  ## learning runs and kill tests
 	$(RUN) -m pytest -m slow

@@ -40,12 +40,13 @@ def record(out: Path, begin: Path | None, only: list[str]) -> None:
   from pretrain.models.resnet import resnet
   from tests import cases
 
+  vit = getattr(cases, 'VIT', cases.BACKBONE)  # of earlier commits, BACKBONE
   residual = resnet(depth=18, blocks=(1, 1), width=32, stem='cifar', channels=1, zero_init=False)
   for name, case in (cases.of_papers() if hasattr(cases, 'of_papers') else cases.CASES).items():
     if only and name not in only:
       continue
-    others = {'resnet': residual} if case.backbone is cases.BACKBONE else {}
-    for kind, backbone in {'own': case.backbone, **others}.items():
+    free = case.backbone in (cases.BACKBONE, vit)
+    for kind, backbone in ({'own': vit, 'resnet': residual} if free else {'own': case.backbone}).items():
       try:
         made = config.build(objectives, dict(name=name, **case.kwargs), 'case', backbone=backbone, steps=10,
                             examples=100)

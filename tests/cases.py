@@ -4,21 +4,49 @@ import importlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from flax import nnx
 
 from data.text import BEGIN, END, PAD, SPECIAL
+from pretrain import config, objectives
+from pretrain.method.objective import Objective
+from pretrain.models.layers import SPLIT, Linear, gelu
 from pretrain.models.text import text
 from pretrain.models.vit import vit
-from pretrain.objectives.mae import mae
-from pretrain.objectives.simclr import simclr
 from pretrain.views.dino import dino as dino_views
-from pretrain.views.mae import mae as mae_views
-from pretrain.views.simclr import simclr as simclr_views
-from pretrain.views.together import together
 
 B, SIZE, CLASSES = 16, 8, 4
-BACKBONE = vit(image=SIZE, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128)  # kernels large enough for fsdp
+
+
+class _Small(nnx.Module):
+
+  def __init__(self, rngs: nnx.Rngs):
+    self.width, self.dtype = 64, 'float32'
+    self.first = Linear(16, 128, rngs=rngs, **SPLIT[0])
+    self.last = Linear(128, 64, rngs=rngs, **SPLIT[1])
+
+  def __call__(self, images, *, train: bool = False, key=None):
+    del train, key  # the same in both
+    b, side, _, c = images.shape
+    cells = images.reshape(b, 4, side // 4, 4, side // 4, c).mean((2, 4, 5))
+    return self.last(gelu(self.first(8 * cells.reshape(b, 16) - 4)))  # features apart
+
+
+def small(rngs: nnx.Rngs) -> nnx.Module:
+  """What an objective needs of a backbone, and no more: two layers that a mesh splits, quick to compile.
+
+  Images of any side that 4 divides, f32[b, s, s, c] -> features f32[b, 64].
+  """
+  return _Small(rngs)
+
+
+BACKBONE = small
+VIT = vit(image=SIZE, channels=1, patch=4, width=64, depth=1, heads=2, mlp=128)  # kernels large enough for fsdp
 TEACHER = vit(image=SIZE, channels=1, patch=4, width=32, depth=2, heads=2, mlp=64)  # a frozen one
+MESHES = {'data=8': dict(data=8), 'data=2 fsdp=4': dict(data=2, fsdp=4), 'fsdp=4 tensor=2': dict(fsdp=4, tensor=2),
+          'replica=2 fsdp=2 tensor=2': dict(replica=2, fsdp=2, tensor=2)}
+CROPS = dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))
 WORDS, LENGTH = 96, 12
 TEXT = text(vocabulary=WORDS, length=LENGTH, width=32, depth=1, heads=2, mlp=64, causal=True, pool='last')
 
@@ -75,6 +103,18 @@ def either(views):
   return lambda batch, key: views(batch if 'unlabeled' in batch else {'labeled': batch, 'unlabeled': batch}, key)
 
 
+def gradient_of(state):
+  """What the optimizer's momentum has added up, discounted: after the first step the gradient."""
+  return getattr(state.opt_state, 'inner', state.opt_state)[0].trace
+
+
+def largest_error(got, want) -> float:
+  """The largest deviation of a tree, relative to the largest entry of its array (at least 1e-3 of the tree's)."""
+  floor = 1e-3 * max(float(np.abs(x).max()) for x in jax.tree.leaves(want))
+  each = jax.tree.map(lambda g, w: float(np.abs(g - w).max() / max(np.abs(w).max(), floor)), got, want)
+  return max(jax.tree.leaves(each))
+
+
 class Case(NamedTuple):
   """A paper in the shared suite.
 
@@ -103,8 +143,9 @@ def of_papers() -> dict[str, Case]:
   return {name: module.CASE for name, module in modules.items() if hasattr(module, 'CASE')}
 
 
-CROPS = dino_views(size=SIZE, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))
-PARTS = {'simclr': simclr(BACKBONE, hidden=(64,), dim=16, temperature=0.2),
-         'mae': mae(BACKBONE, mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True)}
-VIEWS_OF_PARTS = together(parts={'simclr': simclr_views(size=SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5),
-                                 'mae': mae_views(size=SIZE, scale=(0.2, 1.))})
+@functools.cache
+def objective(name: str) -> Objective:
+  """The objective of a paper's case, of a run of 10 steps over 100 examples."""
+  case = of_papers()[name]
+  return config.build(objectives, dict(name=name, **case.kwargs), 'test', backbone=case.backbone, steps=10,
+                      examples=100)

@@ -1,9 +1,11 @@
 """Eight CPU devices and one persistent compilation cache."""
 import collections
+import datetime
 import functools
 import gc
 import os
 import sys
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +26,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 import pretrain.run  # noqa: E402
+from tests import proved  # noqa: E402
 
 jax.devices()
 del os.environ['PJRT_NPROC']  # not for the processes that tests start
@@ -58,18 +61,61 @@ def compilations():
   return lambda: len(compiled) - before
 
 
+EVERYTHING, CHANGED, NAMED = 'everything', 'changed', 'named'  # which papers' suites a run has
+outcomes: dict[str, str] = {}
+
+
+def pytest_addoption(parser):
+  parser.addoption('--everything', action='store_true',
+                   help='the suite of every paper, and tests/proved.json at the end; otherwise, where no file is named, '
+                   'those of papers whose code has changed since, and a tenth')
+
+
+def pytest_configure(config):
+  """What a run has is decided once; the environment tells it to the workers of xdist, which are given other flags."""
+  named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+  os.environ.setdefault('PRETRAIN_SUITES', EVERYTHING if config.option.everything else NAMED if named else CHANGED)
+
+
+def pytest_terminal_summary(terminalreporter):
+  if os.environ['PRETRAIN_SUITES'] == CHANGED:
+    why = list(proved.wanted().values())
+    terminalreporter.write_line(
+        f'suites of {len(why)} of {len(proved.papers())} papers: {why.count("changed")} are not what `make test-all` '
+        f'last proved, {why.count("of the tenth")} are of the tenth of every run')
+
+
 def group(item) -> str:
-  """What shares compiled programs: a file, and of the suite of objectives all tests of one."""
+  """What shares compiled programs: a file, and of the tests of papers all of one, or of some papers' small runs."""
   name = item.callspec.params.get('name') if hasattr(item, 'callspec') else None
-  return f'{item.path.name}-{name}' if item.path.name == 'test_objectives.py' else item.path.name
+  if item.path.name == 'test_objectives.py':
+    return f'{item.path.name}-{name}'
+  if item.path.name == 'test_papers.py' and name:
+    return f'{item.path.name}-{zlib.crc32(name.encode()) % 6}'
+  return item.path.name
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
   """Group by group, which workers of xdist take as a whole: many short ones at the end, so that all end together."""
+  if os.environ['PRETRAIN_SUITES'] == CHANGED:
+    why = proved.wanted()
+    left = [item for item in items if (paper := proved.paper_of(item.nodeid)) and paper not in why]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in set(left)]
   order = {name: i for i, name in enumerate(dict.fromkeys(map(group, items)))}
   items.sort(key=lambda item: (item.path.name == 'test_objectives.py', order[group(item)]))
   for item in items:
     item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def pytest_runtest_logreport(report):
+  if report.when == 'call' or report.outcome != 'passed':
+    outcomes[report.nodeid] = 'failed' if outcomes.get(report.nodeid) == 'failed' else report.outcome
+
+
+def pytest_sessionfinish(session):
+  if session.config.option.everything and not hasattr(session.config, 'workerinput'):
+    proved.write(outcomes, datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M'))
 
 
 def pytest_runtest_teardown(item, nextitem):

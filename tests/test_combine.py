@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pretrain import config, objectives
+from pretrain import config
 from pretrain.config import ConfigError
 from pretrain.method.combine import turns
 from pretrain.objectives.alternate import alternate
@@ -17,7 +17,8 @@ from pretrain.objectives.weighted import weighted
 from pretrain.run import objective_of, prepare
 from pretrain.views.mae import mae as mae_views
 from pretrain.views.together import together
-from tests.cases import BACKBONE, PARTS, SIZE, TEACHER, VIEWS_OF_PARTS, of_papers, raw
+from tests.cases import SIZE, TEACHER, VIT, of_papers, raw
+from tests.papers.test_weighted import PARTS, VIEWS_OF_PARTS
 from tests.tiny import get_config
 
 CASES = of_papers()
@@ -100,7 +101,7 @@ def test_a_part_is_computed_in_its_turn_alone_and_counts_its_own_steps():
 
 
 def test_teachers_start_as_the_shared_backbone_and_follow_it():
-  student = dino(BACKBONE, **CASES['dino'].kwargs, steps=10)
+  student = dino(VIT, **CASES['dino'].kwargs, steps=10)
   made = weighted(parts=(('mae', MAE, 1.), ('dino', student, 1.)))
   params, memory = begun(made)
   same(memory['dino']['teacher']['backbone'], params['backbone'])
@@ -109,16 +110,6 @@ def test_teachers_start_as_the_shared_backbone_and_follow_it():
   _, after = made.update(moved, memory, carry, 0)
   jax.tree.map(lambda new, old: np.testing.assert_allclose(new, old + 0.1, atol=1e-5),  # momentum 0.9
                after['dino']['teacher']['backbone'], params['backbone'])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', [name for name, case in CASES.items() if case.backbone is BACKBONE])
-def test_every_objective_makes_its_backbone_first(name):
-  """So that parts which start from one key, and the teachers in their memory, start from one backbone."""
-  made = config.build(objectives, dict(name=name, **CASES[name].kwargs), 'test', backbone=BACKBONE, steps=10,
-                      examples=100)
-  backbone = jax.jit(lambda key: made.init(key)[0]['backbone'])(jax.random.key(0))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), backbone, begun(MAE)[0]['backbone'])
 
 
 def test_views_of_several_sets_come_together():
@@ -132,7 +123,7 @@ def test_views_of_several_sets_come_together():
     together(parts={})
 
 
-FIXMATCH = fixmatch(BACKBONE, **CASES['fixmatch'].kwargs)
+FIXMATCH = fixmatch(VIT, **CASES['fixmatch'].kwargs)
 
 
 @pytest.mark.parametrize(('make', 'words'), [
@@ -198,7 +189,7 @@ def test_parts_that_take_turns_know_the_length_of_their_own_run():
   part = dict(name='dino', **CASES['dino'].kwargs | {'momentum': 0.})  # a half cosine from 0 to 1 at the last step
   made = objective_of(dict(name='alternate', parts=(('mae', dict(
       name='mae', mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True), 3),
-      ('dino', part, 1))), 'test', steps=12, backbone=BACKBONE, examples=100)
+      ('dino', part, 1))), 'test', steps=12, backbone=VIT, examples=100)
   params, memory = jax.tree.map(jnp.zeros_like, begun(made))
   memory['dino']['teacher'] = jax.tree.map(jnp.ones_like, memory['dino']['teacher'])
   carry = {name: {} for name in memory}

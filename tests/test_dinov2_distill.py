@@ -15,7 +15,7 @@ from pretrain.models.functional import functional
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.vit import vit
 from pretrain.objectives.dinov2_distill import dinov2_distill
-from tests.cases import BACKBONE, TEACHER, B, of_papers, raw
+from tests.cases import TEACHER, VIT, B, of_papers, raw
 from tests.checks import assert_close, normal
 from tests.reference import dinov2_distillation as twin
 from tests.test_train import assert_same, final, tiny
@@ -35,7 +35,7 @@ def net(build):
 
 @functools.cache
 def begun():
-  made = dinov2_distill(BACKBONE, **CASE.kwargs, steps=10)
+  made = dinov2_distill(VIT, **CASE.kwargs, steps=10)
   params, memory = jax.jit(made.init)(jax.random.key(0))
   batch = jax.jit(CASE.views)({k: jnp.asarray(v) for k, v in raw(0).items()}, jax.random.key(2))
   return made, params, memory, batch
@@ -56,8 +56,8 @@ def by_view(x, views: int):
 def twins(params, memory, batch, temperature: float):
   """Loss and terms of the slow twin, of what the two networks say in float32."""
   large, small = flat(batch['global']), flat(batch['local'])
-  features, s, s_patches = logits(BACKBONE, params, large)
-  _, local, _ = logits(BACKBONE, params, small)
+  features, s, s_patches = logits(VIT, params, large)
+  _, local, _ = logits(VIT, params, small)
   _, t, t_patches = logits(TEACHER, memory['frozen_teacher'], large)
   t = np.log(losses.sinkhorn(t, temperature, iterations=3))
   t_patches = np.log(losses.sinkhorn(flat(t_patches), temperature, iterations=3)).reshape(t_patches.shape)
@@ -109,7 +109,7 @@ def test_a_teacher_that_says_nothing_gives_uniform_targets():
 
 def test_patches_of_another_size_are_refused():
   other = vit(image=8, channels=1, patch=2, width=32, depth=1, heads=2, mlp=64)
-  made = dinov2_distill(BACKBONE, **CASE.kwargs | {'teacher': other}, steps=10)
+  made = dinov2_distill(VIT, **CASE.kwargs | {'teacher': other}, steps=10)
   *_, batch = begun()
   with pytest.raises(ValueError, match='soft_cross_entropy'):
     jax.eval_shape(lambda key: made.loss(*made.init(key), batch, key, 0), jax.random.key(0))

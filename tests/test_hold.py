@@ -14,7 +14,8 @@ from pretrain.models.heads import PrototypeHead
 from pretrain.objectives.alternate import alternate
 from pretrain.objectives.weighted import weighted
 from pretrain.step import compile_step
-from tests.cases import PARTS, VIEWS_OF_PARTS, of_papers, raw
+from tests.cases import of_papers, raw
+from tests.papers.test_weighted import PARTS, VIEWS_OF_PARTS
 from tests.reference import optim as twin
 from tests.test_optim import problem, schedule
 

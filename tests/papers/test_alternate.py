@@ -47,8 +47,8 @@ def rate(step):
   return {f'{name}/{path}': factor for name in KEYS for path, factor in rated(name, count(name, step)).items()}
 
 
-CASE = cases.Case(dict(parts=(('simclr', cases.PARTS['simclr'], 1), ('mae', cases.PARTS['mae'], 2))),
-                  cases.VIEWS_OF_PARTS, turn=2, draws=True)
+CASE = cases.Case(dict(parts=(('simclr', parts.PARTS['simclr'], 1), ('mae', parts.PARTS['mae'], 2))),
+                  parts.VIEWS_OF_PARTS, turn=2, draws=True, backbone=cases.VIT)
 TWIN = Twin(
     alternate(parts=(('left', small('left'), 2), ('right', small('right'), 1))), parts.batch, twin,
     encode=first(parts.encoded), predict=first(parts.predicted), project=first(parts.projected),

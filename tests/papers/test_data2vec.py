@@ -66,7 +66,7 @@ def other_pixels(which):
 
 
 CASE = cases.Case(dict(mask_ratio=0.5, smallest_block=1, layers=1, beta=2., momentum_start=0.8, momentum=0.9,
-                       momentum_steps=3), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+                       momentum_steps=3), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True, backbone=cases.VIT)
 TWIN = Twin(
     data2vec(vit(image=8, channels=1, patch=2, width=8, depth=3, heads=2, mlp=16), mask_ratio=RATIO,
              smallest_block=SMALLEST, layers=LAYERS, beta=BETA, momentum_start=FIRST, momentum=LAST,

@@ -62,7 +62,7 @@ CASE = cases.Case(dict(prototypes=128, hidden=64, bottleneck=32, student_tempera
                        teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9, center_momentum=0.9,
                        freeze_prototypes_steps=2),
                   cases.CROPS,
-                  turn=3)
+                  turn=3, backbone=cases.VIT)
 TWIN = Twin(
     dino(tiny(), prototypes=5, hidden=8, bottleneck=4, student_temperature=STUDENT_TEMPERATURE,
          teacher_temperature=TEMPERATURES[-1], teacher_temperature_start=TEMPERATURES[0], teacher_warmup_steps=6,

@@ -105,7 +105,7 @@ CASE = cases.Case(dict(prototypes=128, patch_prototypes=96, hidden=64, bottlenec
                        mask_ratio=(0.3, 0.6), koleo_weight=0.1, student_temperature=0.1, teacher_temperature=0.07,
                        teacher_temperature_start=0.04, teacher_warmup_steps=3, momentum=0.9,
                        freeze_prototypes_steps=2),
-                  cases.CROPS, draws=True)
+                  cases.CROPS, draws=True, backbone=cases.VIT)
 TWIN = Twin(
     dinov2(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'),
            prototypes=5, patch_prototypes=6, hidden=8, bottleneck=4, patch_bottleneck=5,

@@ -88,7 +88,7 @@ CASE = cases.Case(dict(teacher=cases.TEACHER, prototypes=128, patch_prototypes=9
                        patch_bottleneck=32, koleo_weight=0.1, student_temperature=0.1,
                        teacher_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=3,
                        momentum=0.9, freeze_prototypes_steps=0),
-                  cases.CROPS)
+                  cases.CROPS, backbone=cases.VIT)
 TWIN = Twin(
     dinov2_distill(network(8, 2), teacher=network(12, 3), prototypes=5, patch_prototypes=6, hidden=8,
                    bottleneck=4, patch_bottleneck=5, koleo_weight=KOLEO,

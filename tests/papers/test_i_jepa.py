@@ -88,7 +88,7 @@ def twin(params, stopped, memory, batch, draws, step):
 
 CASE = cases.Case(dict(targets=1, target_scale=(0.25, 0.25), target_aspect=(1., 1.), context_scale=(1., 1.),
                        context_patches=2, predictor_width=32, predictor_depth=1, predictor_heads=2, momentum=0.9),
-                  mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+                  mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True, backbone=cases.VIT)
 TWIN = Twin(
     i_jepa(vit(image=2 * GRID, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, pool='mean'), targets=TARGETS,
            target_scale=TARGET_SCALE, target_aspect=TARGET_ASPECT, context_scale=CONTEXT_SCALE,

@@ -90,7 +90,7 @@ CASE = cases.Case(dict(prototypes=128, hidden=64, bottleneck=32, normalize_last=
                        teacher_patch_temperature=0.07, teacher_temperature_start=0.04, teacher_warmup_steps=3,
                        momentum=0.9, center_momentum=0.9, freeze_prototypes_steps=4),
                   cases.CROPS,
-                  turn=5, draws=True)
+                  turn=5, draws=True, backbone=cases.VIT)
 TWIN = Twin(
     ibot(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'), prototypes=5,
          hidden=8, bottleneck=4, normalize_last=False, mask_probability=PROBABILITY, mask_ratio=(LEAST, MOST),

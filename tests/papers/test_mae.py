@@ -62,7 +62,7 @@ def repaint(hidden):
 
 
 CASE = cases.Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
-                  mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+                  mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True, backbone=cases.VIT)
 TWIN = Twin(
     mae(vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, mean=MEAN, std=STD),
         mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3, standardize=True), batch, twin,

@@ -77,7 +77,7 @@ def twin(params, stopped, memory, batch, draws, step):
 
 CASE = cases.Case(dict(hidden=(64, 64), dim=16, predictor_hidden=64, temperature=0.2, momentum=0.9,
                        freeze_patches=True),
-                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+                  simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5), backbone=cases.VIT)
 TWIN = Twin(
     moco_v3(Patches, hidden=(8, 9), dim=5, predictor_hidden=10, temperature=TEMPERATURE, momentum=MOMENTUM,
             freeze_patches=True, steps=STEPS), batch, twin,

@@ -23,7 +23,7 @@ def twin(params, stopped, memory, batch, draws, step):
 
 
 CASE = cases.Case(dict(weight=1., mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2,
-                       standardize=True), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+                       standardize=True), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True, backbone=cases.VIT)
 TWIN = Twin(
     self_distillation_fpt(
         vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, mean=MEAN, std=STD), weight=WEIGHT,

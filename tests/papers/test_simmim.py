@@ -56,7 +56,8 @@ def repaint(hidden):
   return change
 
 
-CASE = cases.Case(dict(mask_ratio=0.5, mask_size=4), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+CASE = cases.Case(dict(mask_ratio=0.5, mask_size=4), mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True,
+                  backbone=cases.VIT)
 TWIN = Twin(
     simmim(vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, pool='mean', mean=MEAN, std=STD),
            mask_ratio=RATIO, mask_size=SQUARE), batch, twin,

@@ -4,7 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from pretrain.method.objective import Objective
+from pretrain.objectives.mae import mae
+from pretrain.objectives.simclr import simclr
 from pretrain.objectives.weighted import weighted
+from pretrain.views.mae import mae as mae_views
+from pretrain.views.simclr import simclr as simclr_views
+from pretrain.views.together import together
 from tests import cases
 from tests.twin import Run, Twin, check_moves, check_values, numpy_tree
 
@@ -107,8 +112,12 @@ def renested(function, step):
   return {f'{name}/{path}': number for name in KEYS for path, number in function(name, step).items()}
 
 
-CASE = cases.Case(dict(parts=(('simclr', cases.PARTS['simclr'], 1.), ('mae', cases.PARTS['mae'], 0.5))),
-                  cases.VIEWS_OF_PARTS, draws=True)
+PARTS = {'simclr': simclr(cases.VIT, hidden=(64,), dim=16, temperature=0.2),
+         'mae': mae(cases.VIT, mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True)}
+VIEWS_OF_PARTS = together(parts={'simclr': simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5),
+                                 'mae': mae_views(size=cases.SIZE, scale=(0.2, 1.))})
+CASE = cases.Case(dict(parts=(('simclr', PARTS['simclr'], 1.), ('mae', PARTS['mae'], 0.5))),
+                  VIEWS_OF_PARTS, draws=True, backbone=cases.VIT)
 TWIN = Twin(
     weighted(parts=tuple((name, small(name), WEIGHTS[name]) for name in KEYS)), batch, twin,
     encode=first(encoded), predict=first(predicted), project=first(projected),

@@ -1,0 +1,1 @@
+"""The spine on made-up objectives: what holds for one holds for all."""
