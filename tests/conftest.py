@@ -67,12 +67,12 @@ outcomes: dict[str, str] = {}
 
 def pytest_addoption(parser):
   parser.addoption('--everything', action='store_true',
-                   help='the suite of every paper, and tests/proved.json at the end; otherwise, where no file is named, '
-                   'those of papers whose code has changed since, and a tenth')
+                   help='the suite of every paper, and tests/proved.json at the end; otherwise, where no file is '
+                   'named, those of papers whose code has changed since, and a tenth')
 
 
 def pytest_configure(config):
-  """What a run has is decided once; the environment tells it to the workers of xdist, which are given other flags."""
+  """What a run has is decided once; the environment tells it to the workers of xdist, who are given other flags."""
   named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
   os.environ.setdefault('PRETRAIN_SUITES', EVERYTHING if config.option.everything else NAMED if named else CHANGED)
 

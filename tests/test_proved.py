@@ -1,0 +1,92 @@
+"""Which papers' suites a run of all tests has: those whose code is not what was proved, and a tenth."""
+import json
+
+import pytest
+
+from tests import proved
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+  """A project of two papers; the second imports what the first does not."""
+  files = {
+      'pretrain/objectives/one.py': 'from pretrain import losses\nfrom pretrain.config import Count\n',
+      'pretrain/objectives/two.py': 'from pretrain.models.net import net\n',
+      'pretrain/models/net.py': 'def net(): pass\n',
+      'pretrain/losses/__init__.py': 'from pretrain.losses.basic import mean\n',
+      'pretrain/losses/basic.py': 'mean = 1\n',
+      'pretrain/config.py': 'Count = int\n', 'pretrain/__init__.py': '', 'tests/__init__.py': '',
+      'tests/test_objectives.py': 'import pretrain.step\n', 'pretrain/step.py': '"""A step."""\n',
+      'tests/papers/test_one.py': 'from pretrain.objectives.one import one\n',
+      'tests/papers/test_two.py': 'from pretrain.objectives.two import two\nfrom . import kit\n',
+      'tests/papers/kit.py': ''}
+  for name, text in files.items():
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text)
+  monkeypatch.setattr(proved, 'ROOT', tmp_path)
+  monkeypatch.setattr(proved, 'RECORD', tmp_path / 'tests/proved.json')
+  forget()
+  yield tmp_path
+  forget()
+
+
+def forget():
+  for function in (proved.papers, proved.imported, proved.content, proved.wanted):
+    function.cache_clear()
+
+
+def changed() -> list[str]:
+  forget()
+  return [paper for paper, why in proved.wanted().items() if why == 'changed']
+
+
+PASSED = {'tests/papers/test_one.py::test_a': 'passed', 'tests/test_objectives.py::test_b[data=8-two]@g': 'passed',
+          'tests/test_objectives.py::test_c[two-2]@g': 'passed', 'tests/test_step.py::test_d': 'failed'}
+
+
+@pytest.mark.usefixtures('tree')
+def test_a_papers_suite_rests_on_what_its_tests_import_without_the_spine():
+  assert proved.closure('one') == [
+      'pretrain/losses/__init__.py', 'pretrain/losses/basic.py', 'pretrain/objectives/one.py',
+      'tests/papers/test_one.py', 'tests/test_objectives.py']
+  assert {'tests/papers/kit.py', 'pretrain/models/net.py'} <= set(proved.closure('two'))
+
+
+@pytest.mark.parametrize(('file', 'text', 'papers'), [
+    ('pretrain/losses/basic.py', 'mean = 2\n', ['one']),
+    ('pretrain/models/net.py', 'def net(): return 1\n', ['two']),
+    ('tests/papers/kit.py', 'x = 1\n', ['two']),
+    ('tests/test_objectives.py', 'x = 1\n', ['one', 'two']),
+    ('pretrain/losses/basic.py', '"""What it says."""\n# and why\nmean = 1\n', []),
+    ('pretrain/step.py', 'x = 1\n', []),
+    ('pretrain/objectives/three.py', 'x = 1\n', [])])
+def test_what_is_not_as_it_was_proved_has_its_suite_run(tree, file, text, papers):
+  assert changed() == ['one', 'two']  # nothing is on record
+  proved.write(PASSED, '2026-01-01')
+  assert changed() == []
+  (tree / file).write_text(text)
+  assert changed() == papers
+
+
+@pytest.mark.usefixtures('tree')
+def test_a_suite_that_failed_or_was_not_run_is_not_proved():
+  proved.write(PASSED | {'tests/test_objectives.py::test_e[one]@g': 'failed'}, '2026-01-01')
+  assert changed() == ['one']
+  kept = json.loads(proved.RECORD.read_text())
+  assert (kept['passed'], kept['failed'], kept['date']) == (3, 2, '2026-01-01')
+  proved.write({}, '2026-01-02')
+  assert changed() == ['one', 'two']
+
+
+@pytest.mark.usefixtures('tree')
+def test_versions_of_what_computes_are_part_of_it(monkeypatch):
+  proved.write(PASSED, '2026-01-01')
+  monkeypatch.setattr(proved.importlib.metadata, 'version', lambda _: '0')
+  assert changed() == ['one', 'two']
+
+
+def test_a_tenth_is_drawn_by_name():
+  many = [f'paper_{i}' for i in range(2000)]
+  assert 150 < sum(map(proved.drawn, many)) < 250
+  assert all(proved.paper_of(f'tests/papers/test_{paper}.py::test_x[a-1]') == paper for paper in proved.papers())
+  assert proved.paper_of('tests/test_step.py::test_x[dino]') is None
