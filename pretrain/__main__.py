@@ -1,4 +1,4 @@
-"""`python -m pretrain train|evaluate|report|plan|label|program`: flags in, one call, an exit code out."""
+"""`python -m pretrain train|evaluate|report|plan|label|program|list|describe`: flags in, one call, an exit code out."""
 import argparse
 import contextlib
 import faulthandler
@@ -42,6 +42,9 @@ USAGE = """\
                     labels of a whole source by the newest checkpoint; keys: arguments of write_labels
   pretrain program  --config=configs/FILE.py --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
                     runs one after the other, each from the one before: pretrain/programs
+  pretrain list     papers|objectives|backbones|views|sources|schedules|configs [--family=F] [--modality=M]
+                    [--markdown]: of papers, the page docs/papers.md
+  pretrain describe NAME      facts, arguments, configs and results of a paper, or of what a config can name
 
 exit codes: 0 done, 75 stopped on request after saving, 76 a machine failed (a lost process, a full disk): run either
 again; 1 bad input or a bug"""
@@ -52,7 +55,9 @@ FLAGS = {  # of each command, beside --traceback
     'plan': ('--config', '--config.KEY', '--topology', '--slices', '--free', '--examples', '--price', '--json',
              '--check', '--sweep'),
     'label': ('--workdir', '--out', '--config.KEY', '--quiet', '--distributed'),
-    'program': ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed')}
+    'program': ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed'),
+    'list': ('--family', '--modality', '--markdown'),
+    'describe': ()}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,10 +82,14 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--free', action='store_true')
   parser.add_argument('--sweep', action='store_true')
   parser.add_argument('--json', action='store_true')
+  parser.add_argument('--family')
+  parser.add_argument('--modality')
+  parser.add_argument('--markdown', action='store_true')
   try:
     args, unknown = flags(parser, [arg for arg in argv if not arg.startswith('--config.')])
   except argparse.ArgumentError as error:
     return fail(f'{error}\n{USAGE}')
+  args.what = unknown.pop(0) if args.command in ('list', 'describe') and unknown and unknown[0][0] != '-' else None
   if unknown:
     return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], {each for flags in FLAGS.values() for each in flags})}')
   try:
@@ -170,6 +179,11 @@ def stacks() -> Iterator[None]:
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
   if args.command == 'plan':
     return plan(args, overrides)
+  if args.command in ('list', 'describe'):
+    from pretrain.catalog import pages
+    print(pages.description(args.what) if args.command == 'describe' else
+          pages.listing(args.what, args.family, args.modality, markdown=args.markdown), end='')
+    return 0
   if not args.workdir:
     raise ConfigError(f'{args.command} needs --workdir=DIR, the directory of the run')
   args.workdir = local_path(args.workdir, '--workdir')
