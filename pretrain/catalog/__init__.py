@@ -1,1 +1,1 @@
-"""The catalog: what there is, read from files without importing them. `facts` reads, `claims` compares, `pages` says."""
+"""What the project has, read from its files without importing them: `facts` reads, `claims` compares, `pages` says."""

@@ -66,7 +66,8 @@ def read(name: str, file: str) -> dict[tuple[str, ...], dict[str, float]]:
   """{(row, column, metric): {seed: value}} of docs/tables/NAME.csv."""
   path = ROOT / f'docs/tables/{name}.csv'
   if not path.is_file():
-    raise ConfigError(f'{file}: TABLE: no table {name!r}{nearest(name, (each.stem for each in path.parent.glob("*.csv")))}')
+    tables = [each.stem for each in path.parent.glob('*.csv')]
+    raise ConfigError(f'{file}: TABLE: no table {name!r}{nearest(name, tables)}')
   cells: dict[tuple[str, ...], dict[str, float]] = {}
   with path.open(newline='') as lines:
     for line in csv.DictReader(lines):

@@ -4,8 +4,8 @@ A file of the project states its paper below its imports:
 
   PAPER = dict(title='...', arxiv='2006.07733v3', family='self-distillation', modality='image')
 
-`venue='...'` replaces `arxiv` for a paper that is not there; `name='...'` is the paper's name where the file has another
-one. `PAPER = 'byol'` says that a file is a part of that paper, `PAPER = None` that it is of none.
+`venue='...'` replaces `arxiv` for a paper that is not there; `name='...'` is the paper's name where the file has
+another one. `PAPER = 'byol'` says that a file is a part of that paper, `PAPER = None` that it is of none.
 """
 import ast
 import functools
@@ -18,8 +18,8 @@ from pretrain import config
 from pretrain.config import ConfigError, nearest
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = ('contrastive', 'redundancy reduction', 'clustering', 'self-distillation', 'masked modelling', 'distillation',
-            'pretext task', 'consistency', 'pseudo-labels', 'data', 'schedule')
+FAMILIES = ('contrastive', 'redundancy reduction', 'clustering', 'self-distillation', 'masked modelling',
+            'pretext task', 'distillation', 'consistency', 'pseudo-labels', 'data', 'schedule')
 MODALITIES = ('image', 'video', 'text', 'table', 'image-text', 'any')
 PLACES = {'objectives': 'pretrain/objectives', 'backbones': 'pretrain/models', 'views': 'pretrain/views',
           'sources': 'data/sources', 'schedules': 'pretrain/optim/schedules.py'}  # of the functions that configs name
@@ -61,7 +61,11 @@ class Function(NamedTuple):
 
 
 class Rows(NamedTuple):
-  """A file of configs. rows: first lines of docstrings by function; PUBLISHED and TABLE as the file has them."""
+  """A file of configs.
+
+  rows: first lines of docstrings by function; programs: those of `pretrain program`.
+  published, table: PUBLISHED and TABLE of the file, [] and None where it has none.
+  """
   file: str
   rows: dict[str, str]
   programs: frozenset[str]
@@ -113,7 +117,7 @@ def check(facts: Any, file: str) -> None:
 
 
 def functions(kind: str) -> dict[str, Function]:
-  """What a config can name, of a kind of PLACES: public functions with options by keyword; see `pretrain.config.find`."""
+  """What a config can name, of a kind of PLACES: public functions with options by keyword, as `config.find` has it."""
   place = ROOT / PLACES[kind]
   found = [each for path in (sorted(place.glob('*.py')) if place.is_dir() else [place])
            for each in functions_of(path, None if path == place else path.stem)]
@@ -129,7 +133,7 @@ def functions_of(path: Path, name: str | None = None) -> list[Function]:
 
 def function(node: ast.FunctionDef, file: str) -> Function:
   return Function(node.name, file, first_line(node), tuple(
-      (each.arg, what_fits(each.annotation), default and ast.unparse(default))
+      (each.arg, what_fits(each.annotation), ast.unparse(default) if default else None)
       for each, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)))
 
 
@@ -142,11 +146,21 @@ def what_fits(annotation: ast.expr | None) -> str:
     return text
 
 
+def configs_of(paper: Paper) -> Rows:
+  """The paper's file of configs. Raises ConfigError where there is none, or none with rows."""
+  file = f'configs/{paper.name}.py'
+  found = configs().get(paper.name)
+  if found is None or not found.rows:
+    raise ConfigError(f'{file}: wanted the configs of the paper of {paper.files[0]}: rows, which are public functions '
+                      f'without arguments, and the list PUBLISHED; got {"neither" if found is None else "no row"}')
+  return found
+
+
 @functools.cache
 def configs() -> dict[str, Rows]:
-  """The files of configs with rows, by the paper's name."""
-  found = {path.stem: rows(path) for path in sorted((ROOT / 'configs').glob('*.py'))}
-  return {name: each for name, each in found.items() if each.published is not None}
+  """The files of configs, by the paper's name; those without PUBLISHED or get_config hold fragments alone."""
+  return {path.stem: rows(path) for path in sorted((ROOT / 'configs').glob('*.py'))
+          if re.search('^(PUBLISHED =|def get_config)', path.read_text(), re.MULTILINE)}
 
 
 def rows(path: Path) -> Rows:
@@ -158,17 +172,17 @@ def rows(path: Path) -> Rows:
   programs = frozenset(node.name for node in made for each in ast.walk(node)
                        if isinstance(each, ast.Attribute) and each.attr == 'program')
   constants = literals(tree, file)
-  return Rows(file, {node.name: first_line(node) for node in made}, programs, constants.get('PUBLISHED'),
-              constants.get('TABLE'))
+  return Rows(file, {node.name: first_line(node) for node in made}, programs,
+              constants.get('PUBLISHED', []), constants.get('TABLE'))
 
 
 def literals(tree: ast.Module, file: str) -> dict[str, Any]:
   """PAPER, PUBLISHED and TABLE of a file, which may name texts of the same file. Raises ConfigError for other names."""
-  wanted = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and
-            (node.targets[0].id in ('PAPER', 'PUBLISHED', 'TABLE') or isinstance(node.value, ast.Constant))]
+  read: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Assign) and (
+      isinstance(node.value, ast.Constant) or ast.unparse(node.targets[0]) in ('PAPER', 'PUBLISHED', 'TABLE'))]
   found: dict[str, Any] = {'__builtins__': {'dict': dict}}
   try:
-    exec(compile(ast.Module(wanted, []), file, 'exec'), found)
+    exec(compile(ast.Module(read, []), file, 'exec'), found)
   except Exception as error:
     raise ConfigError(f'{file}: PAPER, PUBLISHED and TABLE: wanted literals and names of texts of this file, got '
                       f'{type(error).__name__}: {error}') from error

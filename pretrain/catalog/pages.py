@@ -1,5 +1,4 @@
 """What `pretrain list` and `pretrain describe` print, and the gallery `docs/papers.md`."""
-import re
 import statistics
 from collections.abc import Iterable
 
@@ -13,25 +12,36 @@ GALLERY = 'docs/papers.md'
 HEAD = f"""\
 # Papers
 
-Made by `python -m pretrain list papers --markdown > {GALLERY}` from the code, `configs/` and `docs/tables/`; a test says
-that this page is what they give. `python -m pretrain describe NAME` has more of each: arguments, all rows, all published
-numbers.
+Made from the code, `configs/` and `docs/tables/` by `python -m pretrain list papers --markdown > {GALLERY}`; a test
+says that this page is what they give. `python -m pretrain describe NAME` has more of each paper: arguments, all rows,
+all published numbers.
 
 | column | what it has |
 |---|---|
-| run | the smallest row of the paper's configs, on data that the project brings: `python -m pretrain` and this, with `--workdir=DIR` |
-| published | the first number that the paper's file in `configs/` lists, and its source; settings differ from ours |
-| here | mean ± standard deviation of n seeds in a table of `docs/tables/`, and what it is compared with |
-| claim | what the paper claims that this tests: **held** if the 95 % t interval of the mean difference, in brackets, lies on the claimed side, **did not hold** if it lies on the other, else **not shown**; paired by seed |
+| files | the code, then the smallest run: `python -m pretrain train --config=configs/x.py:row --workdir=DIR` |
+| published | the first number that the paper's file in `configs/` lists, with its source; settings differ from ours |
+| ours | mean ± standard deviation of n seeds in a table of `docs/tables/`, and what it is compared with |
+| claim | what the paper claims that this tests, and the mean difference with its 95 % t interval, paired by seed |
 
-Sizes are those of the tables: small images, small networks, short runs. Such a verdict says nothing about the paper's
-own setting. Where no table compares a method with a rival in one setting, the claim is the least one: its features are
-better for a linear probe than those of the same network with random parameters.
+A claim **held** if the interval lies on the claimed side, **did not hold** if it lies on the other side, and is **not
+shown** otherwise. Sizes are those of the tables: small images, small networks, short runs; a verdict says nothing about
+the paper's own setting. Where no table was made to compare a method with a rival, the claim is the least one: its
+features are better than those of the same network with random parameters. `docs/recipes.md` says which rows of the
+tables a later change of the code has overtaken.
 """
+COLUMNS = ('| paper | files, smallest run | published | ours | claim |', '|---|---|---|---|---|')
 
 
 def listing(kind: str | None, family: str | None = None, modality: str | None = None, *, markdown: bool = False) -> str:
-  """What `pretrain list KIND` prints; markdown: the gallery. Raises ConfigError for another kind, family or modality."""
+  """What `pretrain list KIND` prints.
+
+  Args:
+    kind: of KINDS.
+    family, modality: those of these alone; None: of any.
+    markdown: the gallery instead of the list of papers.
+  Raises:
+    ConfigError: another kind, family or modality, or a kind that has none.
+  """
   if kind not in KINDS:
     raise ConfigError(f'list: wanted what to list, one of {list(KINDS)}' if kind is None else
                       f'list: no {kind!r}{nearest(kind, KINDS)}')
@@ -67,10 +77,9 @@ def commands(rows: Rows) -> dict[str, str]:
   return {rows.file if name == 'get_config' else f'{rows.file}:{name}': about for name, about in rows.rows.items()}
 
 
-def smoke(rows: Rows) -> str:
-  """The command of the smallest row, without `python -m pretrain` and --workdir."""
-  first = next(iter(rows.rows))
-  return f'{"program" if first in rows.programs else "train"} --config={rows.file}:{first}'
+def smallest(rows: Rows) -> tuple[str, str]:
+  """The command, 'train' or 'program', and the config of the smallest row."""
+  return 'program' if next(iter(rows.rows)) in rows.programs else 'train', next(iter(commands(rows)))
 
 
 def description(name: str | None) -> str:
@@ -99,21 +108,21 @@ def paper_lines(paper: Paper) -> Iterable[str]:
     for each in facts.functions_of(path, path.stem):
       yield ''
       yield from function_lines(each)
-  if (rows := facts.configs().get(paper.name)) is None:
-    return
+  rows = facts.configs_of(paper)
   yield from ('', 'rows')
   yield from indented((path, about) for path, about in commands(rows).items())
-  yield f'  smallest: python -m pretrain {smoke(rows)} --workdir=runs/{paper.name}'
+  command, path = smallest(rows)
+  yield f'  python -m pretrain {command} --config={path} --workdir=runs/{paper.name}'
   yield from ('', 'published' if rows.published else 'published: none')
-  yield from indented((each['value'], f'{each["metric"]} ({each["source"]}, {each["seen"]})')
-                      for each in rows.published)
+  yield from indented((each['value'], said(each)) for each in rows.published)
   yield ''
   if rows.table is None:
     yield f'verdict   {claims.NOT_SHOWN}: no table tests it'
   else:
     yield f'claim     {rows.table["claim"]}'
-    yield f'ours      {compared(rows)} (docs/tables/{rows.table["table"]}.md)'
-    yield f'verdict   {decided(rows)}'
+    ours, word = compared(rows.table, rows.file)
+    yield f'ours      {ours}, docs/tables/{rows.table["table"]}.md'
+    yield f'verdict   {word}'
 
 
 def function_lines(each: Function) -> Iterable[str]:
@@ -121,19 +130,20 @@ def function_lines(each: Function) -> Iterable[str]:
   yield from indented((f'{name} = {default}' if default else name, kind) for name, kind, default in each.arguments)
 
 
-def compared(rows: Rows) -> str:
-  """'96.0 ± 0.9 (n = 3; linear, pretrained), against 83.8 ± 2.4 (linear, random)'."""
-  table = rows.table
-  verdict = claims.verdict(table, rows.file)
-  cell = ', '.join(table[key] for key in ('row', 'column', 'metric') if table.get(key))
-  return f'{spread(verdict.ours)} (n = {len(verdict.ours)}; {cell}), against {spread(verdict.other)} ' \
-         f'({", ".join(table["than"].values())})'
+def said(published: dict) -> str:
+  """'linear, top-1 % (arXiv:2006.07733, abstract)' of an entry of PUBLISHED; also where it was seen, if not there."""
+  seen = '' if published['seen'] == 'read' else f', {published["seen"]}'
+  return f'{published["metric"]} ({published["source"]}{seen})'
 
 
-def decided(rows: Rows) -> str:
-  """'held (+12.2 [8.9, 15.5])'."""
-  verdict = claims.verdict(rows.table, rows.file)
-  return f'{verdict.word} ({(verdict.low + verdict.high) / 2:+.1f} [{verdict.low:.1f}, {verdict.high:.1f}])'
+def compared(table: dict, file: str) -> tuple[str, str]:
+  """('96.0 ± 0.9 (SimCLR: linear, pretrained; n = 3), 83.8 ± 2.4 (linear, random)', 'held (+12.2 [8.9, 15.5])')."""
+  verdict = claims.verdict(table, file)
+  difference = round((verdict.low + verdict.high) / 2, 1) + 0.0  # no -0.0
+  cell = ', '.join(table[key] for key in ('column', 'metric') if table.get(key))
+  return (f'{spread(verdict.ours)} ({table["row"]}: {cell}; n = {len(verdict.ours)}), {spread(verdict.other)} '
+          f'({", ".join(table["than"].values())})',
+          f'{verdict.word} ({difference:+.1f} [{verdict.low:.1f}, {verdict.high:.1f}])')
 
 
 def spread(values: dict[str, float]) -> str:
@@ -157,33 +167,26 @@ def gallery() -> str:
   """The page `docs/papers.md`."""
   pages = [HEAD]
   papers = chosen(None, None)
-  verdicts = [word_of(name) for name in papers]
+  tables = [(rows.table, rows.file) for rows in map(facts.configs_of, papers.values())]
+  verdicts = [claims.verdict(table, file).word if table else claims.NOT_SHOWN for table, file in tables]
   pages.append(f'{len(papers)} papers: ' + ', '.join(
       f'{verdicts.count(word)} {word}' for word in (claims.HELD, claims.NOT_SHOWN, claims.DID_NOT_HOLD)) + '.\n')
   for family in FAMILIES:
     if found := [paper for paper in papers.values() if paper.family == family]:
-      pages.append('\n'.join([f'## {family[0].upper()}{family[1:]}', '', '| paper | run | published | here | claim |',
-                              '|---|---|---|---|---|', *map(gallery_row, found)]) + '\n')
+      pages.append('\n'.join([f'## {family.capitalize()}', '', *COLUMNS, *map(gallery_row, found)]) + '\n')
   return '\n'.join(pages)
 
 
-def word_of(name: str) -> str:
-  rows = facts.configs().get(name)
-  return claims.verdict(rows.table, rows.file).word if rows and rows.table else claims.NOT_SHOWN
-
-
 def gallery_row(paper: Paper) -> str:
+  rows = facts.configs_of(paper)
   title = f'[{paper.title}](https://arxiv.org/abs/{paper.arxiv})' if paper.arxiv else f'{paper.title} ({paper.venue})'
-  files = ', '.join(f'[`{file}`](../{file})' for file in paper.files)
-  cells = [f'**{paper.name}**: {title}; {paper.modality}; {files}']
-  if (rows := facts.configs().get(paper.name)) is None:
-    cells += ['', '', '', claims.NOT_SHOWN]
-  else:
-    published = rows.published[0] if rows.published else None
-    cells += [f'`{smoke(rows)}`', f'{published["value"]}: {published["metric"]} ({published["source"]})' if published else '']
-    if rows.table is None:
-      cells += ['', f'**{claims.NOT_SHOWN}**: no table tests it']
-    else:
-      table = rows.table['table']
-      cells += [f'{compared(rows)}, [`{table}`](tables/{table}.md)', f'{rows.table["claim"]} **{decided(rows)}**']
-  return '| ' + ' | '.join(re.sub(r'\s+', ' ', cell).replace('|', r'\|') for cell in cells) + ' |'
+  command, config = smallest(rows)
+  files = '<br>'.join([*(f'[`{file}`](../{file})' for file in paper.files), f'{command} [`{config}`](../{rows.file})'])
+  published = f'{rows.published[0]["value"]}: {said(rows.published[0])}' if rows.published else ''
+  ours, claim = '', f'**{claims.NOT_SHOWN}**: no table tests it'
+  if rows.table is not None:
+    ours, word = compared(rows.table, rows.file)
+    ours += f', [`{rows.table["table"]}`](tables/{rows.table["table"]}.md)'
+    claim = f'{rows.table["claim"]} **{word}**'
+  cells = f'**{paper.name}**: {title}; {paper.modality}', files, published, ours, claim
+  return '| ' + ' | '.join(cell.replace('|', '\\|') for cell in cells) + ' |'
