@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import data.sources
-import pretrain.objectives
 from pretrain import config
+from pretrain.__main__ import FLAGS
 from pretrain.machine import sharding
 from pretrain.models.vit import vit
 from pretrain.step import compile_step
@@ -56,17 +56,16 @@ def test_what_pages_name_exists(page):
   targets = re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.M)
   code = '\n'.join([*re.findall(r'`([^`\n]+)`', text(page)), *blocks(page, 'sh')])
   assert set(re.findall(r'\bmake ([a-z]+)', code)) <= set(targets)
-  assert set(re.findall(r'-m pretrain ([a-z]+)', code)) <= {'train', 'evaluate', 'report', 'plan', 'label', 'program'}
+  assert set(re.findall(r'-m pretrain ([a-z]+)', code)) <= set(FLAGS)
   assert set(re.findall(r'-m data ([a-z]+)', code)) <= {'prepare', 'describe', 'tokenizer', 'split', 'labels'}
   for name in set(re.findall(r'`(pretrain(?:\.\w+)+)`', text(page))):
     module, _, attribute = name.rpartition('.')
     assert hasattr(__import__(module, fromlist=[attribute]), attribute), name
 
 
-def test_pages_name_every_source_objective_and_test_file():
+def test_pages_name_every_source_and_test_file():
   assert all(f'`tests/{path.name}`' in text('README.md') for path in (ROOT / 'tests').glob('test_*.py'))
   assert all(f'`{name}`' in text('docs/data.md') for name in config.names(data.sources))
-  assert all(f'`{name}`' in text('README.md') for name in config.names(pretrain.objectives))
 
 
 def test_readme_shows_the_whole_of_simclr_and_its_case():
