@@ -63,7 +63,7 @@ class Function(NamedTuple):
 class Rows(NamedTuple):
   """A file of configs.
 
-  rows: first lines of docstrings by function; programs: those of `pretrain program`.
+  rows: first lines of docstrings (or of the file's) by function; programs: those of `pretrain program`.
   published, table: PUBLISHED and TABLE of the file, [] and None where it has none.
   """
   file: str
@@ -172,7 +172,7 @@ def rows(path: Path) -> Rows:
   programs = frozenset(node.name for node in made for each in ast.walk(node)
                        if isinstance(each, ast.Attribute) and each.attr == 'program')
   constants = literals(tree, file)
-  return Rows(file, {node.name: first_line(node) for node in made}, programs,
+  return Rows(file, {node.name: first_line(node) or first_line(tree) for node in made}, programs,
               constants.get('PUBLISHED', []), constants.get('TABLE'))
 
 
@@ -189,5 +189,5 @@ def literals(tree: ast.Module, file: str) -> dict[str, Any]:
   return found
 
 
-def first_line(node: ast.FunctionDef) -> str:
+def first_line(node: ast.FunctionDef | ast.Module) -> str:
   return (ast.get_docstring(node) or '').partition('\n')[0]
