@@ -28,19 +28,19 @@ from pretrain.config import (
 )
 
 USAGE = """\
-  pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
+  pretrain train    --config=configs/FILE.py[:ROW] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
                     [--profile=START:STOP]: a trace of these steps in DIR/profile
                     [--distributed]: one of several processes, which find each other through SLURM, a TPU pod, or
                     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID
   pretrain evaluate --workdir=DIR [--config.mesh.AXIS=N] [--config.evaluate.KEY=VALUE ...]
                     kNN and linear probes of the newest checkpoint, then the report
   pretrain report   --workdir=DIR      report.html from what the directory holds
-  pretrain plan     --config=configs/FILE.py[:ARG] --topology=v5e:16x16 [--config.KEY=VALUE ...] [--slices=N] [--free]
+  pretrain plan     --config=configs/FILE.py[:ROW] --topology=v5e:16x16 [--config.KEY=VALUE ...] [--slices=N] [--free]
                     [--examples=N] [--price=X] [--json] [--check=FILE] [--sweep]
                     memory, communication and time on machines that are not here
   pretrain label    --workdir=DIR --out=DIR [--config.KEY=VALUE ...]
                     labels of a whole source by the newest checkpoint; keys: arguments of write_labels
-  pretrain program  --config=configs/FILE.py --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
+  pretrain program  --config=configs/FILE.py[:ROW] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
                     runs one after the other, each from the one before: pretrain/programs
   pretrain list     papers|objectives|backbones|views|sources|schedules|configs [--family=F] [--modality=M]
                     [--markdown]: of papers, the page docs/papers.md
@@ -205,7 +205,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return call(write_labels, {'quiet': args.quiet} | options, 'config', workdir=args.workdir, out=args.out)
   if args.command in ('train', 'program'):
     if not args.config:
-      raise ConfigError(f'{args.command} needs --config=configs/FILE.py')
+      raise ConfigError(f'{args.command} needs --config=configs/FILE.py[:ROW]')
     config = load(args.config, overrides)
     if not args.traceback:  # Orbax logs the same traceback from each of its threads; the error itself is raised to us
       logging.getLogger('absl').setLevel(logging.CRITICAL)
@@ -238,7 +238,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 def plan(args: argparse.Namespace, overrides: list[str]) -> int:
   """0 if the config fits and has not become worse than the stored report."""
   if not args.config or not args.topology:
-    raise ConfigError('plan needs --config=configs/FILE.py and --topology=CHIP:SHAPE, such as v5e:16x16 or h100:2x8')
+    raise ConfigError('plan needs --config=configs/FILE.py[:ROW] and --topology=CHIP:SHAPE, such as v5e:16x16 or '
+                      'h100:2x8')
   for flag, value, kind in (('--examples', args.examples, Count), ('--price', args.price, Positive)):
     if value is not None and not fits(value, kind):
       raise ConfigError(f'{flag}: wanted {wanted(kind)}, got {value}')
