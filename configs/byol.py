@@ -50,3 +50,6 @@ PUBLISHED = [
     dict(config='resnet50_imagenet', metric='linear, top-1 %', value='~74.4',
          source='google-deepmind/deepmind-research, byol/README.md, "Pretraining"', seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='BYOL', metric='linear, pretrained', than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

@@ -50,3 +50,7 @@ def vit_b16_imagenet():
 
 
 PUBLISHED = []
+
+TABLE = dict(table='learning_fashion_mnist', row='data2vec', metric='linear, pretrained',
+             than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

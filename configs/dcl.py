@@ -57,3 +57,6 @@ PUBLISHED = [
     dict(config=None, metric='linear, top-1 %, ResNet-50, batch 256, 100 epochs, DCLW', value='64.5',
          source=LIGHTLY, seen='read'),
 ]
+
+TABLE = dict(table='dcl_batch_size', row='DCL', column='32', metric='linear', than=dict(row='InfoNCE (SimCLR)'),
+             claim='At a small batch (32), a loss without the positive in its denominator is better than InfoNCE.')

@@ -42,3 +42,7 @@ PUBLISHED = [
          source=PAPER, seen='read'),
     dict(config=None, metric='the same, above training from scratch, points', value='0.8', source=PAPER, seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='DeeperCluster', metric='linear, pretrained',
+             than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

@@ -64,3 +64,6 @@ PUBLISHED = [
     dict(config=None, metric='linear, top-1 %, ViT-S/16, the published model', value='77.0',
          source=MODELS, seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='DINO', metric='kNN, pretrained', than=dict(metric='kNN, random'),
+             claim='Pretrained features are better than random ones for a kNN classifier.')

@@ -121,3 +121,7 @@ PUBLISHED = [
     dict(config=None, metric='kNN, top-1 %, ViT-g/14, LVD-142M', value='83.5', source=MODELS, seen='read'),
     dict(config=None, metric='linear, top-1 %, ViT-g/14, LVD-142M', value='86.5', source=MODELS, seen='read'),
 ]
+
+TABLE = dict(table='learning_fashion_mnist', row='DINOv2', metric='linear, pretrained',
+             than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

@@ -50,3 +50,6 @@ PUBLISHED = [
     dict(config=None, metric='kNN, top-1 %, ViT-L/14', value='83.5', source=MODELS, seen='read'),
     dict(config=None, metric='linear, top-1 %, ViT-L/14', value='86.3', source=MODELS, seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='DINOv2, distilled', metric='linear, pretrained', than=dict(row='DINOv2'),
+             claim='A small model distilled from a large one is better than one trained from scratch.')

@@ -63,3 +63,7 @@ PUBLISHED = [
     dict(config=None, metric='DeiT-T, top-1 %, with EfficientTrain++', value='74.4', source=README, seen='read'),
     dict(config=None, metric='DeiT-T, top-1 %, without', value='72.5', source=README, seen='read'),
 ]
+
+TABLE = dict(table='efficienttrain', row='EfficientTrain', metric='accuracy',
+             than=dict(row='whole images, as many pixels'),
+             claim='Low frequencies first are better than whole images at equal computation.')

@@ -56,3 +56,6 @@ PUBLISHED = [
     dict(config='wrn28_2_cifar10', metric='error, %, CIFAR-10, 250 labels, best, USB', value='4.97±0.05',
          source=USB, seen='read'),
 ]
+
+TABLE = dict(table='labels_fashion_mnist', row='FixMatch', column='4', metric='accuracy', than=dict(row='UDA'),
+             claim='With 4 labels per class, hard pseudo-labels are better than the soft targets of UDA.')

@@ -57,3 +57,6 @@ PUBLISHED = [
     dict(config='vit_s16_imagenet', metric='linear, top-1 %', value='77.9', source=README, seen='read'),
     dict(config='vit_s16_imagenet', metric='fine-tuned, top-1 %', value='82.3', source=README, seen='read'),
 ]
+
+TABLE = dict(table='learning_fashion_mnist', row='iBOT', metric='kNN, pretrained', than=dict(metric='kNN, random'),
+             claim='Pretrained features are better than random ones for a kNN classifier.')

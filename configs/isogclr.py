@@ -50,3 +50,7 @@ def resnet18_cifar100():
 
 
 PUBLISHED = []
+
+TABLE = dict(table='isogclr_long_tail', row='iSogCLR', column='long tail', metric='linear',
+             than=dict(row='InfoNCE, 0.1'),
+             claim='A temperature per example is better than one for all where classes are imbalanced.')

@@ -36,3 +36,7 @@ def fashion_mnist():
 
 
 PUBLISHED = []
+
+TABLE = dict(table='mae_prepretrain', row='MAE, then labels', column='4', metric='accuracy',
+             than=dict(row='labels alone'),
+             claim='MAE before training with labels is better than labels from scratch.')

@@ -58,3 +58,7 @@ PUBLISHED = [
     dict(config=None, metric='error, %, CIFAR-10, 250 labels, WRN-28-2, USB', value='56.06±2.03',
          source=USB, seen='read'),
 ]
+
+TABLE = dict(table='labels_fashion_mnist', row='Mean Teacher', column='4', metric='accuracy',
+             than=dict(row='Pi-model'),
+             claim='With 4 labels per class, targets of an averaged model are better than those of the model itself.')

@@ -53,3 +53,6 @@ PUBLISHED = [
     dict(config='vit_b16_imagenet', metric='linear, top-1 %', value='76.7', source=README, seen='read'),
     dict(config='vit_b16_imagenet', metric='fine-tuned, top-1 %', value='83.2', source=README, seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='MoCo v3', metric='linear, pretrained', than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

@@ -56,3 +56,6 @@ PUBLISHED = [
     dict(config=None, metric='linear, top-1 %, ResNet-50, ImageNet-1k', value='75.6',
          source='arXiv:2104.14548, abstract', seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='NNCLR', metric='linear, pretrained', than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

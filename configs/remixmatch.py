@@ -55,3 +55,6 @@ PUBLISHED = [
     dict(config=None, metric='error, %, CIFAR-10, 250 labels, best, WRN-28-2, USB', value='9.21±0.55',
          source=USB, seen='read'),
 ]
+
+TABLE = dict(table='labels_fashion_mnist', row='ReMixMatch', column='4', metric='accuracy', than=dict(row='MixMatch'),
+             claim='With 4 labels per class, better than MixMatch, which it extends.')

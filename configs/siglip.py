@@ -62,3 +62,6 @@ PUBLISHED = [
     dict(config=None, metric='zero-shot, top-1 %, SigLiT (a frozen image encoder)', value='84.5',
          source='arXiv:2303.15343, abstract', seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='SigLIP', metric='linear, pretrained', than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

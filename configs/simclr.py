@@ -1,8 +1,23 @@
 """SimCLR: A Simple Framework for Contrastive Learning of Visual Representations (arXiv:2002.05709v3).
 
-  python -m pretrain train --config=configs/simclr.py:resnet18_cifar10 --workdir=runs/simclr
+  python -m pretrain train --config=configs/simclr.py:fashion_mnist --workdir=runs/simclr
 """
-from configs.common import on_folder, on_imagenet
+from configs.common import on_folder, on_imagenet, two_views
+
+
+def fashion_mnist():
+  """SimCLR on the embedded 10,000 images of Fashion-MNIST.
+
+  A small-scale run of arXiv:2002.05709v3: that of configs/demo.py, evaluated half as often.
+
+  Cost: 300 steps of 256 examples; about two minutes on two CPU cores.
+  Result: kNN 81.5 %, linear 83.8 % (n=1, docs/recipes.md); kNN 95.1 ± 0.6 %, linear 96.0 ± 0.9 % (n=3; random backbone
+  78.5 ± 2.2 %, 83.8 ± 2.4 %) in the setting of docs/tables/learning_digits.md.
+  """
+  c = two_views()
+  c.objective = dict(name='simclr', hidden=(256,), dim=64, temperature=0.4)
+  c.schedule = dict(name='cosine', peak=8e-3, warmup_steps=30)
+  return c
 
 
 def resnet18_cifar10():
@@ -60,3 +75,6 @@ PUBLISHED = [
     dict(config=None, metric='linear, top-1 %, ResNet-50, the published model', value='69.1',
          source=README, seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='SimCLR', metric='linear, pretrained', than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

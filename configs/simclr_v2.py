@@ -115,3 +115,7 @@ PUBLISHED = [
     dict(config=None, metric='distilled, ResNet-50, 1 % of the labels, top-1 %', value='73.9',
          source='arXiv:2006.10029, abstract', seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='SimCLR v2 with memory', metric='linear, pretrained',
+             than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

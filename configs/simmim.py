@@ -49,3 +49,7 @@ PUBLISHED = [
     dict(config='vit_b16_imagenet', metric='fine-tuned, top-1 %', value='83.8',
          source='microsoft/SimMIM, README.md', seen='read'),
 ]
+
+TABLE = dict(table='learning_fashion_mnist', row='SimMIM', metric='linear, pretrained',
+             than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

@@ -51,3 +51,7 @@ PUBLISHED = [
     dict(config='resnet50_imagenet', metric='fine-tuned, top-1 %', value='80.6', source='keyu-tian/SparK, README.md',
          seen='read'),
 ]
+
+TABLE = dict(table='learning_fashion_mnist', row='SparK', metric='linear, pretrained',
+             than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

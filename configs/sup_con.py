@@ -51,3 +51,6 @@ PUBLISHED = [
     dict(config=None, metric='linear, %, CIFAR-100', value='76.5', source=README, seen='read'),
     dict(config=None, metric='accuracy, %, CIFAR-10, cross-entropy', value='95.0', source=README, seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='SupCon', metric='linear, pretrained', than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

@@ -58,3 +58,6 @@ PUBLISHED = [
     dict(config='resnet50_imagenet', metric='linear, top-1 %', value='75.3', source=README, seen='read'),
     dict(config=None, metric='linear, top-1 %, 200 epochs, batch 256', value='72.7', source=README, seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='SwAV', metric='linear, pretrained', than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

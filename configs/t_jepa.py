@@ -66,3 +66,7 @@ PUBLISHED = [
     dict(config='jannis', metric='ResNet on the features', value='0.718', source=README, seen='read'),
     dict(config=None, metric='XGBoost', value='0.720', source=README, seen='read'),
 ]
+
+TABLE = dict(table='t_jepa', row='breast cancer', metric='all labels, pretrained',
+             than=dict(metric='all labels, columns'),
+             claim='A linear model of the features is better than one of the columns.')

@@ -53,3 +53,6 @@ PUBLISHED = [
     dict(config=None, metric='error, %, CIFAR-10, 250 labels, WRN-28-2, USB', value='42.58±6.67',
          source=USB, seen='read'),
 ]
+
+TABLE = dict(table='labels_fashion_mnist', row='VAT', column='4', metric='accuracy', than=dict(row='Pi-model'),
+             claim='With 4 labels per class, adversarial perturbations are better than random ones.')

@@ -48,3 +48,6 @@ PUBLISHED = [
     dict(config='resnet50_imagenet', metric='linear, top-1 %', value='73.2',
          source='facebookresearch/vicreg, README.md, "Pre-trained Models"', seen='read'),
 ]
+
+TABLE = dict(table='learning_digits', row='VICReg', metric='linear, pretrained', than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')

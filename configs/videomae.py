@@ -68,3 +68,7 @@ PUBLISHED = [
          source=ZOO, seen='read'),
     dict(config=None, metric='fine-tuned, top-1 %, 1,600 epochs', value='81.5', source=ZOO, seen='read'),
 ]
+
+TABLE = dict(table='learning_fashion_mnist', row='VideoMAE', metric='linear, pretrained',
+             than=dict(metric='linear, random'),
+             claim='Pretrained features are better than random ones for a linear probe.')
