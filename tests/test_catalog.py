@@ -151,6 +151,36 @@ def test_parts_of_a_paper_and_venues(tmp_path):
   assert (paper.name, paper.source, paper.files) == ('whole', 'ICML 2013', ('pretrain/whole.py', 'pretrain/part.py'))
 
 
+def test_rows_are_public_functions_without_arguments(tmp_path, monkeypatch):
+  monkeypatch.setattr(facts, 'ROOT', tmp_path)
+  (tmp_path / 'x.py').write_text("""'''Of a paper.'''
+from configs.common import shared
+README = 'the README'
+PUBLISHED = [dict(config='large', metric='accuracy', value='1', source=README, seen='read')]
+OTHER = shared()
+
+
+def large():
+  "A row."
+  return shared()
+
+
+def several():
+  c = shared()
+  c.program = dict(name='ssld')
+  return c
+
+
+def _private(): ...
+
+
+def of_size(size): ...
+""")
+  found = facts.rows(tmp_path / 'x.py')
+  assert found.rows == {'large': 'A row.', 'several': 'Of a paper.'} and found.programs == {'several'}
+  assert found.published[0]['source'] == 'the README' and found.table is None
+
+
 def write(root: Path, name: str, paper) -> None:
   (root / 'pretrain').mkdir(exist_ok=True)
   (root / f'pretrain/{name}.py').write_text(f'"""A file."""\nimport math\n\nPAPER = {paper!r}\n\nPI = math.pi\n')
