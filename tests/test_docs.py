@@ -52,6 +52,8 @@ def test_pages_are_filled_in_and_their_code_parses(page):
 def test_what_pages_name_exists(page):
   for path in set(re.findall(r'(?:configs|docs|pretrain|data|tests|benchmarks)/[\w/]+\.(?:py|md|png)', text(page))):
     assert (ROOT / path).is_file(), path
+  for file, row in set(re.findall(r'(configs/\w+\.py):(\w+)', text(page))):
+    assert row in config.rows(config.from_file(str(ROOT / file))), f'{file}:{row}'
   for folder in set(re.findall(r'`((?:configs|docs|pretrain|data|tests)/[\w/]*)`', text(page))):
     assert (ROOT / folder).is_dir(), folder
   targets = re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.M)
