@@ -151,6 +151,13 @@ def test_parts_of_a_paper_and_venues(tmp_path):
   assert (paper.name, paper.source, paper.files) == ('whole', 'ICML 2013', ('pretrain/whole.py', 'pretrain/part.py'))
 
 
+def test_configs_are_read_as_they_run():
+  for found in facts.configs().values():
+    namespace = config.from_file(str(ROOT / found.file))
+    assert found.rows.keys() == config.rows(namespace).keys(), found.file
+    assert (found.published, found.table) == (namespace.get('PUBLISHED', []), namespace.get('TABLE')), found.file
+
+
 def test_rows_are_public_functions_without_arguments(tmp_path, monkeypatch):
   monkeypatch.setattr(facts, 'ROOT', tmp_path)
   (tmp_path / 'x.py').write_text("""'''Of a paper.'''
