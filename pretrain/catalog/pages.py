@@ -24,10 +24,10 @@ all published numbers.
 | claim | what the paper claims that this tests, and the mean difference with its 95 % t interval, paired by seed |
 
 A claim **held** if the interval lies on the claimed side, **did not hold** if it lies on the other side, and is **not
-shown** otherwise. Sizes are those of the tables: small images, small networks, short runs; a verdict says nothing about
-the paper's own setting. Where no table was made to compare a method with a rival, the claim is the least one: its
-features are better than those of the same network with random parameters. `docs/recipes.md` says which rows of the
-tables a later change of the code has overtaken.
+shown** otherwise; nothing is corrected for the number of claims. Sizes are those of the tables: small images, small
+networks, short runs; a verdict says nothing about the paper's own setting. Where no table was made to compare a method
+with a rival, the claim is the least one: its features are better than those of the same network with random parameters.
+`docs/recipes.md` says which rows of the tables a later change of the code has overtaken.
 """
 COLUMNS = ('| paper | files, smallest run | published | ours | claim |', '|---|---|---|---|---|')
 
@@ -139,11 +139,11 @@ def said(published: dict) -> str:
 def compared(table: dict, file: str) -> tuple[str, str]:
   """('96.0 ± 0.9 (SimCLR: linear, pretrained; n = 3), 83.8 ± 2.4 (linear, random)', 'held (+12.2 [8.9, 15.5])')."""
   verdict = claims.verdict(table, file)
-  difference = round((verdict.low + verdict.high) / 2, 1) + 0.0  # no -0.0
+  difference = statistics.fmean(verdict.ours.values()) - statistics.fmean(verdict.other.values())
   cell = ', '.join(table[key] for key in ('column', 'metric') if table.get(key))
   return (f'{spread(verdict.ours)} ({table["row"]}: {cell}; n = {len(verdict.ours)}), {spread(verdict.other)} '
           f'({", ".join(table["than"].values())})',
-          f'{verdict.word} ({difference:+.1f} [{verdict.low:.1f}, {verdict.high:.1f}])')
+          f'{verdict.word} ({round(difference, 1) + 0.0:+.1f} [{verdict.low:.1f}, {verdict.high:.1f}])')
 
 
 def spread(values: dict[str, float]) -> str:
