@@ -132,6 +132,17 @@ def test_the_example_objective_works():
   assert features.shape == (16, 32)
 
 
+def test_the_example_row_fits_the_example_objective():
+  made, namespace = {}, {}
+  exec(blocks('docs/add_a_paper.md')[1], made)
+  exec(blocks('docs/add_a_paper.md')[4], namespace)
+  row, = config.rows(namespace).values()
+  tree = row().to_dict()
+  name = tree['objective'].pop('name')
+  config.check(made[name], tree['objective'], 'config.objective', given=('backbone',))
+  assert tree['views']['name'] == 'simclr' and tree['steps'] * tree['batch'] == 300 * 256
+
+
 @pytest.mark.parametrize(('old', 'new'), [
     ('', ''), ('jnp.split(z, 2)', '(z[::2], z[1::2])'), ('weight=weight)', 'weight=1.)'),
     ("[batch['views'][:, 0]", "[batch['views'][:, 1]"), ('student.backbone(', 'student.at(student.params).backbone(')])
