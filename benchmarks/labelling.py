@@ -29,7 +29,7 @@ def main() -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument('--rounds', type=int, default=5)
   rounds = parser.parse_args().rounds
-  config = configs.load('configs/fixmatch/fashion_mnist.py', ['steps=1', 'evaluate=None']) | {
+  config = configs.load('configs/fixmatch.py:fashion_mnist', ['steps=1', 'evaluate=None']) | {
       'backbone': dict(name='wide_resnet', depth=10, widen=2, channels=1, mean=(0.286,), std=(0.353,))}
   with tempfile.TemporaryDirectory() as folder:
     workdir = Path(folder) / 'run'

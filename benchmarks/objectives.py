@@ -41,8 +41,9 @@ IDEAL = {  # passes of the labeled (or all) images, of the unlabeled ones, of th
     'fixmatch': CONSISTENT, 'flexmatch': CONSISTENT, 'freematch': CONSISTENT, 'softmatch': CONSISTENT,
     'shrinkmatch': CONSISTENT, 'uda': CONSISTENT, 'dash': CONSISTENT, 'pi_model': (2, 2, 0), 'adamatch': (4, 2, 0),
     'comatch': (1, 3, 0), 's4l': (4, 4, 0), 'mixmatch': (1, 2 + 2 / 3, 0)}
-FILES = {'simclr': 'demo', 'bert': 'bert/docs', 't_jepa': 't_jepa/breast_cancer', 'distill': 'ssld/fashion_mnist'}
-SOURCE = dict(name='fashion_mnist', split='train')  # the program's, where the stage has none; other files: NAME/this
+FILES = {'simclr': 'demo.py', 'bert': 'bert.py:docs', 't_jepa': 't_jepa.py:breast_cancer',
+         'distill': 'ssld.py:fashion_mnist'}  # others: NAME.py:fashion_mnist
+SOURCE = dict(name='fashion_mnist', split='train')  # the program's, where the stage has none
 LABELED = dict(name='supervised', classes=10)
 STAGES = {  # of programs: the stage, an objective with its batches that needs no other run, what the program adds
     'dinov2_distill': ('student', 'teacher', {}, {}),
@@ -52,8 +53,9 @@ STAGES = {  # of programs: the stage, an objective with its batches that needs n
 
 
 def everything() -> list[str]:
-  return sorted({*FILES, *STAGES, *(path.parent.name for path in ROOT.glob('configs/*/fashion_mnist.py')
-                                    if 'c.program' not in path.read_text())})
+  small = {path.stem: configs.rows(configs.from_file(str(path))).get('fashion_mnist')
+           for path in ROOT.glob('configs/*.py')}
+  return sorted({*FILES, *STAGES, *(name for name, row in small.items() if row and 'program' not in row())})
 
 
 def gradient_of(model: dict, x):
@@ -70,7 +72,7 @@ def gradient_of(model: dict, x):
 
 def prepared(name: str) -> tuple:
   """The small config of an objective, its run, its step, and what a program adds to the run's batches."""
-  tree = configs.load(f'{ROOT}/configs/{FILES.get(name, f"{name}/fashion_mnist")}.py', [])
+  tree = configs.load(f'{ROOT}/configs/{FILES.get(name, f"{name}.py:fashion_mnist")}', [])
   stage, plain, more, arrays = STAGES.get(name, (None, None, {}, {}))
   objective = plain if isinstance(plain, dict) else (tree[plain] if plain else tree)['objective']
   tree = tree[stage] if stage else tree

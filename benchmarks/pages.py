@@ -27,7 +27,7 @@ PAGES = {'small': 0, 'large': 1}  # glibc.malloc.hugetlb
 
 def step(name: str, steps: int) -> dict:
   """CPU seconds, those of them in the system, and page faults of a step in this process; its peak of memory in MiB."""
-  file = 'configs/demo.py' if name == 'simclr' else f'configs/{name}/fashion_mnist.py'
+  file = 'configs/demo.py' if name == 'simclr' else f'configs/{name}.py:fashion_mnist'
   run = configs.call(prepare, configs.load(str(ROOT / file), ['evaluate=None']), 'config')
   with run.batches(start=0, bad_records=None) as batches:
     batch = sharding.place(next(batches), run.mesh)

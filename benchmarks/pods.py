@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = 1_281_167  # ImageNet-1k; a config that counts in steps does not need it
 SCANNED = {'backbone.scan': True}
 MODELS = {  # name: (config, overrides on every pod)
-    'MAE ViT-L/16, b 4,096': ('configs/mae/vit_l16_imagenet.py', SCANNED),
-    'MAE ViT-H/14, b 4,096': ('configs/mae/vit_h14_imagenet.py', SCANNED),
-    'SimCLR ResNet-50, b 4,096': ('configs/simclr/resnet50_imagenet.py', {}),
-    'DINOv2 ViT-L/14, b 3,072': ('configs/dinov2/vit_l14_imagenet22k.py', SCANNED | {'backbone.remat': 'everything'}),
-    'DINOv2 ViT-g/14, b 3,072': ('configs/dinov2/vit_g14_imagenet22k.py', {}),
-    'SigLIP ViT-B/16 + text, b 32,768': ('configs/siglip/vit_b16_webli.py', SCANNED | {
+    'MAE ViT-L/16, b 4,096': ('configs/mae.py:vit_l16_imagenet', SCANNED),
+    'MAE ViT-H/14, b 4,096': ('configs/mae.py:vit_h14_imagenet', SCANNED),
+    'SimCLR ResNet-50, b 4,096': ('configs/simclr.py:resnet50_imagenet', {}),
+    'DINOv2 ViT-L/14, b 3,072': ('configs/dinov2.py:vit_l14_imagenet22k', SCANNED | {'backbone.remat': 'everything'}),
+    'DINOv2 ViT-g/14, b 3,072': ('configs/dinov2.py:vit_g14_imagenet22k', {}),
+    'SigLIP ViT-B/16 + text, b 32,768': ('configs/siglip.py:vit_b16_webli', SCANNED | {
         'objective.text.scan': True, 'backbone.remat': 'everything', 'objective.text.remat': 'everything'}),
 }
 ONCE = {'mesh': {'data': 1, 'fsdp': 256}, 'gather_once': True}

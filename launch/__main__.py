@@ -16,7 +16,7 @@ from pretrain.machine.hardware import target
 from pretrain.programs.label import write_labels
 
 USAGE = """\
-  launch --engine=local|slurm|k8s --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--dry-run]
+  launch --engine=local|slurm|k8s --config=configs/FILE.py[:ROW] --workdir=DIR [--config.KEY=VALUE ...] [--dry-run]
   launch --engine=...  [...]  -- python -m pretrain COMMAND ...
   launch --engine=...  [...]  -- COMMAND ...      any other with the exit codes below
          machines:   --topology=h100:2x8 or v5e:16x16 [--slices=N], else CPUs: [--nodes=N] [--processes=N a node]
@@ -217,7 +217,7 @@ def make_job(args: argparse.Namespace, overrides: list[str], command: list[str])
                         f'{args.config or args.workdir or overrides[0]}')
     return job_of(args, command, fields)
   if not args.config or not args.workdir:
-    raise ConfigError(f'wanted --config=configs/FILE.py and --workdir=DIR, or a command after --\n{USAGE}')
+    raise ConfigError(f'wanted --config=configs/FILE.py[:ROW] and --workdir=DIR, or a command after --\n{USAGE}')
   workdir = local_path(args.workdir, '--workdir')
   config = load(args.config, [text.removeprefix('--config.') for text in overrides])
   argv = [python, '-m', 'pretrain', 'program' if 'program' in config else 'train', f'--config={args.config}',

@@ -67,7 +67,9 @@ def read(path: str, runs: Path, python: str = sys.executable, overrides: tuple[s
     ConfigError: the file is no spec; a config that does not exist; a key that no spec has; two cells that are the same
       run; a paper's number for a cell or metric that is not there; no seeds, no rows.
   """
-  given = configs.from_file(path, 'get_table')
+  if not callable(get_table := configs.from_file(path).get('get_table')):
+    raise ConfigError(f'{path}: a table needs get_table()')
+  given = configs.attempt(path, get_table)
   for key in given:
     if key not in Spec._fields:
       raise ConfigError(f'{path}: no {key!r} in a table{nearest(key, Spec._fields)}')

@@ -1,4 +1,4 @@
-"""`python -m pretrain train|evaluate|report|plan|label|program`: flags in, one call, an exit code out."""
+"""`python -m pretrain train|evaluate|report|plan|label|program|list|describe`: flags in, one call, an exit code out."""
 import argparse
 import contextlib
 import faulthandler
@@ -28,20 +28,23 @@ from pretrain.config import (
 )
 
 USAGE = """\
-  pretrain train    --config=configs/FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
+  pretrain train    --config=configs/FILE.py[:ROW] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
                     [--profile=START:STOP]: a trace of these steps in DIR/profile
                     [--distributed]: one of several processes, which find each other through SLURM, a TPU pod, or
                     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID
   pretrain evaluate --workdir=DIR [--config.mesh.AXIS=N] [--config.evaluate.KEY=VALUE ...]
                     kNN and linear probes of the newest checkpoint, then the report
   pretrain report   --workdir=DIR      report.html from what the directory holds
-  pretrain plan     --config=configs/FILE.py[:ARG] --topology=v5e:16x16 [--config.KEY=VALUE ...] [--slices=N] [--free]
+  pretrain plan     --config=configs/FILE.py[:ROW] --topology=v5e:16x16 [--config.KEY=VALUE ...] [--slices=N] [--free]
                     [--examples=N] [--price=X] [--json] [--check=FILE] [--sweep]
                     memory, communication and time on machines that are not here
   pretrain label    --workdir=DIR --out=DIR [--config.KEY=VALUE ...]
                     labels of a whole source by the newest checkpoint; keys: arguments of write_labels
-  pretrain program  --config=configs/FILE.py --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
+  pretrain program  --config=configs/FILE.py[:ROW] --workdir=DIR [--config.KEY=VALUE ...] [--quiet]
                     runs one after the other, each from the one before: pretrain/programs
+  pretrain list     papers|objectives|backbones|views|sources|schedules|configs [--family=F] [--modality=M]
+                    [--markdown]: of papers, the page docs/papers.md
+  pretrain describe NAME      facts, arguments, configs and results of a paper, or of what a config can name
 
 exit codes: 0 done, 75 stopped on request after saving, 76 a machine failed (a lost process, a full disk): run either
 again; 1 bad input or a bug"""
@@ -52,7 +55,9 @@ FLAGS = {  # of each command, beside --traceback
     'plan': ('--config', '--config.KEY', '--topology', '--slices', '--free', '--examples', '--price', '--json',
              '--check', '--sweep'),
     'label': ('--workdir', '--out', '--config.KEY', '--quiet', '--distributed'),
-    'program': ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed')}
+    'program': ('--config', '--config.KEY', '--workdir', '--quiet', '--distributed'),
+    'list': ('--family', '--modality', '--markdown'),
+    'describe': ()}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,10 +82,14 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument('--free', action='store_true')
   parser.add_argument('--sweep', action='store_true')
   parser.add_argument('--json', action='store_true')
+  parser.add_argument('--family')
+  parser.add_argument('--modality')
+  parser.add_argument('--markdown', action='store_true')
   try:
     args, unknown = flags(parser, [arg for arg in argv if not arg.startswith('--config.')])
   except argparse.ArgumentError as error:
     return fail(f'{error}\n{USAGE}')
+  args.what = unknown.pop(0) if args.command in ('list', 'describe') and unknown and unknown[0][0] != '-' else None
   if unknown:
     return fail(f'no flag {unknown[0]!r}{nearest(unknown[0], {each for flags in FLAGS.values() for each in flags})}')
   try:
@@ -170,6 +179,11 @@ def stacks() -> Iterator[None]:
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
   if args.command == 'plan':
     return plan(args, overrides)
+  if args.command in ('list', 'describe'):
+    from pretrain.catalog import pages
+    print(pages.description(args.what) if args.command == 'describe' else
+          pages.listing(args.what, args.family, args.modality, markdown=args.markdown), end='')
+    return 0
   if not args.workdir:
     raise ConfigError(f'{args.command} needs --workdir=DIR, the directory of the run')
   args.workdir = local_path(args.workdir, '--workdir')
@@ -191,7 +205,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return call(write_labels, {'quiet': args.quiet} | options, 'config', workdir=args.workdir, out=args.out)
   if args.command in ('train', 'program'):
     if not args.config:
-      raise ConfigError(f'{args.command} needs --config=configs/FILE.py')
+      raise ConfigError(f'{args.command} needs --config=configs/FILE.py[:ROW]')
     config = load(args.config, overrides)
     if not args.traceback:  # Orbax logs the same traceback from each of its threads; the error itself is raised to us
       logging.getLogger('absl').setLevel(logging.CRITICAL)
@@ -224,7 +238,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 def plan(args: argparse.Namespace, overrides: list[str]) -> int:
   """0 if the config fits and has not become worse than the stored report."""
   if not args.config or not args.topology:
-    raise ConfigError('plan needs --config=configs/FILE.py and --topology=CHIP:SHAPE, such as v5e:16x16 or h100:2x8')
+    raise ConfigError('plan needs --config=configs/FILE.py[:ROW] and --topology=CHIP:SHAPE, such as v5e:16x16 or '
+                      'h100:2x8')
   for flag, value, kind in (('--examples', args.examples, Count), ('--price', args.price, Positive)):
     if value is not None and not fits(value, kind):
       raise ConfigError(f'{flag}: wanted {wanted(kind)}, got {value}')

@@ -99,38 +99,64 @@ def flags(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Na
 
 
 def load(path: str, overrides: list[str]) -> dict:
-  """Reads `path.py` (or `path.py:argument`, given to `get_config`), then applies 'a.b=value' overrides in order.
+  """Reads the config that `path.py:row` or `path.py` gives, then applies 'a.b=value' overrides in order.
 
   Args:
-    path: a Python file that defines `get_config() -> ConfigDict`.
+    path: a Python file and one of its `rows`; or a file that has `get_config() -> ConfigDict`, alone. After a colon
+      `get_config` gets what is no row, as in ml_collections.
     overrides: values are Python literals; what is not one is a string. A JSON-like dict replaces the whole entry.
   Returns:
     Plain nested dicts.
   Raises:
-    ConfigError: no such file, a file that does not parse or has no get_config, an override that is not 'key=value'.
+    ConfigError: no such file, one that does not run, no row or an unknown one, an override that is not 'key=value'.
   """
-  file, _, argument = path.partition(':')
-  config = from_file(file, 'get_config', *([argument] if argument else []))
+  file, _, row = path.partition(':')
+  namespace = from_file(file)
+  found, get_config = rows(namespace), namespace.get('get_config')
+  if row in found:
+    config = attempt(file, found[row])
+  elif get_config and not row:
+    config = attempt(file, get_config)
+  elif get_config and inspect.signature(get_config).parameters:
+    config = attempt(file, get_config, row)
+  elif not found:
+    raise ConfigError(f'--config: {file} does not give a config: wanted a function without arguments, as a row, or '
+                      'get_config()')
+  else:
+    said = f'no row {row!r} in {file}' if row else f'{file} has rows; wanted --config={file}:ROW'
+    raise ConfigError(f'--config: {said}{nearest(row, found)}')
   if not isinstance(config, ml_collections.ConfigDict | dict):
-    raise ConfigError(f'--config: get_config() in {file} returns {type(config).__name__}, wanted a ConfigDict')
+    raise ConfigError(f'--config: {row or "get_config"}() in {file} returns {type(config).__name__}, wanted a '
+                      'ConfigDict')
   tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
   override(tree, overrides)
   return tree
 
 
-def from_file(file: str, function: str, *args: str) -> Any:
-  """What `function(*args)` of a Python file returns.
+def from_file(file: str) -> dict[str, Any]:
+  """What a Python file defines and imports, by name.
 
   Raises:
-    ConfigError: no such file, or one that does not give it.
+    ConfigError: no such file, or one that does not run.
   """
   if not Path(file).is_file():
     found = sorted(str(p) for p in Path(file).parent.glob('*.py')) if Path(file).parent.is_dir() else []
     raise ConfigError(f'--config: no file {file}' + (nearest(file, found) if found else ''))
   namespace: dict[str, Any] = {}
+  attempt(file, lambda: exec(compile(Path(file).read_text(), file, 'exec'), namespace))
+  return namespace
+
+
+def rows(namespace: dict[str, Any]) -> dict[str, Callable]:
+  """The rows of a config's file: public functions without arguments that it defines, not those that it imports."""
+  return {name: value for name, value in namespace.items() if not name.startswith('_') and inspect.isfunction(value)
+          and value.__globals__ is namespace and not inspect.signature(value).parameters}
+
+
+def attempt(file: str, function: Callable, *args: str) -> Any:
+  """What a function of a config's file returns; whatever it raises becomes a ConfigError that names the file."""
   try:
-    exec(compile(Path(file).read_text(), file, 'exec'), namespace)
-    return namespace[function](*args)
+    return function(*args)
   except Exception as error:
     where = f', line {error.lineno}' if isinstance(error, SyntaxError) else ''
     raise ConfigError(f'--config: {file} does not give a config: {type(error).__name__}: {error}{where}') from error

@@ -26,6 +26,9 @@ from pretrain.method.combine import turns
 from pretrain.method.objective import Objective
 from pretrain.step import DEFAULT_OPTIONS, StepOptions, Training, compile_step
 
+PAPER = dict(name='rs2', title='Repeated Random Sampling for Minimizing the Time-to-Accuracy of Learning',
+             arxiv='2305.18424', family='data', modality='any')
+
 MODELS = ('text', 'teacher')  # arguments of objectives that are models: of the texts of images, a frozen one
 
 

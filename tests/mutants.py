@@ -34,7 +34,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 METHODS = ('papers losses losses_contrastive losses_distillation losses_semi_supervised losses_consistency isogclr '
            'deepercluster semi_supervised contrastive combine spark text video rows hold dinov2_distill frequency '
-           'programs per_example evaluate scale masks cluster')
+           'programs per_example evaluate scale masks cluster catalog')
 RUN = 'run train config files machine/checkpoint machine/rundir machine/metrics machine/processes'
 
 # Weight in the sample; files; words of the names of test files and of folders of them.
@@ -53,6 +53,7 @@ AREAS = {
               'labels programs continual dinov2_distill deepercluster identity small_files'),
     'run': (2, [f'pretrain/{name}.py' for name in RUN.split()],
             'config train metrics says small_files processes data evaluate phases formats'),
+    'catalog': (1, ['pretrain/catalog/*'], 'catalog'),
     'plan': (1, ['pretrain/plan/*'], 'plan scale says'),
     'launch': (1, ['launch/[!t]*.py', 'launch/table.py'], 'launch launch_input table'),
 }

@@ -1,10 +1,10 @@
 """Configs: what is refused before anything is compiled, and in which words; every config of the project fits."""
 import dataclasses
 import functools
+import inspect
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
 from functools import partial
@@ -24,11 +24,10 @@ from pretrain import config
 from pretrain.__main__ import main
 from pretrain.config import ConfigError, fits
 from pretrain.train import fingerprint, prepare
+from tests.shipped import FILES, LAST, ROWS
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
-CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if path.stem != 'paper')
-LAST = {path.parent: path for path in CONFIGS}.values()  # one of each objective: mostly the row of a paper
 
 
 def refused(capsys, tmp_path, *flags: str) -> str:
@@ -97,6 +96,52 @@ def test_a_config_file_that_gives_no_config(text, words, capsys, tmp_path):
   assert main(['train', f'--config={tmp_path / "c.py"}', f'--workdir={tmp_path / "run"}']) == 1
   message = capsys.readouterr().err
   assert all(word in message for word in words), message
+
+
+FILE = """
+from json import dumps
+
+def first():
+  return {'row': 1}
+
+def second():
+  return {'row': 2}
+
+def helper(width):
+  return width
+
+def _private():
+  return {}
+"""
+
+
+@pytest.mark.parametrize(('file', 'row', 'wanted'), [
+    (FILE, ':first', {'row': 1}),
+    (FILE, ':second', {'row': 2}),
+    (FILE, ':secnd', "no row 'secnd' in {}; nearest: 'second'; all: ['first', 'second']"),
+    (FILE, '', "{} has rows; wanted --config={}:ROW; all: ['first', 'second']"),
+    (FILE, ':helper', "no row 'helper'"),  # it has arguments
+    (FILE, ':dumps', "no row 'dumps'"),  # it is imported
+    (FILE, ':_private', "no row '_private'"),
+    ("def get_config():\n  return {'row': 0}", '', {'row': 0}),
+    ("def get_config():\n  return {'row': 0}", ':get_config', {'row': 0}),
+    ("def get_config():\n  return {'row': 0}", ':first', "no row 'first'"),
+    ("def get_config(row):\n  return {'row': row}", ':first', {'row': 'first'}),  # as ml_collections has it
+    ("def get_config(row='none'):\n  return {'row': row}", '', {'row': 'none'}),
+    ("def get_config(row):\n  return {'row': row}\n\ndef first():\n  return {'row': 1}", ':first', {'row': 1}),
+    ("get_config = lambda row: {'row': row}", ':first', {'row': 'first'}),
+    ('def first():\n  return 3', ':first', 'first() in {} returns int, wanted a ConfigDict'),
+    ('def first():\n  return 1 / 0', ':first', 'ZeroDivisionError'),
+])
+def test_a_row_is_a_function_of_its_file(file, row, wanted, tmp_path):
+  path = tmp_path / 'c.py'
+  path.write_text(file)
+  if isinstance(wanted, dict):
+    assert config.load(f'{path}{row}', []) == wanted
+    return
+  with pytest.raises(ConfigError) as caught:
+    config.load(f'{path}{row}', [])
+  assert wanted.replace('{}', str(path)) in str(caught.value)
 
 
 @pytest.mark.parametrize('given', ['/elsewhere', None])
@@ -176,9 +221,9 @@ def shallow(backbone: dict, objective: dict, **rest) -> dict:
   return rest | {'backbone': cut(backbone), 'objective': objective}
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: f'{p.parent.name}/{p.stem}')
-def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
-  """Shapes are traced, of one config of each objective also a step's; data sets that are not embedded are imitated."""
+@pytest.mark.parametrize('name', ROWS)
+def test_every_row_can_be_prepared(name, monkeypatch):
+  """Shapes are traced, of one row of each file also a step's; data sets that are not embedded are imitated."""
   for module, made in {
       folder: partial(images, 50_000),           # CIFAR-10
       array_record: partial(images, 1_281_167),  # ImageNet-1k
@@ -189,31 +234,50 @@ def test_every_config_is_short_and_can_be_prepared(path, monkeypatch):
                                        tokenizer=Tokenizer(30522)),
       table: lambda **_: Source(Rows({'row': np.broadcast_to(np.float32(0), (66_986, 54))}), 'rows')}.items():  # Jannis
     imitate(monkeypatch, module, made)
-  lines = path.read_text().splitlines()
-  assert len(lines) <= 40 and max(map(len, lines)) <= 120
-  assert f'--config={path.relative_to(ROOT)} ' in path.read_text() or path.stem == 'demo'  # `make demo` is its command
-  tree = config.load(str(path), [])
+  tree = config.load(f'{ROOT}/configs/{name}', [])
   json.dumps(tree)
   if 'program' in tree:
     return  # its runs are prepared in tests/test_programs.py
   run = config.call(prepare, shallow(**tree), 'config')
-  if path not in LAST:
+  if name not in LAST:
     return  # for time: a slow test of tests/test_plan.py traces the steps of all
   state, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
   assert metrics['loss'].shape == ()
   assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, run.training.abstract)
 
 
+@pytest.mark.parametrize('path', [path for path in FILES if path.stem != 'demo'], ids=lambda path: path.stem)
+def test_a_papers_file_says_what_its_rows_cost_and_give(path):
+  """A command that names a row; of each row the cost, and a number that stands in the page named, or in PUBLISHED."""
+  namespace = config.from_file(str(path))
+  rows, about = config.rows(namespace), ' '.join(namespace['__doc__'].split())
+  command, = re.findall(r'python -m pretrain (\w+) --config=configs/(\w+\.py):(\w+) --workdir=runs/\w+', about)
+  assert command == ('program' if 'program' in rows[command[2]]() else 'train', path.name, next(iter(rows)))
+  for name, row in rows.items():
+    said = ' '.join(row.__doc__.split())
+    cost, last = re.search(r' Cost: (.*) (?:Result|Published): (.*)$', said).groups()
+    assert len(inspect.getsource(row).splitlines()) <= 40
+    if 'Published:' in said:
+      assert 'not run here' in cost
+      assert all(entry['value'] in last for entry in namespace['PUBLISHED'] if entry['config'] == name)
+      assert re.search(r'\d', last) or last == 'no number published in this setting.'
+    else:
+      pages = ''.join((ROOT / page).read_text() for page in re.findall(r'docs/[\w/]+\.md', last))
+      assert all(number in pages for number in re.findall(r'\d+\.\d+ ± \d+\.\d+|\d+\.\d+', last)), last
+      assert re.search(r'n=\d', last) or last == 'no number measured.'
+
+
 def test_published_numbers_name_their_sources():
   """Literal lists, so that a table can be held against them; where nothing was found the docstring says so."""
-  for folder_ in {path.parent for path in CONFIGS} - {ROOT / 'configs'}:
-    about = runpy.run_path(str(folder_ / 'paper.py'))
-    assert about['PUBLISHED'] or any(words in about['__doc__'].replace('\n', ' ')
-                                     for words in ('could not be looked up', 'no row of a paper'))
-    for entry in about['PUBLISHED']:
-      assert list(entry) == ['config', 'metric', 'value', 'source', 'seen'] and entry['metric'] and entry['source']
-      assert entry['config'] is None or (folder_ / f'{entry["config"]}.py') in CONFIGS
-      assert re.search(r'\d', entry['value']) and re.match(r'read$|quoted in .', entry['seen'])
+  for path in FILES:
+    if path.stem != 'demo':
+      about = config.from_file(str(path))
+      assert about['PUBLISHED'] or any(words in about['__doc__'].replace('\n', ' ')
+                                       for words in ('could not be looked up', 'no row of a paper'))
+      for entry in about['PUBLISHED']:
+        assert list(entry) == ['config', 'metric', 'value', 'source', 'seen'] and entry['metric'] and entry['source']
+        assert entry['config'] is None or entry['config'] in config.rows(about)
+        assert re.search(r'\d', entry['value']) and re.match(r'read$|quoted in .', entry['seen'])
 
 
 def test_types_of_literals():

@@ -15,7 +15,7 @@ FLOORS = (  # lowest first; a part imports parts of lower floors only, none of i
     ('pretrain.method',),
     ('pretrain.objectives', 'pretrain.optim'),
     ('pretrain.step',),
-    ('pretrain.interop', 'pretrain.report'),
+    ('pretrain.interop', 'pretrain.report', 'pretrain.catalog'),
     ('pretrain.evaluate',),
     ('pretrain.run',),
     ('pretrain.plan',),

@@ -27,7 +27,7 @@ from tests.test_launch_input import HOSTILE
 
 ROOT = Path(__file__).parents[1]
 TINY = f'--config={ROOT}/tests/tiny.py'
-VIT_L = '--config=configs/mae/vit_l16_imagenet.py'
+VIT_L = '--config=configs/mae.py:vit_l16_imagenet'
 
 
 def rendered(capsys, *flags: str) -> str:

@@ -103,7 +103,7 @@ def test_data_may_be_elsewhere_and_what_does_not_depend_on_them_is_still_checked
 
 
 def test_a_programs_config_and_that_of_a_command_are_checked_too(capsys, tmp_path):
-  command = ['--', 'python', '-m', 'pretrain', 'program', f'--config={ROOT}/configs/dinov2_distill/fashion_mnist.py',
+  command = ['--', 'python', '-m', 'pretrain', 'program', f'--config={ROOT}/configs/dinov2_distill.py:fashion_mnist',
              f'--workdir={tmp_path}/run']
   assert 'config.teacher.backbone.depht' in refusal(capsys, *SLURM, *command, '--config.teacher.backbone.depht=1')
   assert 'config.program.name' in refusal(capsys, *SLURM, *command, '--config.program.name=nobody')

@@ -13,20 +13,20 @@ ROOT = Path(__file__).parents[1]
 
 # config, steps, the measure, by how much it must rise above the random backbone's, more of the config
 RUNS = {
-    'supervised': ('supervised/fashion_mnist', 120, 'knn', 0.08),
-    'simclr': ('demo', 80, 'knn', 0.05),
-    'dino': ('dino/fashion_mnist', 150, 'knn', 0.03),
-    'mae': ('mae/fashion_mnist', 250, 'knn', 0.01),
-    'mae in int8': ('mae/fashion_mnist', 250, 'knn', 0.01, 'backbone.quantize=int8'),
-    'fixmatch': ('fixmatch/fashion_mnist', 150, 'knn', 0.02),
-    'clip': ('clip/fashion_mnist', 80, 'knn', 0.05),
+    'supervised': ('supervised.py:fashion_mnist', 120, 'knn', 0.08),
+    'simclr': ('demo.py', 80, 'knn', 0.05),
+    'dino': ('dino.py:fashion_mnist', 150, 'knn', 0.03),
+    'mae': ('mae.py:fashion_mnist', 250, 'knn', 0.01),
+    'mae in int8': ('mae.py:fashion_mnist', 250, 'knn', 0.01, 'backbone.quantize=int8'),
+    'fixmatch': ('fixmatch.py:fashion_mnist', 150, 'knn', 0.02),
+    'clip': ('clip.py:fashion_mnist', 80, 'knn', 0.05),
 }
 
 
 def run(file: str, workdir: Path, *overrides: str, **entries) -> dict[str, dict]:
   """Trains a config in a process of its own; the evaluation's rows by the features' name."""
   flags = [f'--config.{text}' for text in (*overrides, *(f'{key}={value!r}' for key, value in entries.items()))]
-  done = subprocess.run([sys.executable, '-m', 'pretrain', 'train', f'--config=configs/{file}.py', '--quiet',
+  done = subprocess.run([sys.executable, '-m', 'pretrain', 'train', f'--config=configs/{file}', '--quiet',
                          f'--workdir={workdir}', *flags], cwd=ROOT, env=os.environ | {'XLA_FLAGS': ''},
                         capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ def test_bert_learns_which_page_of_the_docs_a_line_is_of(tmp_path):
   for split, chosen in (('test', pieces[::5]), ('train', [p for i, p in enumerate(pieces) if i % 5])):
     (tmp_path / f'{split}.jsonl').write_text('\n'.join(map(json.dumps, chosen)))
     sets[split] = dict(name='labeled_text', path=str(tmp_path / f'{split}.jsonl'), tokenizer='bytes', length=64)
-  rows = run('bert/docs', tmp_path / 'run', evaluate=sets)
+  rows = run('bert.py:docs', tmp_path / 'run', evaluate=sets)
   assert rows['pretrained backbone']['linear'] > rows['random backbone']['linear'] + 0.05, rows
   assert rows['counts of the tokens']['width'] == 260
 

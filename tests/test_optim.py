@@ -3,7 +3,6 @@
 Tolerances: rates are one float32 expression (1e-6 relative, and 1e-7 of the peak near 0); parameters after five steps
 add five updates of relative error 1e-6.
 """
-import runpy
 from functools import partial
 
 import jax
@@ -12,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from ml_collections import ConfigDict
 
 from pretrain import config, optim
 from pretrain.method import schedules
@@ -74,12 +74,12 @@ def test_a_linspace_warm_up_is_the_table_of_dinos_code_at_every_step(warmup_step
 
 
 @pytest.mark.parametrize(('name', 'steps', 'warmup', 'peak', 'decay'), [
-  ('dino/vit_s16_imagenet', 300 * 1251, 10 * 1251, 5e-4 * 1024 / 256, .4),  # 1,281,167 // 1,024 steps an epoch
-  ('ibot/vit_s16_imagenet', 800 * 1251, 10 * 1251, 5e-4 * 1024 / 256, .4),
-  ('dinov2/vit_l14_imagenet22k', 500 * 1250, 80 * 1250, 2e-4 * 3 ** .5, .2),
-  ('dinov2/vit_g14_imagenet22k', 500 * 1250, 80 * 1250, 2e-4 * 3 ** .5, .2)])
+  ('dino.py:vit_s16_imagenet', 300 * 1251, 10 * 1251, 5e-4 * 1024 / 256, .4),  # 1,281,167 // 1,024 steps an epoch
+  ('ibot.py:vit_s16_imagenet', 800 * 1251, 10 * 1251, 5e-4 * 1024 / 256, .4),
+  ('dinov2.py:vit_l14_imagenet22k', 500 * 1250, 80 * 1250, 2e-4 * 3 ** .5, .2),
+  ('dinov2.py:vit_g14_imagenet22k', 500 * 1250, 80 * 1250, 2e-4 * 3 ** .5, .2)])
 def test_presets_have_the_tables_of_their_authors_at_every_step(name, steps, warmup, peak, decay):
-  c = runpy.run_path(f'configs/{name}.py')['get_config']()
+  c = ConfigDict(config.load(f'configs/{name}', []))
   assert c.steps == steps and c.optimizer.weight_decay == .04 and c.optimizer.weight_decay_end == decay
   schedule = config.build(optim.schedules, c.schedule.to_dict(), 'config.schedule', steps=c.steps)
   wanted = twin.linspace_cosine(peak=peak, end=1e-6, warmup_steps=warmup, steps=steps)

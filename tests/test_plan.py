@@ -23,9 +23,10 @@ from pretrain.plan import cache, hlo
 from pretrain.plan.plan import check, devices, estimate_tier, plan, words
 from pretrain.plan.sweep import sweep
 from pretrain.plan.sweep import words as sweeping
+from tests.shipped import LAST, RUNS
 
 ROOT = Path(__file__).parents[1]
-TINY, MAE = str(ROOT / 'tests' / 'tiny.py'), str(ROOT / 'configs' / 'mae' / 'fashion_mnist.py')
+TINY, MAE = str(ROOT / 'tests' / 'tiny.py'), str(ROOT / 'configs' / 'mae.py:fashion_mnist')
 KEYS = {'fits', 'hbm_bytes_per_device', 'hbm_limit_bytes', 'flops_per_step', 'collectives', 'step_seconds',
         'examples_per_second', 'mfu', 'bound_by', 'warnings', 'versions'}
 
@@ -490,18 +491,12 @@ def missing(monkeypatch):
     monkeypatch.setattr(module, name, source)
 
 
-CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py')
-                 if path.stem != 'paper' and 'c.program' not in path.read_text())
-LAST = {path.parent: path for path in CONFIGS}.values()  # one of each objective: mostly the row of a paper
-parametrized = lambda paths: pytest.mark.parametrize('path', paths, ids=[f'{p.parent.name}/{p.stem}' for p in paths])
-
-
-@parametrized(list(LAST))
-def test_a_config_of_each_objective_can_be_planned_without_its_data(path, monkeypatch):
+@pytest.mark.parametrize('name', LAST)
+def test_a_config_of_each_objective_can_be_planned_without_its_data(name, monkeypatch):
   """Without the trace of the step, which takes seconds: the slow test below does all configs, with it."""
   missing(monkeypatch)
   monkeypatch.setattr(flops, 'of_step', lambda *_: flops.Flops(1e18))
-  tree = config.load(str(path), ["mesh={'fsdp': 4}"])
+  tree = config.load(f'{ROOT}/configs/{name}', ["mesh={'fsdp': 4}"])
   report = plan(tree, 'v5e:4x4', free=True, examples=1_281_167)
   assert report.keys() >= KEYS and json.loads(json.dumps(report)) == report
   assert report['fits'] is None and report['flops_per_step'] > report['flops_of_views']
@@ -512,10 +507,10 @@ def test_a_config_of_each_objective_can_be_planned_without_its_data(path, monkey
 
 
 @pytest.mark.slow
-@parametrized(CONFIGS)
-def test_every_config_can_be_planned(path, monkeypatch):
+@pytest.mark.parametrize('name', RUNS)
+def test_every_config_can_be_planned(name, monkeypatch):
   missing(monkeypatch)
-  report = plan(config.load(str(path), []), 'v5e:2x2', free=True, examples=1_281_167)
+  report = plan(config.load(f'{ROOT}/configs/{name}', []), 'v5e:2x2', free=True, examples=1_281_167)
   per_example = report['flops_per_step'] / report['examples_per_step'] / report['parameters']
   assert .5 < per_example < 6e4 and report['ceiling_seconds'] > 0
 

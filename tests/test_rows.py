@@ -131,7 +131,7 @@ def test_the_loss_is_that_of_loops_and_the_teacher_has_no_gradient():
 def test_tables_are_probed_beside_their_columns_and_another_table_is_refused_before_training(tmp_path):
   overrides = ['steps=2', 'batch=16', 'schedule.warmup_steps=1', 'backbone.width=8', 'backbone.mlp=8',
                'objective.predictor_width=8', 'checkpoint.every_steps=2']
-  load = lambda *more: config.load('configs/t_jepa/breast_cancer.py', [*overrides, *more])
+  load = lambda *more: config.load('configs/t_jepa.py:breast_cancer', [*overrides, *more])
   train(load(), tmp_path)
   rows = json.loads((tmp_path / 'evaluation.json').read_text())['rows']
   assert [(row['features'], row['width']) for row in rows] == [

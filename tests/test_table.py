@@ -101,7 +101,7 @@ def test_a_row_may_be_a_program_whose_stages_are_measured(tmp_path):
 def get_table():
   return dict(
       title='Stages', differs='Everything.', seeds=(3,), shared={'batch': 16},
-      rows={'distilled': dict(config='configs/dinov2_distill/fashion_mnist.py', command='program',
+      rows={'distilled': dict(config='configs/dinov2_distill.py:fashion_mnist', command='program',
                               prefix=('teacher.', 'student.'))},
       metrics={'kNN': 'student:evaluation/pretrained backbone/knn'})
 """)

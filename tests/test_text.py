@@ -425,17 +425,17 @@ def test_pairs_without_text_or_image_are_counted_and_named(tmp_path):
 
 
 @pytest.mark.parametrize(('file', 'change', 'message'), [
-    ('clip/fashion_mnist', ['objective.text.vocabulary=256'], 'config.objective.text.vocabulary: 256.*has 260 ids'),
-    ('clip/fashion_mnist', ['objective.text.vocabulary=512'], 'wanted 260'),
-    ('bert/docs', ['backbone.vocabulary=200'], 'config.backbone.vocabulary: 200'),
-    ('clip/fashion_mnist', ['objective.text.length=39'], 'l at most 39.*40'),
-    ('clip/fashion_mnist', ["objective.text.name='txt'"], "config.objective.text.name: no 'txt'"),
-    ('clip/fashion_mnist', ["source=dict(name='fashion_mnist', split='train')"], 'no images with texts|with texts'),
-    ('bert/docs', ['backbone.causal=True', "backbone.pool='mean'"], 'causal=True'),
+    ('clip.py:fashion_mnist', ['objective.text.vocabulary=256'], 'config.objective.text.vocabulary: 256.*has 260 ids'),
+    ('clip.py:fashion_mnist', ['objective.text.vocabulary=512'], 'wanted 260'),
+    ('bert.py:docs', ['backbone.vocabulary=200'], 'config.backbone.vocabulary: 200'),
+    ('clip.py:fashion_mnist', ['objective.text.length=39'], 'l at most 39.*40'),
+    ('clip.py:fashion_mnist', ["objective.text.name='txt'"], "config.objective.text.name: no 'txt'"),
+    ('clip.py:fashion_mnist', ["source=dict(name='fashion_mnist', split='train')"], 'no images with texts|with texts'),
+    ('bert.py:docs', ['backbone.causal=True', "backbone.pool='mean'"], 'causal=True'),
 ])
 def test_models_that_do_not_fit_the_text_are_refused(file, change, message):
   with pytest.raises((ConfigError, ValueError), match=message):
-    run = config.call(prepare, config.load(str(ROOT / f'configs/{file}.py'), change), 'config')
+    run = config.call(prepare, config.load(str(ROOT / f'configs/{file}'), change), 'config')
     jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
 
 
@@ -619,7 +619,7 @@ def test_zero_shot_takes_the_nearest_mean_of_templates():
 @pytest.mark.parametrize('name', ['clip', 'siglip'])
 def test_digits_are_classified_by_their_names(name, tmp_path):
   digits = lambda split: dict(name='digits', split=split)
-  spec = config.load(str(ROOT / f'configs/{name}/fashion_mnist.py'), ['steps=200', 'objective.text.length=16'])
+  spec = config.load(str(ROOT / f'configs/{name}.py:fashion_mnist'), ['steps=200', 'objective.text.length=16'])
   spec['source'] = dict(name='captions', source=digits('train'), templates=('the digit {}', 'a {}'), tokenizer='bytes',
                         length=16)
   spec['views'] = dict(name='supervised', size=8, scale=(0.8, 1.0), flip=0.0)

@@ -6,7 +6,7 @@ COSINE = dict(name='cosine', peak=1.5e-3, warmup_steps=30)
 
 
 def get_table():
-  row = lambda ends, **overrides: dict(config='configs/continual/fashion_mnist.py', command='program', prefix='train.',
+  row = lambda ends, **overrides: dict(config='configs/continual.py:fashion_mnist', command='program', prefix='train.',
                                        overrides=overrides, metrics={
                                            'Fashion-MNIST at first': f'stages/fashion_mnist{ends}/fashion_mnist',
                                            'Fashion-MNIST in the end': f'stages/digits{ends}/fashion_mnist',

@@ -15,8 +15,8 @@ def get_table():
               'batch (2.56 epochs), AdamW with a rate that grows as the square root of the batch; the paper: ImageNet '
               'and CIFAR, ResNet-18 and 50, 200 epochs, SGD with a rate proportional to the batch.',
       rows={
-          'InfoNCE (SimCLR)': dict(config='configs/dcl/fashion_mnist.py', overrides={'objective': INFO_NCE}),
-          'DCL': dict(config='configs/dcl/fashion_mnist.py'),
+          'InfoNCE (SimCLR)': dict(config='configs/dcl.py:fashion_mnist', overrides={'objective': INFO_NCE}),
+          'DCL': dict(config='configs/dcl.py:fashion_mnist'),
       },
       columns={str(batch): {'batch': batch, 'steps': IMAGES // batch, 'schedule.peak': 4e-3 * (batch / 256) ** 0.5,
                             'schedule.warmup_steps': IMAGES // batch // 10} for batch in (32, 64, 128, 256, 512)},

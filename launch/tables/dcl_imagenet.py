@@ -13,8 +13,8 @@ def get_table():
       differs='Crops out of 256 pixels, backbone in bfloat16, LARS as in the SimCLR row; a linear probe by L-BFGS on '
               'features that are kept, not by SGD on augmented images.',
       rows={
-          'SimCLR': dict(config='configs/simclr/resnet50_imagenet.py'),
-          'DCL': dict(config='configs/simclr/resnet50_imagenet.py', overrides={
+          'SimCLR': dict(config='configs/simclr.py:resnet50_imagenet'),
+          'DCL': dict(config='configs/simclr.py:resnet50_imagenet', overrides={
               'objective': dict(name='dcl', hidden=(2048,), dim=128, temperature=0.1, sigma=None)}),
       },
       columns={'256': {'batch': 256, 'epochs': 200.0, 'schedule.peak': 0.3, 'schedule.warmup_steps': 50040,

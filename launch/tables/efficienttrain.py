@@ -7,7 +7,7 @@ SHORT = {'checkpoint.every_steps': 500, 'evaluate.every_steps': 0,
 
 
 def get_table():
-  row = lambda **overrides: dict(config='configs/efficienttrain/fashion_mnist.py', overrides=overrides)
+  row = lambda **overrides: dict(config='configs/efficienttrain.py:fashion_mnist', overrides=overrides)
   return dict(
       title='Low-frequency curriculum (EfficientTrain) against whole images, 500 steps',
       differs='10,000 images of Fashion-MNIST (2,000 for the test), a residual network of three blocks, 6.4 epochs; '

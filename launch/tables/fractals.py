@@ -10,7 +10,7 @@ def get_table():
       differs='100 fractal codes, scenes of 28 pixels, 600 steps of 128 scenes, a residual network of three blocks of '
               'width 16 whose stem quarters the sides; frozen features of 10,000 images. The paper: 1,000 codes, '
               'ResNet-50 of 224 pixels, fine-tuned.',
-      rows={'multi-instance': dict(config='configs/multi_instance/fashion_mnist.py')},
+      rows={'multi-instance': dict(config='configs/multi_instance.py:fashion_mnist')},
       shared={'backbone.stem': 'imagenet', 'checkpoint.every_steps': 600, 'evaluate.pictures': False,
               'evaluate.every_steps': 0},
       seeds=(0, 1, 2, 3, 4),

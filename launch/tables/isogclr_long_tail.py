@@ -15,7 +15,7 @@ def get_table():
               'the demo. The paper: CIFAR and iNaturalist, ResNets, 400 epochs and more.',
       rows={'InfoNCE, 0.1': dict(config='configs/demo.py', overrides={'objective.temperature': 0.1}),
             'InfoNCE, 0.4': dict(config='configs/demo.py'),
-            'iSogCLR': dict(config='configs/isogclr/fashion_mnist.py')},
+            'iSogCLR': dict(config='configs/isogclr.py:fashion_mnist')},
       columns={'long tail': TAIL(ratio=100.0), 'balanced': TAIL(ratio=1.0, largest=248)},
       shared={'backbone.width': 16, 'schedule.peak': 4e-3, 'checkpoint.every_steps': 300, 'evaluate.baselines': False,
               'evaluate.pictures': False, 'evaluate.every_steps': 0},

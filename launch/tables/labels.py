@@ -12,7 +12,7 @@ SHORT = {'steps': STEPS, 'checkpoint.every_steps': STEPS, 'evaluate.baselines': 
 
 
 def get_table():
-  row = lambda name, **overrides: dict(config=f'configs/{name}/fashion_mnist.py', overrides=SHORT | overrides)
+  row = lambda name, **overrides: dict(config=f'configs/{name}.py:fashion_mnist', overrides=SHORT | overrides)
   return dict(
       title='Accuracy of the classifier over labels a class',
       differs='10,000 images of Fashion-MNIST (2,000 for the test), a residual network of three blocks whose stem '
@@ -24,7 +24,7 @@ def get_table():
           'supervised': row('supervised', **{'batch': 112, 'labels': dict(per_class=25, seed=0)}),
           **{title: row(name, **{'unlabeled.batch': 48}) for title, name in METHODS.items()},
           'Curriculum Labeling': dict(
-              config='configs/curriculum_labeling/fashion_mnist.py', command='program', prefix='train.',
+              config='configs/curriculum_labeling.py:fashion_mnist', command='program', prefix='train.',
               overrides={'train.steps': STEPS // 6, 'train.batch': 112, 'train.schedule.warmup_steps': 10},
               metrics={'accuracy': 'stages/cycle5/accuracy'}),
       },

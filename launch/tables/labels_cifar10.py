@@ -19,14 +19,15 @@ def get_table():
   return dict(
       title='Accuracy of the classifier on CIFAR-10 over labels a class, WRN-28-2',
       differs='The last averaged parameters are measured, not the best ones; what else differs stands in each config.',
-      rows={**{name: dict(config=f'configs/{config}/wrn28_2_cifar10.py', overrides=overrides)
+      rows={**{name: dict(config=f'configs/{config}.py:wrn28_2_cifar10', overrides=overrides)
                for name, config in METHODS.items()},
-            'Curriculum Labeling': dict(config='configs/curriculum_labeling/wrn28_2_cifar10.py', command='program',
+            'Curriculum Labeling': dict(config='configs/curriculum_labeling.py:wrn28_2_cifar10', command='program',
                                         prefix='train.', metrics={'accuracy': 'stages/cycle5/accuracy'})},
       columns={str(count): {'labels.per_class': count} for count in (4, 25, 400)},
       seed_keys=('seed', 'labels.seed'),
       metrics={'accuracy': 'evaluation/pretrained backbone/accuracy'},
       paper={row: {column: {'accuracy': value} for column, value in columns.items()} for row, columns in PAPER.items()},
-      source='configs/NAME/paper.py of each row: microsoft/Semi-supervised-learning, results/classic_cv.csv, where no '
-             'number of the paper itself could be read; 400 labels of Pseudo-Label and Mean Teacher: arXiv:1905.02249',
+      source='PUBLISHED in configs/NAME.py of each row: microsoft/Semi-supervised-learning, results/classic_cv.csv, '
+             'where no number of the paper itself could be read; 400 labels of Pseudo-Label and Mean Teacher: '
+             'arXiv:1905.02249',
       tolerance=0.5)

@@ -44,12 +44,12 @@ def table(data: str, of: dict, *, alone: dict, hole: float, more: dict, probe: s
               'views.cutout_share': 0.0, **alone}
 
   def row(name: str, overrides: dict) -> dict:
-    return dict(config=f'configs/{name}/fashion_mnist.py', overrides=short | overrides)
+    return dict(config=f'configs/{name}.py:fashion_mnist', overrides=short | overrides)
 
   def program(name: str, *runs: str, last: str, overrides: dict | None = None) -> dict:
     """The row of a program of these runs, the first of which has the source; the stage `last` is measured."""
     return dict(
-        config=f'configs/{name}/fashion_mnist.py', command='program', prefix=f'{runs[0]}.',
+        config=f'configs/{name}.py:fashion_mnist', command='program', prefix=f'{runs[0]}.',
         overrides={f'{stage}.{key}': value for stage in runs for key, value in run.items()}
         | {f'{runs[0]}.source': short['source'], 'program.test': short['evaluate.test']} | (overrides or {}),
         metrics={'accuracy': f'stages/{last}/accuracy'})

@@ -15,7 +15,7 @@ SHORT = {'steps': STEPS, 'checkpoint.every_steps': STEPS, 'evaluate.train': SET(
 
 
 def get_table():
-  row = lambda name, **more: dict(config=f'configs/{name}/fashion_mnist.py', overrides=SHORT | more)
+  row = lambda name, **more: dict(config=f'configs/{name}.py:fashion_mnist', overrides=SHORT | more)
   return dict(
       title='Accuracy on six classes, 25 labels each, over the share of foreign images among the unlabeled',
       differs='The 6,000 images of clothes of Fashion-MNIST, foreign ones of its shoes and bags, a residual network of '
@@ -26,7 +26,7 @@ def get_table():
           'supervised': row('supervised', **{'batch': 112, 'labels': dict(per_class=25, seed=0)}),
           'FixMatch': row('fixmatch', **{'unlabeled.batch': 48}),
           'Curriculum Labeling': dict(
-              config='configs/curriculum_labeling/fashion_mnist.py', command='program', prefix='train.',
+              config='configs/curriculum_labeling.py:fashion_mnist', command='program', prefix='train.',
               overrides={'train.steps': STEPS // 6, 'train.batch': 112, 'train.schedule.warmup_steps': 10,
                          'train.views.operations': 0, 'train.views.cutout_share': 0.0,
                          'program.test': SET('test', CLOTHES)},

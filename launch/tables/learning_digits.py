@@ -49,7 +49,7 @@ ROWS = {
 
 def program(name: str, stage: str, *runs: str, sources: dict, of: dict, overrides: dict | None = None) -> dict:
   """The row of a program's stage: `of` goes to the configs of these runs."""
-  return dict(config=f'configs/{name}/fashion_mnist.py', command='program', prefix=tuple(f'{run}.' for run in runs),
+  return dict(config=f'configs/{name}.py:fashion_mnist', command='program', prefix=tuple(f'{run}.' for run in runs),
               overrides={f'{run}.{key}': value for run in runs for key, value in of.items()}
               | {f'{run}.source': dict(name=source, split='train') for run, source in sources.items()}
               | (overrides or {}),
@@ -88,7 +88,7 @@ def get_table():
               'are as large as global ones; no mirrored images. CLIP, SigLIP and SupCon know the classes. The papers: '
               'ImageNet and the like, networks a hundred times as large.',
       columns={'': {}},
-      rows={title: dict(config=f'configs/{name}.py' if name == 'demo' else f'configs/{name}/fashion_mnist.py',
+      rows={title: dict(config=f'configs/{name}.py' if name == 'demo' else f'configs/{name}.py:fashion_mnist',
                         overrides=more) for title, (name, more) in ROWS.items()} | PROGRAMS,
       shared={'batch': 128, 'backbone.mean': (0.305,), 'backbone.std': (0.375,), 'checkpoint.every_steps': 10_000,
               'evaluate.train': dict(name='digits', split='train'), 'evaluate.test': dict(name='digits', split='test'),

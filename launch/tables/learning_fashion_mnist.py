@@ -26,7 +26,7 @@ def get_table():
               '800 steps (SimMIM and I-JEPA 1,600, at three and two times the rate; iBOT and DINOv2 600; VideoMAE '
               'on clips of four frames made of an image), a residual network of three blocks, 16 to 64 wide, for 200 '
               '(SparK). The papers: ImageNet and videos, networks a hundred times as large.',
-      rows={title: dict(config=f'configs/{name}/fashion_mnist.py', overrides=more)
+      rows={title: dict(config=f'configs/{name}.py:fashion_mnist', overrides=more)
             for title, (name, more) in ROWS.items()},
       shared={'batch': 128, 'checkpoint.every_steps': 10_000, 'evaluate.pictures': False, 'evaluate.every_steps': 0},
       metrics={f'{title}, {start}': f'evaluation/{start} backbone/{key}'

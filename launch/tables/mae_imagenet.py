@@ -11,7 +11,7 @@ def get_table():
       title='Mask ratio of MAE, ViT-L/16, ImageNet-1k, 800 epochs',
       differs='Crops out of 256 pixels, bilinear; a linear probe by L-BFGS on features that are kept. Pixels are not '
               'normalised patch by patch, as there.',
-      rows={'MAE': dict(config='configs/mae/vit_l16_imagenet.py')},
+      rows={'MAE': dict(config='configs/mae.py:vit_l16_imagenet')},
       columns={str(ratio): {'objective.mask_ratio': ratio} for ratio in (0.25, 0.5, 0.6, 0.75, 0.9)},
       shared={'objective.standardize': False,
               'evaluate': dict(train=SETS['train'], test=SETS['validation'], size=224, baselines=False)},

@@ -9,7 +9,7 @@ def get_table():
       title='Mask ratio of MAE',
       differs='10,000 images of 28 x 28 pixels in 49 patches, a ViT of three blocks, 300 steps of 128 (4 epochs); the '
               'paper: ImageNet, ViT-L/16, 196 patches, 800 epochs, where linear probes are best at 0.75.',
-      rows={'MAE': dict(config='configs/mae/fashion_mnist.py')},
+      rows={'MAE': dict(config='configs/mae.py:fashion_mnist')},
       columns={str(ratio): {'objective.mask_ratio': ratio} for ratio in (0.25, 0.5, 0.6, 0.75, 0.9)},
       shared={'steps': 300, 'batch': 128, 'schedule.warmup_steps': 30, 'evaluate.baselines': False,
               'evaluate.pictures': False, 'evaluate.every_steps': 0},

@@ -2,7 +2,7 @@
 
   python -m launch.table launch/tables/mae_prepretrain.py run --workers=2
 """
-PROGRAM = dict(config='configs/mae_prepretrain/fashion_mnist.py', command='program')
+PROGRAM = dict(config='configs/mae_prepretrain.py:fashion_mnist', command='program')
 NO_MAE = {'prepretrain.steps': 1, 'prepretrain.schedule.warmup_steps': 0, 'prepretrain.schedule.peak': 0.0}
 
 

@@ -2,7 +2,7 @@
 
   python -m launch.table launch/tables/methods.py run --workers=2
 
-CIFAR-10: 50,000 and 10,000 images in data_sets/cifar10, as configs/fixmatch/wrn28_2_cifar10.py says. `--only` takes
+CIFAR-10: 50,000 and 10,000 images in data_sets/cifar10, as configs/fixmatch.py:wrn28_2_cifar10 says. `--only` takes
 methods; without these images their column fails, and the other does not.
 """
 BACKBONE = dict(name='vit', image=28, channels=1, patch=4, width=64, depth=3, heads=2, mlp=256, pool='mean',
@@ -25,7 +25,7 @@ NAMES = {'simclr': 'SimCLR', 'dcl': 'DCL', 'moco_v3': 'MoCo v3', 'byol': 'BYOL',
 
 def row(name: str) -> dict:
   steps = round(1000 * TERA / GIGA[name])
-  path = 'configs/demo.py' if name == 'simclr' else f'configs/{name}/fashion_mnist.py'
+  path = 'configs/demo.py' if name == 'simclr' else f'configs/{name}.py:fashion_mnist'
   own = {'backbone.pool': 'cls'} if name == 'dino' else {}
   return dict(config=path, overrides={'steps': steps, 'schedule': dict(name='cosine', peak=1e-3,
                                                                        warmup_steps=steps // 10), **own})

@@ -5,24 +5,24 @@
 """
 SETS = {split: dict(name='array_record', path='data_sets/imagenet', split=split, size=256)
         for split in ('train', 'validation')}
-LINEAR = {  # top-1 % of a linear probe, as configs/NAME/paper.py says
-    'SimCLR': ('simclr/resnet50', 64.5), 'DCL': ('dcl/resnet50', 68.2), 'MoCo v3': ('moco_v3/vit_b16', 76.7),
-    'BYOL': ('byol/resnet50', 74.3), 'SimSiam': ('simsiam/resnet50', 67.7),
-    'Barlow Twins': ('barlow_twins/resnet50', 73.5), 'VICReg': ('vicreg/resnet50', 73.2),
-    'SwAV': ('swav/resnet50', 75.3), 'DINO': ('dino/vit_s16', 76.0), 'MAE': ('mae/vit_l16', 73.9),
-    'I-JEPA': ('i_jepa/vit_h14', None)}
+LINEAR = {  # top-1 % of a linear probe, as PUBLISHED in configs/NAME.py says
+    'SimCLR': ('simclr.py:resnet50', 64.5), 'DCL': ('dcl.py:resnet50', 68.2), 'MoCo v3': ('moco_v3.py:vit_b16', 76.7),
+    'BYOL': ('byol.py:resnet50', 74.3), 'SimSiam': ('simsiam.py:resnet50', 67.7),
+    'Barlow Twins': ('barlow_twins.py:resnet50', 73.5), 'VICReg': ('vicreg.py:resnet50', 73.2),
+    'SwAV': ('swav.py:resnet50', 75.3), 'DINO': ('dino.py:vit_s16', 76.0), 'MAE': ('mae.py:vit_l16', 73.9),
+    'I-JEPA': ('i_jepa.py:vit_h14', None)}
 OWN = {'DINO': {'views.local_crops': 8}}
 WITHOUT = {'phases': ()}  # DeiT-S without EfficientTrain's curriculum
 
 
 def get_table():
-  row = lambda path, overrides: dict(config=f'configs/{path}_imagenet.py', overrides=overrides)
+  row = lambda path, overrides: dict(config=f'configs/{path}_imagenet', overrides=overrides)
   return dict(
       title='Twelve methods, ImageNet-1k, each with the backbone and the schedule of its paper',
       differs='Crops out of 256 pixels, bilinear; a linear probe by L-BFGS on features that are kept, not by SGD on '
               'augmented images; what else differs stands in each config. Supervised: its own classifier.',
       rows={**{name: row(path, OWN.get(name, {})) for name, (path, _) in LINEAR.items()},
-            'supervised': row('efficienttrain/vit_s16', WITHOUT) | dict(
+            'supervised': row('efficienttrain.py:vit_s16', WITHOUT) | dict(
                 metrics={'top-1': 'evaluation/pretrained backbone/accuracy',
                          'kNN': 'evaluation/pretrained backbone/knn'})},
       shared={'evaluate': dict(train=SETS['train'], test=SETS['validation'], size=224, baselines=False)},
@@ -30,5 +30,6 @@ def get_table():
       metrics={'top-1': 'evaluation/pretrained backbone/linear', 'kNN': 'evaluation/pretrained backbone/knn'},
       paper={**{name: {'': {'top-1': value}} for name, (_, value) in LINEAR.items() if value},
              'DINO': {'': {'top-1': 76.0, 'kNN': 73.3}}, 'supervised': {'': {'top-1': 80.3}}},
-      source='configs/NAME/paper.py of each row; supervised: DeiT-S without the curriculum in configs/efficienttrain',
+      source='PUBLISHED in configs/NAME.py of each row; supervised: DeiT-S without the curriculum, in '
+             'configs/efficienttrain.py',
       tolerance=0.5)

@@ -8,7 +8,7 @@ SHARES = (0.02, 0.1, 0.3)
 
 
 def get_table():
-  row = lambda **overrides: dict(config='configs/supervised/fashion_mnist.py', overrides=overrides)
+  row = lambda **overrides: dict(config='configs/supervised.py:fashion_mnist', overrides=overrides)
   return dict(
       title='Repeated random subsets (RS2) against a fixed one, over the share of the data',
       differs='10,000 images of Fashion-MNIST (2,000 for the test), a residual network of three blocks whose stem '

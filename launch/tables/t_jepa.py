@@ -8,7 +8,7 @@ OF = lambda path: {key: dict(name='table', path=path, split=split) for key, spli
 
 
 def get_table():
-  row = lambda path, n, k: dict(config='configs/t_jepa/breast_cancer.py', overrides=OF(path) | COLUMNS(n, k))
+  row = lambda path, n, k: dict(config='configs/t_jepa.py:breast_cancer', overrides=OF(path) | COLUMNS(n, k))
   return dict(
       title='Linear models of columns, and of features of random and pretrained encoders',
       differs='Tables of scikit-learn: 569 rows of 30 numbers (breast cancer), 178 of 13 (wine), 1,797 of 64 (digits), '

@@ -16,7 +16,7 @@ def get_table():
               'the same class. The hard loss has the tenth of the negatives that is most similar. The paper: ResNet-18 '
               'on CIFAR and others, 200 epochs, and the geometry behind the projector.',
       rows={'InfoNCE': dict(config='configs/demo.py'),
-            'hardest negatives': dict(config='configs/hard_simclr/fashion_mnist.py')},
+            'hardest negatives': dict(config='configs/hard_simclr.py:fashion_mnist')},
       columns={str(temperature): {'objective.temperature': temperature} for temperature in TEMPERATURES},
       shared=DIGITS | PAIR | RESNET | {
           'batch': 128, 'backbone.mean': (0.305,), 'backbone.std': (0.375,), 'checkpoint.every_steps': 10_000,

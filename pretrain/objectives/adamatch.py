@@ -13,6 +13,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import cosine
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='AdaMatch: A Unified Approach to Semi-Supervised Learning and Domain Adaptation',
+             arxiv='2106.04732v2', family='pseudo-labels', modality='image')
+
 
 class Memory(NamedTuple):
   labeled: Any  # f32[k], running mean of the labeled predictions

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from pretrain.method.combine import checked, over_one_backbone, parameters_of, turns, updated
 from pretrain.method.objective import Objective
 
+PAPER = None  # a combination of objectives
+
 
 def alternate(*, parts: tuple) -> Objective:
   """Several objectives of one backbone and heads of their own, so many steps each by turns: only one is computed.

@@ -10,6 +10,9 @@ from pretrain.config import Count, NonNegative, Positive
 from pretrain.method.objective import Objective, embed_each_view, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Barlow Twins: Self-Supervised Learning via Redundancy Reduction',
+             arxiv='2103.03230v3', family='redundancy reduction', modality='image')
+
 
 def barlow_twins(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, weight: NonNegative,
                  scale: Positive = 1.) -> Objective:

@@ -10,6 +10,9 @@ from pretrain.method.masks import token_mask
 from pretrain.method.objective import Objective, method
 from pretrain.models.heads import MaskedWords
 
+PAPER = dict(title='How to Train BERT with an Academic Budget',
+             arxiv='2104.07705v2', family='masked modelling', modality='text')
+
 
 def bert(backbone: Callable, *, mask_ratio: ProperPart) -> Objective:
   """Hidden tokens are predicted from all others; there is no second task.

@@ -12,6 +12,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import cosine
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Bootstrap your own latent: A new approach to self-supervised Learning',
+             arxiv='2006.07733v3', family='self-distillation', modality='image')
+
 
 def byol(backbone: Callable, *, hidden: Count, dim: Count, predictor_hidden: Count, momentum: Share,
          steps: Count) -> Objective:

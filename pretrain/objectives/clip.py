@@ -10,6 +10,9 @@ from pretrain.losses import chunked
 from pretrain.method.objective import Objective
 from pretrain.method.two_towers import matching, two_towers
 
+PAPER = dict(title='Learning Transferable Visual Models From Natural Language Supervision',
+             arxiv='2103.00020v1', family='contrastive', modality='image-text')
+
 HIGHEST = math.log(100)  # of the logarithm of the scale
 
 

@@ -14,6 +14,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import aligned, probabilities, split_like
 from pretrain.models.heads import MLP, Classifier
 
+PAPER = dict(title='CoMatch: Semi-supervised Learning with Contrastive Graph Regularization',
+             arxiv='2011.11183v2', family='pseudo-labels', modality='image')
+
 
 class Memory(NamedTuple):
   window: Any  # f32[window, k], mean predictions of the last batches

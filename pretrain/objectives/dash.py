@@ -12,6 +12,9 @@ from pretrain.method.memory import Average
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='Dash: Semi-Supervised Learning with Dynamic Thresholding',
+             arxiv='2109.00650v1', family='pseudo-labels', modality='image')
+
 
 class Memory(NamedTuple):
   start: Any  # f32[], the labeled loss at the end of the warm-up, from which the threshold falls

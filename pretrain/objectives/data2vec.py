@@ -13,6 +13,9 @@ from pretrain.method.schedules import linear
 from pretrain.models.layers import Linear, MaskToken, standardize
 from pretrain.models.patches import grid_of
 
+PAPER = dict(title='data2vec: A General Framework for Self-supervised Learning in Speech, Vision and Language',
+             arxiv='2202.03555v3', family='masked modelling', modality='image')
+
 
 def data2vec(backbone: Callable, *, mask_ratio: ProperPart, smallest_block: Count, layers: Count, beta: Positive,
              momentum_start: Decay, momentum: Decay, momentum_steps: Natural) -> Objective:

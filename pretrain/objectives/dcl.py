@@ -11,6 +11,8 @@ from pretrain.losses import chunked
 from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Decoupled Contrastive Learning', arxiv='2110.06848v3', family='contrastive', modality='image')
+
 
 def dcl(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
         sigma: Positive | None = None, chunk: Count | None = None) -> Objective:

@@ -12,6 +12,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import rotations as rotated
 from pretrain.models.heads import Classifier
 
+PAPER = dict(title='Unsupervised Pre-Training of Image Features on Non-Curated Data',
+             arxiv='1905.01278', family='clustering', modality='image')
+
 
 def deepercluster(backbone: Callable, *, classes: Count, super_clusters: Count,
                   rotations: Literal[1, 4] = 4) -> Objective:

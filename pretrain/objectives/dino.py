@@ -15,6 +15,9 @@ from pretrain.method.objective import Objective, flat, method
 from pretrain.method.schedules import cosine, linspace
 from pretrain.models.heads import PrototypeHead
 
+PAPER = dict(title='Emerging Properties in Self-Supervised Vision Transformers',
+             arxiv='2104.14294v2', family='self-distillation', modality='image')
+
 
 class Memory(NamedTuple):
   center: Any  # f32[k], of the teacher's logits

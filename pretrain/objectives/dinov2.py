@@ -17,6 +17,9 @@ from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
 from pretrain.models.patches import grid_of
 
+PAPER = dict(title='DINOv2: Learning Robust Visual Features without Supervision',
+             arxiv='2304.07193v2', family='self-distillation', modality='image')
+
 
 def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hidden: Count, bottleneck: Count,
            patch_bottleneck: Count, mask_ratio: Parts, koleo_weight: NonNegative, student_temperature: Positive,

@@ -15,6 +15,9 @@ from pretrain.method.schedules import cosine, linspace
 from pretrain.models.heads import PrototypeHead
 from pretrain.objectives.dinov2 import rate_of_last_layers
 
+PAPER = dict(title='DINOv2: Learning Robust Visual Features without Supervision (distillation of the large model)',
+             arxiv='2304.07193v2', family='distillation', modality='image')
+
 
 def dinov2_distill(backbone: Callable, *, teacher: Callable, prototypes: Count, patch_prototypes: Count, hidden: Count,
                    bottleneck: Count, patch_bottleneck: Count, koleo_weight: NonNegative, student_temperature: Positive,

@@ -10,6 +10,8 @@ from pretrain.config import Count, Positive
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import classifier, probabilities
 
+PAPER = None  # the loss of three: noisy_student, simclr_v2, ssld
+
 
 def distill(backbone: Callable, *, classes: Count, temperature: Positive, weighted: bool = False,
             divergence: Literal['cross_entropy', 'js'] = 'cross_entropy') -> Objective:

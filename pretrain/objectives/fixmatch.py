@@ -7,6 +7,9 @@ from pretrain.method.memory import Average
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence',
+             arxiv='2001.07685v2', family='pseudo-labels', modality='image')
+
 
 def fixmatch(backbone: Callable, *, classes: Count, threshold: Share, unlabeled_weight: NonNegative,
              ema_momentum: Decay) -> Objective:

@@ -10,6 +10,9 @@ from pretrain.method.memory import Average, write_rows
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='FlexMatch: Boosting Semi-Supervised Learning with Curriculum Pseudo Labeling',
+             arxiv='2110.08263v3', family='pseudo-labels', modality='image')
+
 
 class Memory(NamedTuple):
   selected: Any  # i32[n], the class of each example, -1 at first

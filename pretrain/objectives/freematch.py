@@ -12,6 +12,9 @@ from pretrain.method.memory import Average
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='FreeMatch: Self-adaptive Thresholding for Semi-supervised Learning',
+             arxiv='2205.07246v3', family='pseudo-labels', modality='image')
+
 
 class Memory(NamedTuple):
   threshold: Any  # f32[], running mean of the confidence

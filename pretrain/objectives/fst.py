@@ -12,6 +12,9 @@ from pretrain.method.memory import Average, ema
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='Learning from Future: A Novel Self-Training Framework for Semantic Segmentation',
+             arxiv='2209.06993v2', family='pseudo-labels', modality='image')
+
 
 def fst(backbone: Callable, *, classes: Count, variant: Literal['deep', 'wide'], virtual: Count, rate: NonNegative,
         threshold: Share, unlabeled_weight: NonNegative, momentum: Decay) -> Objective:

@@ -11,6 +11,9 @@ from pretrain.config import Count, Part, Positive
 from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Understanding the Behaviour of Contrastive Loss',
+             arxiv='2012.09740v2', family='contrastive', modality='image')
+
 
 def hard_simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
                 share: Part) -> Objective:

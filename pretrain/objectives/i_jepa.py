@@ -15,6 +15,9 @@ from pretrain.models.decoder import BlockPredictor
 from pretrain.models.layers import standardize
 from pretrain.models.patches import grid_of
 
+PAPER = dict(title='Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture',
+             arxiv='2301.08243v3', family='masked modelling', modality='image')
+
 
 def i_jepa(backbone: Callable, *, targets: Count, target_scale: Parts, target_aspect: Positives, context_scale: Parts,
            context_patches: Count, predictor_width: Count, predictor_depth: Count, predictor_heads: Count,

@@ -18,6 +18,9 @@ from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
 from pretrain.models.patches import grid_of
 
+PAPER = dict(title='iBOT: Image BERT Pre-Training with Online Tokenizer',
+             arxiv='2111.07832v3', family='self-distillation', modality='image')
+
 
 class Memory(NamedTuple):
   center: Any  # f32[k], of the teacher's logits of class tokens

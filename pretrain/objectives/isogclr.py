@@ -13,6 +13,10 @@ from pretrain.method.memory import write_rows
 from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic '
+                   'Temperature Individualization',
+             arxiv='2305.11965v1', family='contrastive', modality='image')
+
 Warm = Annotated[float, Range(0.03)]
 
 

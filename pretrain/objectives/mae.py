@@ -9,6 +9,9 @@ from pretrain.method.masks import random_mask
 from pretrain.method.objective import Objective, method
 from pretrain.models.patches import normalize, patchify
 
+PAPER = dict(title='Masked Autoencoders Are Scalable Vision Learners',
+             arxiv='2111.06377v3', family='masked modelling', modality='image')
+
 
 def mae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, decoder_depth: Count, decoder_heads: Count,
         standardize: bool) -> Objective:

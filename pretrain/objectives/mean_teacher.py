@@ -12,6 +12,10 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import sigmoid_ramp
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='Mean teachers are better role models: Weight-averaged consistency targets improve '
+                   'semi-supervised deep learning results',
+             arxiv='1703.01780v6', family='consistency', modality='image')
+
 
 def mean_teacher(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_steps: Natural,
                  momentum_start: Decay, momentum: Decay) -> Objective:

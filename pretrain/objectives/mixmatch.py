@@ -12,6 +12,9 @@ from pretrain.method.objective import Objective, flat, method
 from pretrain.method.schedules import linear
 from pretrain.method.semi_supervised import classifier, classify, mix, probabilities, split_like
 
+PAPER = dict(title='MixMatch: A Holistic Approach to Semi-Supervised Learning',
+             arxiv='1905.02249v2', family='consistency', modality='image')
+
 
 def mixmatch(backbone: Callable, *, classes: Count, temperature: Positive, alpha: Positive,
              unlabeled_weight: NonNegative, ramp_steps: Natural, ema_momentum: Decay) -> Objective:

@@ -13,6 +13,9 @@ from pretrain.method.memory import Average, directions, enqueue
 from pretrain.method.objective import Objective, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Improved Baselines with Momentum Contrastive Learning',
+             arxiv='2003.04297v1', family='contrastive', modality='image')
+
 
 class Memory(NamedTuple):
   queue: Any  # f32[queue, dim], keys of earlier images, of length 1

@@ -12,6 +12,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import cosine
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='An Empirical Study of Training Self-Supervised Vision Transformers',
+             arxiv='2104.02057v4', family='contrastive', modality='image')
+
 
 def moco_v3(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count,
             temperature: Positive, momentum: Decay, freeze_patches: bool, steps: Count,

@@ -9,6 +9,8 @@ from pretrain.config import Count
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import classifier
 
+PAPER = dict(title='Improving Fractal Pre-training', arxiv='2110.03091v2', family='data', modality='image')
+
 
 def multi_instance(backbone: Callable, *, classes: Count, weighted: bool) -> Objective:
   """Which of many codes are seen in an image of several fractals, each yes or no (arXiv:2110.03091, section 4).

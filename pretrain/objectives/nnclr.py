@@ -13,6 +13,10 @@ from pretrain.method.memory import directions, enqueue
 from pretrain.method.objective import Objective, embed_each_view, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual '
+                   'Representations',
+             arxiv='2104.14548v2', family='contrastive', modality='image')
+
 
 class Memory(NamedTuple):
   queue: Any  # Q, f32[queue, dim], embeddings of earlier images, of length 1

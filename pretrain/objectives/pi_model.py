@@ -12,6 +12,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import sigmoid_ramp
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='Temporal Ensembling for Semi-Supervised Learning',
+             arxiv='1610.02242v3', family='consistency', modality='image')
+
 
 def pi_model(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_steps: Natural,
              ema_momentum: Decay) -> Objective:

@@ -11,6 +11,10 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import linear
 from pretrain.method.semi_supervised import classifier, classify, probabilities
 
+PAPER = dict(title='Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep Neural '
+                   'Networks',
+             venue='Lee, ICML 2013 workshop', family='pseudo-labels', modality='image')
+
 
 def pseudo_label(backbone: Callable, *, classes: Count, unlabeled_weight: NonNegative, ramp_start_step: Natural,
                  ramp_end_step: Natural, ema_momentum: Decay) -> Objective:

@@ -15,6 +15,9 @@ from pretrain.method.schedules import linear
 from pretrain.method.semi_supervised import classify, mix, probabilities, rotations, split_like
 from pretrain.models.heads import Classifier
 
+PAPER = dict(title='ReMixMatch: Semi-Supervised Learning with Distribution Alignment and Augmentation Anchoring',
+             arxiv='1911.09785v2', family='consistency', modality='image')
+
 
 class Memory(NamedTuple):
   labels: Any  # f32[window, k], mean labels of the last batches

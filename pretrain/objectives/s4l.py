@@ -12,6 +12,9 @@ from pretrain.method.objective import Objective, flat, method
 from pretrain.method.semi_supervised import probabilities, rotations, split_like
 from pretrain.models.heads import Classifier
 
+PAPER = dict(title='S4L: Self-Supervised Semi-Supervised Learning',
+             arxiv='1905.03670v2', family='pretext task', modality='image')
+
 
 def s4l(backbone: Callable, *, classes: Count, rotation_weight: NonNegative, ema_momentum: Decay) -> Objective:
   """All images are turned four ways; the labeled ones predict class and rotation, the others the rotation.

@@ -13,6 +13,9 @@ from pretrain.method.masks import random_mask
 from pretrain.method.objective import Objective, method
 from pretrain.objectives.mae import pixels_of
 
+PAPER = dict(title='Self-Distillation for Further Pre-training of Transformers',
+             arxiv='2210.02871v3', family='distillation', modality='image')
+
 
 def self_distillation_fpt(backbone: Callable, *, weight: NonNegative, mask_ratio: ProperPart, decoder_width: Count,
                           decoder_depth: Count, decoder_heads: Count, standardize: bool) -> Objective:

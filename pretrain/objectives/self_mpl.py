@@ -10,6 +10,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import linear
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='Self Meta Pseudo Labels: Meta Pseudo Labels Without The Teacher',
+             arxiv='2212.13420v1', family='pseudo-labels', modality='image')
+
 
 def self_mpl(backbone: Callable, *, classes: Count, rate: NonNegative, second_order: bool, threshold: Share,
              unlabeled_weight: NonNegative, ramp_steps: Natural) -> Objective:

@@ -14,6 +14,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import BATCH, aligned, probabilities, split_like
 from pretrain.models.heads import MLP, Classifier
 
+PAPER = dict(title='Shrinking Class Space for Enhanced Certainty in Semi-Supervised Learning',
+             arxiv='2308.06777v1', family='pseudo-labels', modality='image')
+
 
 class Memory(NamedTuple):
   window: Any  # f32[window, k], mean predictions of the last batches

@@ -10,6 +10,9 @@ from pretrain.losses import chunked
 from pretrain.method.objective import Objective
 from pretrain.method.two_towers import matching, two_towers
 
+PAPER = dict(title='Sigmoid Loss for Language Image Pre-Training',
+             arxiv='2303.15343v4', family='contrastive', modality='image-text')
+
 
 def siglip(backbone: Callable, *, text: Callable, dim: Count, temperature: Positive, bias: Number,
            chunk: Count | None = None) -> Objective:

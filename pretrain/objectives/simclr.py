@@ -8,6 +8,9 @@ from pretrain.config import Count, Positive
 from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='A Simple Framework for Contrastive Learning of Visual Representations',
+             arxiv='2002.05709v3', family='contrastive', modality='image')
+
 
 def simclr(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
            chunk: Count | None = None) -> Objective:

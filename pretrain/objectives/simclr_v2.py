@@ -12,6 +12,9 @@ from pretrain.method.memory import Average, directions, enqueue
 from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Big Self-Supervised Models are Strong Semi-Supervised Learners',
+             arxiv='2006.10029v2', family='contrastive', modality='image')
+
 
 class Memory(NamedTuple):
   queue: Any  # f32[queue, dim], the moving average's projections of earlier views, of length 1

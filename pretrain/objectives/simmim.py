@@ -11,6 +11,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.models.layers import Linear, MaskToken
 from pretrain.models.patches import grid_of, normalize, patchify
 
+PAPER = dict(title='SimMIM: A Simple Framework for Masked Image Modeling',
+             arxiv='2111.09886v2', family='masked modelling', modality='image')
+
 
 def simmim(backbone: Callable, *, mask_ratio: ProperPart, mask_size: Count) -> Objective:
   """A linear layer reads the pixels of hidden patches off the backbone's tokens, with mask tokens among its inputs.

@@ -10,6 +10,9 @@ from pretrain.config import Count
 from pretrain.method.objective import Objective, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Exploring Simple Siamese Representation Learning',
+             arxiv='2011.10566v1', family='self-distillation', modality='image')
+
 
 def simsiam(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, predictor_hidden: Count) -> Objective:
   """From each view a predictor says what the projection of the other view is, through which no gradient flows.

@@ -11,6 +11,9 @@ from pretrain.method.memory import Average
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='SoftMatch: Addressing the Quantity-Quality Trade-off in Semi-supervised Learning',
+             arxiv='2301.10921v2', family='pseudo-labels', modality='image')
+
 
 class Memory(NamedTuple):
   mean: Any  # f32[], of the confidence

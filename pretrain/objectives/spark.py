@@ -11,6 +11,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.models.decoder import MapDecoder
 from pretrain.models.patches import grid_of, normalize, patchify
 
+PAPER = dict(title='Designing BERT for Convolutional Networks: Sparse and Hierarchical Masked Modeling',
+             arxiv='2301.03580', family='masked modelling', modality='image')
+
 
 def spark(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count) -> Objective:
   """Reconstructs the pixels of hidden patches from the maps that a residual network makes of the visible ones alone.

@@ -10,6 +10,8 @@ from pretrain.losses import chunked
 from pretrain.method.objective import Objective, embed_views, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='Supervised Contrastive Learning', arxiv='2004.11362v5', family='contrastive', modality='image')
+
 
 def sup_con(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, temperature: Positive,
             chunk: Count | None = None) -> Objective:

@@ -12,6 +12,8 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import classifier
 from pretrain.models.heads import MLP, Classifier
 
+PAPER = None  # the baseline of many
+
 
 def supervised(backbone: Callable, *, classes: Count, label_smoothing: Annotated[float, Range(0, 1, below=True)] = 0.,
                projector: tuple[Count, ...] = (), weighted: bool = False, tokens: bool = False) -> Objective:

@@ -15,6 +15,9 @@ from pretrain.method.objective import Objective, flat, method
 from pretrain.models.heads import MLP
 from pretrain.models.layers import Linear
 
+PAPER = dict(title='Unsupervised Learning of Visual Features by Contrasting Cluster Assignments',
+             arxiv='2006.09882v5', family='clustering', modality='image')
+
 
 class Memory(NamedTuple):
   queue: Any  # f32[2, queue, dim], of length 1: features of earlier images' two global views, zeros at first

@@ -13,6 +13,9 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import linear
 from pretrain.models.decoder import BlockPredictor
 
+PAPER = dict(title='T-JEPA: Augmentation-Free Self-Supervised Learning for Tabular Data',
+             arxiv='2410.05016', family='masked modelling', modality='table')
+
 
 def t_jepa(backbone: Callable, *, context_columns: Count, targets: Count, target_columns: Count, predictor_width: Count,
            predictor_depth: Count, predictor_heads: Count, momentum: Decay, steps: Count) -> Objective:

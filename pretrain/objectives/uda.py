@@ -7,6 +7,9 @@ from pretrain.method.memory import Average
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import BATCH, classifier, classify, probabilities
 
+PAPER = dict(title='Unsupervised Data Augmentation for Consistency Training',
+             arxiv='1904.12848v6', family='consistency', modality='image')
+
 
 def uda(backbone: Callable, *, classes: Count, threshold: Share, temperature: Positive, unlabeled_weight: NonNegative,
         ema_momentum: Decay) -> Objective:

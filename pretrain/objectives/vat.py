@@ -11,6 +11,10 @@ from pretrain.method.memory import Average
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import classifier, classify, probabilities
 
+PAPER = dict(title='Virtual Adversarial Training: A Regularization Method for Supervised and Semi-Supervised '
+                   'Learning',
+             arxiv='1704.03976v2', family='consistency', modality='image')
+
 
 def vat(backbone: Callable, *, classes: Count, epsilon: Positive, iterations: Count, unlabeled_weight: NonNegative,
         entropy_weight: NonNegative, ema_momentum: Decay) -> Objective:

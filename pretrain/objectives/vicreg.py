@@ -9,6 +9,9 @@ from pretrain.config import Count, NonNegative
 from pretrain.method.objective import Objective, embed_each_view, method
 from pretrain.models.heads import MLP
 
+PAPER = dict(title='VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning',
+             arxiv='2105.04906v3', family='redundancy reduction', modality='image')
+
 
 def vicreg(backbone: Callable, *, hidden: tuple[Count, ...], dim: Count, invariance: NonNegative, variance: NonNegative,
            covariance: NonNegative) -> Objective:

@@ -9,6 +9,9 @@ from pretrain.method.masks import tube_mask
 from pretrain.method.objective import Objective, method
 from pretrain.models.patches import tubelets
 
+PAPER = dict(title='VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training',
+             arxiv='2203.12602v3', family='masked modelling', modality='video')
+
 
 def videomae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count, decoder_depth: Count,
              decoder_heads: Count, standardize: bool) -> Objective:

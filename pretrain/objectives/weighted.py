@@ -4,6 +4,8 @@ import jax
 from pretrain.method.combine import checked, over_one_backbone, parameters_of, updated
 from pretrain.method.objective import Objective
 
+PAPER = None  # a combination of objectives
+
 
 def weighted(*, parts: tuple) -> Objective:
   """The sum of the losses of several objectives, each times its weight, of one backbone and heads of their own.

@@ -13,6 +13,10 @@ from pretrain.files import write_json
 from pretrain.programs import label as labeling
 from pretrain.programs.stages import check, fit, kept
 
+PAPER = dict(title='Beyond Cosine Decay: On the effectiveness of Infinite Learning Rate Schedule for Continual '
+                   'Pre-training',
+             arxiv='2503.02844v2', family='schedule', modality='any')
+
 
 class Set(NamedTuple):
   """An entry of `sets`: what is trained on for so many steps, and the labeled test set of the probe on it."""

@@ -5,6 +5,9 @@ from typing import Annotated
 from pretrain.config import Range
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
+PAPER = dict(title='Curriculum Labeling: Revisiting Pseudo-Labeling for Semi-Supervised Learning',
+             arxiv='2001.06001v2', family='pseudo-labels', modality='image')
+
 
 def curriculum_labeling(*, workdir: Path, train: dict, stepping: Annotated[float, Range(0, 100, above=True)] = 20.,
                         balanced: bool = True, parts: tuple[str, ...] = (), test: dict | None = None) -> list[dict]:

@@ -11,6 +11,8 @@ from pretrain import config as configs
 from pretrain.config import ConfigError, Count
 from pretrain.programs.stages import check, cluster, fit, probes, relabeled
 
+PAPER = 'deepercluster'
+
 
 def deepercluster(*, workdir: Path, train: dict, super_clusters: Count, clusters: Count, cycles: Count,
                   dim: Count | None = None) -> list[dict]:

@@ -3,6 +3,8 @@ from pathlib import Path
 
 from pretrain.programs.stages import check, fit, probes
 
+PAPER = 'dinov2_distill'
+
 
 def dinov2_distill(*, workdir: Path, teacher: dict, student: dict) -> list[dict]:
   """A large model by DINOv2, and a smaller one from it, frozen.

@@ -3,6 +3,9 @@ from pathlib import Path
 
 from pretrain.programs.stages import check, fit, row
 
+PAPER = dict(title='The effectiveness of MAE pre-pretraining for billion-scale pretraining',
+             arxiv='2303.13496v3', family='masked modelling', modality='image')
+
 
 def mae_prepretrain(*, workdir: Path, prepretrain: dict, pretrain: dict, finetune: dict | None = None,
                     test: dict | None = None) -> list[dict]:

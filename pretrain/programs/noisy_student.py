@@ -4,6 +4,9 @@ from pathlib import Path
 from pretrain.config import Count, Share
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
+PAPER = dict(title='Self-training with Noisy Student improves ImageNet classification',
+             arxiv='1911.04252v4', family='pseudo-labels', modality='image')
+
 
 def noisy_student(*, workdir: Path, teacher: dict, student: dict, threshold: Share, per_class: Count | None = None,
                   generations: Count = 1, test: dict | None = None) -> list[dict]:

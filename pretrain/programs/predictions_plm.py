@@ -3,6 +3,9 @@ from pathlib import Path
 
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
+PAPER = dict(title='Predictions For Pre-training Language Models',
+             arxiv='2011.09031v4', family='pseudo-labels', modality='any')
+
 
 def predictions_plm(*, workdir: Path, finetune: dict, pretrain: dict, unlabeled: dict | None,
                     parts: tuple[str, ...] = ('backbone', 'head'), test: dict | None = None) -> list[dict]:

@@ -4,6 +4,8 @@ from pathlib import Path
 from pretrain.config import NonNegative
 from pretrain.programs.stages import check, fit, row
 
+PAPER = 'self_distillation_fpt'
+
 
 def self_distillation_fpt(*, workdir: Path, pretrain: dict, further: dict, finetune: dict, weight: NonNegative,
                           test: dict | None = None) -> list[dict]:

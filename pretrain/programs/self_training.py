@@ -6,6 +6,9 @@ from pretrain import config as configs
 from pretrain.config import Count
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
+PAPER = dict(title='Probability of Error of Some Adaptive Pattern-Recognition Machines',
+             venue='Scudder, IEEE Transactions on Information Theory, 1965', family='pseudo-labels', modality='any')
+
 
 def self_training(*, workdir: Path, teacher: dict, student: dict, admission: dict, generations: Count = 1,
                   test: dict | None = None) -> list[dict]:

@@ -3,6 +3,8 @@ from pathlib import Path
 
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
+PAPER = 'simclr_v2'
+
 
 def simclr2(*, workdir: Path, pretrain: dict, finetune: dict, distill: dict,
             parts: tuple[str, ...] = ('backbone', 'projector/layers/0', 'projector/norms/0'),

@@ -3,6 +3,10 @@ from pathlib import Path
 
 from pretrain.programs.stages import check, fit, label, relabeled, row
 
+PAPER = dict(title='Beyond Self-Supervision: A Simple Yet Effective Network Distillation Alternative to Improve '
+                   'Backbones',
+             arxiv='2103.05959', family='distillation', modality='image')
+
 
 def ssld(*, workdir: Path, teacher: dict, student: dict, images: dict | None = None,
          test: dict | None = None) -> list[dict]:

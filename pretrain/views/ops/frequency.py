@@ -3,6 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+PAPER = dict(name='efficienttrain',
+             title='EfficientTrain: Exploring Generalized Curriculum Learning for Training Visual Backbones',
+             arxiv='2211.09703', family='schedule', modality='image')
+
 
 def fourier_crop(images, size: int):
   """The size x size lowest frequencies of f32[..., h, w], as an image f32[..., size, size] of the same mean.

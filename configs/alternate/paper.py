@@ -1,2 +1,0 @@
-"""Objectives made of objectives: no row of a paper."""
-PUBLISHED = []
