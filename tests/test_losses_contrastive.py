@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from pretrain import losses
-from pretrain.objectives import dcl as decoupling
 from pretrain.objectives import hard_simclr
 from pretrain.objectives.barlow_twins import barlow_twins_loss
 from pretrain.objectives.clip import clip_loss
@@ -32,7 +31,6 @@ from tests.checks import (
 )
 from tests.reference import barlow_twins as barlow_twins_twin
 from tests.reference import clip as clip_twin
-from tests.reference import dcl as dcl_twin
 from tests.reference import moco as moco_twin
 from tests.reference import siglip as siglip_twin
 from tests.reference import simclr as simclr_twin
@@ -44,7 +42,7 @@ from tests.reference import vicreg as vicreg_twin
 
 # Compiled, as in a training step; temperatures and weights are traced, since they may follow a schedule.
 info_nce, moco, sup_con = jax.jit(losses.info_nce), jax.jit(moco_loss), jax.jit(sup_con_loss)
-nt_xent, dcl, dclw = jax.jit(losses.nt_xent), jax.jit(decoupling.dcl_loss), jax.jit(decoupling.dclw)
+nt_xent = jax.jit(losses.nt_xent)
 sinkhorn, swav = jax.jit(losses.sinkhorn, static_argnames='iterations'), jax.jit(losses.swav)
 hard, penalties = jax.jit(hard_simclr.hard_nt_xent, static_argnames='share'), jax.jit(hard_simclr.penalties)
 remembering = lambda z1, z2, *, queue, temperature: nt_xent(z1, z2, temperature=temperature, queue=queue)
@@ -85,11 +83,6 @@ POINTS = [
   (sup_con, sup_con_twin.sup_con, (0,), (normal(0, 3, 2, 4), np.array([1, 0, 1]), 0.5)),
   (sup_con, sup_con_twin.sup_con, (0,), (normal(1, 5, 1, 3, scale=3), np.array([2, 0, 2, 2, 7]), 0.2)),
   (sup_con, sup_con_twin.sup_con, (0,), (normal(2, 2, 3, 5), np.array([0, 1]), 0.1)),
-  (dcl, dcl_twin.dcl, (0, 1), (normal(0, 2, 3), normal(1, 2, 3), 1.0)),
-  (dcl, dcl_twin.dcl, (0, 1), (normal(2, 4, 6, scale=3), normal(3, 4, 6), 0.1)),
-  (dclw, dcl_twin.dclw, (0, 1), (normal(0, 2, 3), normal(1, 2, 3), 1.0, 0.5)),
-  (dclw, dcl_twin.dclw, (0, 1), (normal(2, 4, 6, scale=3), normal(3, 4, 6), 0.1, 0.5)),
-  (dclw, dcl_twin.dclw, (0, 1), (normal(4, 3, 4), normal(5, 3, 4), 0.2, 0.1)),
   (swav, swav_twin.swav, (0,), (normal(0, 2, 3, 4), codes_of(1, 2, 3, 4), 1.0)),
   (swav, swav_twin.swav, (0,), (normal(2, 5, 2, 3, scale=0.3), codes_of(3, 2, 2, 3), 0.1)),
   (swav, swav_twin.swav, (0,), (normal(4, 3, 2, 5, scale=0.3), codes_of(5, 1, 2, 5), 0.2)),
@@ -225,64 +218,6 @@ def test_sup_con_invariances():
   assert_close(sup_con(z.reshape(8, 1, 8), label.repeat(2), temperature=0.2), loss)
   assert abs(sup_con(z, label[order], temperature=0.2) - loss) > 1e-2
   assert_close(sup_con(z, np.zeros(4, int), temperature=1e4), math.log(7), rtol=1e-3)
-
-
-# --- DCL -----------------------------------------------------------------------------------------------------------
-
-
-def decoupled(z1, z2, temperature):
-  """DCL's value of each of the 2b anchors."""
-  z = np.concatenate([z1, z2]).astype(np.float64)
-  z /= np.linalg.norm(z, axis=1, keepdims=True)
-  similarity = np.exp(z @ z.T / temperature)
-  positive = np.diag(np.roll(similarity, len(z1), 1))
-  return np.log((similarity.sum(1) - np.diag(similarity) - positive) / positive)
-
-
-def test_nt_xent_is_softplus_of_dcl():
-  for b, temperature in ((2, 1.0), (4, 0.1)):
-    z1, z2 = normal(b, b, 6), normal(b + 1, b, 6)
-    each = decoupled(z1, z2, temperature)
-    assert_close(dcl(z1, z2, temperature=temperature), each.mean())
-    assert_close(nt_xent(z1, z2, temperature=temperature), np.log1p(np.exp(each)).mean())
-  # where all anchors have one value, NT-Xent's gradient is sigmoid(DCL) times DCL's
-  z1 = basis(3) + 0.3
-  gradient, coupled = jax.grad(dcl)(z1, z1, temperature=0.5), jax.grad(nt_xent)(z1, z1 * 2, temperature=0.5)
-  assert np.abs(gradient).max() > 0.1
-  assert_close(coupled, gradient / (1 + np.exp(-dcl(z1, z1, temperature=0.5))), rtol=1e-4)
-
-
-def test_dcl_by_hand():
-  for temperature in (1.0, 0.1):  # similarity 1 with the positive, 0 with the two negatives: no lower bound of 0
-    assert_close(dcl(basis(2), basis(2), temperature=temperature), math.log(2) - 1 / temperature)
-    assert_close(dcl(basis(2), -basis(2), temperature=temperature), math.log(2) + 1 / temperature)
-  same = np.tile(normal(0, 1, 6), (5, 1))
-  assert_close(dcl(same, same, temperature=0.2), math.log(8))
-  # similarities of the pairs 1 and -1, of all others 0; the mean of the weights is 1
-  first, second = basis(2), basis(2) * np.array([[1], [-1]], np.float32)
-  weight = 2 - math.e / math.cosh(1), 2 - math.exp(-1) / math.cosh(1)
-  assert_close(sum(weight), 2)
-  assert_close(dcl(first, second, temperature=0.5), math.log(2))
-  assert_close(dclw(first, second, temperature=0.5, sigma=1.0), math.log(2) + (weight[1] - weight[0]) / (2 * 0.5))
-
-
-def test_dcl_limits_and_invariances():
-  z1, z2 = normal(0, 4, 8), normal(1, 4, 8)
-  for loss, same in ((partial(dcl, temperature=0.2), 1), (partial(dclw, temperature=0.2, sigma=0.5), 0)):
-    value = loss(z1, z2)
-    order, scales, turn = np.array([3, 0, 1, 2]), np.exp(normal(2, 4, 1)), rotation(3, 8)
-    assert_close(loss(z2, z1), value)
-    assert_close(loss(z1[order], z2[order]), value)
-    assert_close(loss(scales * z1, z2 / scales), value)
-    assert_close(loss(z1 @ turn, z2 @ turn), value)
-    assert abs(loss(z1, z2[order]) - value) > 1e-2
-    assert (abs(dcl(z1, z2, temperature=0.2) - value) < 1e-6) == bool(same)
-  assert_close(dclw(z1, z2, temperature=0.2, sigma=1e5), dcl(z1, z2, temperature=0.2), atol=1e-5)  # all weights 1
-  # equal similarities, equal weights
-  assert_close(dclw(z1, 3 * z1, temperature=0.2, sigma=0.5), dcl(z1, z1, temperature=0.2))
-  # a pair that agrees more weighs less
-  near = np.concatenate([z1[:2], z2[2:]])
-  assert dclw(z1, near, temperature=0.2, sigma=0.5) > dcl(z1, near, temperature=0.2)
 
 
 # --- Temperature and memory of NT-Xent -----------------------------------------------------------------------------
@@ -587,8 +522,6 @@ OF_PAIRS = {
   'moco_key': lambda x, y: moco(x, y, queue=Z2, temperature=0.01),
   'moco_queue': lambda x, y: moco(x, Z2, queue=y, temperature=0.01),
   'sup_con': lambda x, y: sup_con(jnp.stack([x, y], 1), np.array([0, 1, 0, 2]), temperature=0.01),
-  'dcl': partial(dcl, temperature=0.01),
-  'dclw': partial(dclw, temperature=0.01, sigma=0.01),
   'barlow_twins': partial(barlow_twins, weight=0.005),
   'vicreg': lambda x, y: vicreg_value(x, y, invariance=25.0, variance=25.0, covariance=1.0),
   'clip': partial(clip, scale=1e4),
@@ -632,10 +565,6 @@ def test_swav_is_finite():
   (lambda: sup_con(normal(0, 4, 2, 8), np.zeros(1, int), temperature=0.1), ['4', '(1,)']),
   (lambda: sup_con(Z1, np.zeros(4, int), temperature=0.1), ['(4, 8)']),
   (lambda: sup_con(normal(0, 1, 1, 8), np.zeros(1, int), temperature=0.1), ['1']),
-  (lambda: dcl(Z1, normal(0, 1, 8), temperature=0.1), ['(4, 8)', '(1, 8)']),
-  (lambda: dcl(Z1[:1], Z2[:1], temperature=0.1), ['1']),
-  (lambda: dclw(Z1, normal(0, 4, 1), temperature=0.1, sigma=0.5), ['(4, 8)', '(4, 1)']),
-  (lambda: dclw(Z1[:1], Z2[:1], temperature=0.1, sigma=0.5), ['1']),
   (lambda: swav(normal(0, 3, 2, 4), codes_of(1, 2, 1, 4), temperature=0.1), ['(2, 4)', '(1, 4)']),
   (lambda: swav(normal(0, 3, 2, 4), codes_of(1, 2, 2, 5), temperature=0.1), ['(2, 4)', '(2, 5)']),
   (lambda: swav(normal(0, 2, 2, 4), codes_of(1, 3, 2, 4), temperature=0.1), ['2', '3']),
