@@ -111,6 +111,8 @@ def basis(d: int):
 SAME, ZERO = np.tile(normal(0, 1, 8), (4, 1)), np.zeros((4, 8), np.float32)
 Z1, Z2 = normal(1, 4, 8), normal(2, 4, 8)
 DEAD = Z1 * (np.arange(4) > 0)[:, None].astype(np.float32)  # one row of zeros
+# Four examples of three features of mean 0 and variance 1, not correlated.
+HADAMARD = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float32)
 # Two views' rows for the extremes of a loss.
 PAIRS = [(1e4 * Z1, 1e4 * Z2), (1e-4 * Z1, 1e-4 * Z2), (Z1, -Z1), (Z1, Z1), (SAME, SAME), (SAME, -SAME), (ZERO, ZERO),
          (DEAD, Z2), (Z2, DEAD), (ZERO, Z1)]
