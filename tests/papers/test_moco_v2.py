@@ -5,13 +5,15 @@ The whole and the loss against their twins, points by hand, limits, the queue fr
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from pretrain import losses
 from pretrain.objectives.moco_v2 import moco_loss, moco_v2
 from pretrain.views.simclr import simclr as simclr_views
 from tests import cases
-from tests.checks import PAIRS, Z1, Z2, Loss, assert_close, basis, check_loss, normal
+from tests.checks import PAIRS, Z1, Z2, Loss, assert_close, basis, check_loss, descended, images, normal
 from tests.reference.networks import Tiny, averaged, layout, log_softmax, mlp, unit
 from tests.twin import Twin, check, copied, tiny
 
@@ -135,3 +137,24 @@ def test_moco_limits_and_invariances():
   assert abs(jit_loss(query, key[::-1], queue=queue, temperature=0.2) - loss) > 1e-2
   more = np.concatenate([queue, -queue])  # more negatives, a larger loss
   assert jit_loss(query, key, queue=more, temperature=0.2) > loss + 1e-2
+
+
+# --- from step to step -----------------------------------------------------------------------------------------------
+
+KEY = jax.random.key(0)
+
+
+def test_moco_queues_the_keys_of_the_teacher_and_the_teacher_follows():
+  made = moco_v2(cases.BACKBONE, hidden=(16,), dim=8, temperature=0.2, momentum=0.75, queue=2 * B)
+  params, memory = made.init(KEY)
+  assert_close(jnp.linalg.norm(memory['queue'], axis=1), 1)
+  batch = {'views': images(0, B, 2, 8, 8, 1)}
+  (_, keys), _ = made.halves[0](params, memory, batch, KEY, 0)
+  after, kept = descended(made, params, memory, batch, KEY, 1)
+  assert_close(kept['queue'][B:], losses.normalize(keys))
+  np.testing.assert_array_equal(kept['queue'][:B], memory['queue'][:B])
+  wanted = jax.tree.map(lambda old, new: 0.75 * old + 0.25 * new, memory['teacher'], after)
+  jax.tree.map(assert_close, kept['teacher'], wanted)
+  with pytest.raises(ValueError, match='multiple of the batch'):
+    odd = moco_v2(cases.BACKBONE, hidden=(16,), dim=8, temperature=0.2, momentum=0.75, queue=2 * B + 1)
+    descended(odd, *odd.init(KEY), batch, KEY, 0)
