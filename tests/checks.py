@@ -98,6 +98,11 @@ def normal(seed: int, *shape: int, scale: float = 1.0):
   return (scale * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
 
 
+def images(seed: int, *shape: int):
+  """Numbers in [0, 1), float32: images, views, clips."""
+  return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
+
+
 def rotation(seed: int, d: int):
   """An orthogonal matrix [d, d], float32."""
   return np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))[0].astype(np.float32)
@@ -111,6 +116,8 @@ def basis(d: int):
 SAME, ZERO = np.tile(normal(0, 1, 8), (4, 1)), np.zeros((4, 8), np.float32)
 Z1, Z2 = normal(1, 4, 8), normal(2, 4, 8)
 DEAD = Z1 * (np.arange(4) > 0)[:, None].astype(np.float32)  # one row of zeros
+# Four examples of three features of mean 0 and variance 1, not correlated.
+HADAMARD = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], np.float32)
 # Two views' rows for the extremes of a loss.
 PAIRS = [(1e4 * Z1, 1e4 * Z2), (1e-4 * Z1, 1e-4 * Z2), (Z1, -Z1), (Z1, Z1), (SAME, SAME), (SAME, -SAME), (ZERO, ZERO),
          (DEAD, Z2), (Z2, DEAD), (ZERO, Z1)]
@@ -181,3 +188,9 @@ def assert_finite(loss, *points):
     value, gradients = compiled(*point)
     for array in (value, *gradients):
       assert np.all(np.isfinite(np.asarray(array)))
+
+
+def descended(made, params, memory, batch, key, step: int):
+  """(params, memory) after one step of plain gradient descent with an objective, of rate 0.1."""
+  (_, (carry, _)), grads = jax.value_and_grad(made.loss, has_aux=True)(params, memory, batch, key, step)
+  return made.update(jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), memory, carry, step)

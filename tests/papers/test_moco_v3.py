@@ -1,4 +1,7 @@
-"""MoCo v3 as a whole against its twin: arXiv:2104.02057v4, section 3, algorithm 1, section 4.2; moco/builder.py."""
+"""MoCo v3: arXiv:2104.02057v4, section 3, algorithm 1, section 4.2; moco/builder.py.
+
+The whole against its twin, frozen patches from step to step.
+"""
 import math
 
 import jax
@@ -10,6 +13,7 @@ from pretrain.models.layers import batch_norm
 from pretrain.objectives.moco_v3 import moco_v3
 from pretrain.views.simclr import simclr as simclr_views
 from tests import cases
+from tests.checks import assert_close, descended, images
 from tests.reference.networks import Tiny, averaged, layout, mlp, unit
 from tests.twin import Twin, check, copied
 
@@ -89,3 +93,22 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+# --- from step to step -----------------------------------------------------------------------------------------------
+
+KEY = jax.random.key(0)
+
+
+def test_moco_v3_keeps_the_projection_of_patches_out_of_what_is_trained():
+  made = moco_v3(cases.BACKBONE, hidden=(16,), dim=8, predictor_hidden=16, temperature=0.2, momentum=0.9,
+                 freeze_patches=True, steps=10)
+  params, memory = made.init(KEY)
+  assert 'project' not in params['backbone'] and 'predictor' not in memory['teacher']
+  _, kept = descended(made, params, memory, {'views': images(0, B, 2, 8, 8, 1)}, KEY, 0)
+  jax.tree.map(np.testing.assert_array_equal, kept['fixed'], memory['fixed'])
+  free = moco_v3(cases.BACKBONE, hidden=(16,), dim=8, predictor_hidden=16, temperature=0.2, momentum=0.9,
+                 freeze_patches=False, steps=10)
+  params_free, memory_free = free.init(KEY)
+  batch = {'views': images(0, B, 2, 8, 8, 1)}
+  assert_close(free.loss(params_free, memory_free, batch, KEY, 0)[0], made.loss(params, memory, batch, KEY, 0)[0])

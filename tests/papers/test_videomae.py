@@ -1,10 +1,19 @@
-"""VideoMAE as a whole against its twin: arXiv:2203.12602v3, section 3, and the authors' engine_for_pretraining.py."""
+"""VideoMAE: arXiv:2203.12602v3, section 3, and the authors' engine_for_pretraining.py.
+
+The whole and its targets against their twins, points by hand.
+"""
+import math
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pretrain.models.vit import vit
-from pretrain.objectives.videomae import videomae
+from pretrain.objectives.videomae import standardize_cubes, videomae
 from pretrain.views.videomae import videomae as videomae_views
 from tests import cases
+from tests.checks import assert_close
+from tests.reference import videomae as videomae_twin
 from tests.reference.networks import linear, transformer
 from tests.twin import Twin, check
 
@@ -106,3 +115,17 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+# --- its targets ------------------------------------------------------------------------------------------------------
+
+
+def test_standardize_cubes_equals_twin_and_by_hand():
+  clip = np.random.default_rng(0).random((4, 6, 6, 3)).astype(np.float32)
+  cubes = np.stack([cube.reshape(-1, 3) for cube in videomae_twin.cubes(clip, 3, 2)])[None].astype(np.float32)
+  result = jax.jit(standardize_cubes)(cubes)
+  assert result.shape == (1, 8, 18, 3) and result.dtype == jnp.float32
+  assert_close(np.asarray(result).reshape(8, -1), videomae_twin.targets(clip, 3, 2), atol=1e-5)
+  small = np.array([[[[0, 5]], [[1e-3, 5]]]], np.float32).reshape(1, 1, 2, 2)  # deviations sqrt(5e-7) and 0
+  side = 5e-4 / (math.sqrt(5e-7) + 1e-6)  # 0.706; under the root 1e-6 would give 0.408
+  assert_close(standardize_cubes(small), [[[[-side, 0], [side, 0]]]])
