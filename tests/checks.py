@@ -194,3 +194,20 @@ def descended(made, params, memory, batch, key, step: int):
   """(params, memory) after one step of plain gradient descent with an objective, of rate 0.1."""
   (_, (carry, _)), grads = jax.value_and_grad(made.loss, has_aux=True)(params, memory, batch, key, step)
   return made.update(jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), memory, carry, step)
+
+
+def check_invariances_of_patches(loss, predicted, target, mask):
+  """Of an error of hidden patches [b, 4, p]: what is visible, order, signs and groups of patches do not change it."""
+  value = loss(predicted, target, mask=mask)
+  assert_close(loss(target, target, mask=mask), 0, atol=0)
+  elsewhere = predicted + 100 * ~mask[..., None]  # what is visible does not matter
+  assert_close(loss(elsewhere.astype(np.float32), target, mask=mask), value)
+  order = np.array([2, 0, 3, 1])
+  assert_close(loss(predicted[:, order], target[:, order], mask=mask[:, order]), value)
+  one = lambda x: x.reshape(1, -1, *x.shape[2:])
+  assert_close(loss(one(predicted), one(target), mask=one(mask)), value)
+  assert_close(loss(target, predicted, mask=mask), value)
+  assert_close(loss(predicted + 1, target + 1, mask=mask), value, rtol=1e-4)
+  gradient = np.asarray(jax.grad(loss)(predicted, target, mask=mask))
+  assert np.all(gradient[~mask] == 0) and np.all(gradient[mask] != 0)
+  assert abs(loss(predicted, target, mask=~mask) - value) > 1e-2

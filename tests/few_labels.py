@@ -2,7 +2,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import nnx
 
@@ -13,7 +12,7 @@ from pretrain.models.functional import functional
 from pretrain.models.layers import batch_norm
 from pretrain.models.vit import vit
 from tests.cases import Case
-from tests.checks import assert_close, assert_finite, is_array, normal
+from tests.checks import assert_close, assert_finite, descended, is_array, normal
 from tests.reference import average as twin
 
 BACKBONE = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
@@ -151,9 +150,7 @@ def after(made, n: int):
   """Parameters and memory after n steps of plain gradient descent."""
   params, memory = made.init(KEY)
   for at in range(n):
-    (_, (carry, _)), grads = jax.value_and_grad(made.loss, has_aux=True)(params, memory, images(at), KEY, at)
-    params = optax.apply_updates(params, jax.tree.map(lambda g: -0.1 * g, grads))
-    params, memory = made.update(params, memory, carry, at)
+    params, memory = descended(made, params, memory, images(at), KEY, at)
   return params, memory
 
 
