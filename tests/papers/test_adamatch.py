@@ -143,8 +143,8 @@ def point(seed, b, u, k):
   return labeled, normal(seed + 3, b, k), label, weak, strong
 
 
-compiled = jax.jit(adamatch_loss)
-LOSS = Loss(compiled, loss_twin, [
+jit_loss = jax.jit(adamatch_loss)
+LOSS = Loss(jit_loss, loss_twin, [
     (*point(14, 2, 5, 3), 0.95, few.distribution(14, 3), few.distribution(15, 3), 2.0),
     (*point(16, 3, 9, 4), 1.1, few.distribution(16, 4), few.distribution(17, 4), 0.5)],
             moving=(0, 1, 4), halves=(0, 1, 3, 4), refused=[
@@ -156,8 +156,8 @@ LOSS = Loss(compiled, loss_twin, [
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_invariances(in_order(compiled), *LOSS.points[1])
-  of = lambda x, w, s: compiled(x[0], x[0], label=x[1], weak=w, strong=s, threshold=0.9,
+  few.check_invariances(in_order(jit_loss), *LOSS.points[1])
+  of = lambda x, w, s: jit_loss(x[0], x[0], label=x[1], weak=w, strong=s, threshold=0.9,
                                 labeled_average=few.uniform(w), unlabeled_average=few.uniform(w), unlabeled_weight=1.0)
   few.check_one_class(of)
   few.check_finite(of)
@@ -167,7 +167,7 @@ def test_adamatch_by_hand():
   labeled, labeled_strong, label = few.odds([8, 2], [4, 6]), few.odds([1, 1], [3, 1]), np.array([0, 1])
   weak, strong = few.odds([6, 4], [9, 1], [55, 45]), few.odds([1, 3], [1, 4], [3, 2])
   target, average = np.array([0.5, 0.5], np.float32), np.array([0.75, 0.25], np.float32)
-  of = partial(compiled, label=label, strong=strong, labeled_average=target, unlabeled_weight=3.0)
+  of = partial(jit_loss, label=label, strong=strong, labeled_average=target, unlabeled_weight=3.0)
   loss, terms = of(labeled, labeled_strong, weak=weak, threshold=0.98, unlabeled_average=average)
   supervised = (-(math.log(0.8) + math.log(0.6)) / 2 + (math.log(2) + math.log(4)) / 2) / 2
   assert_close(terms['supervised'], supervised)
@@ -186,7 +186,7 @@ def test_adamatch_by_hand():
 def test_adamatch_limits():
   labeled, labeled_strong, label, weak, strong = point(26, 3, 9, 4)
   even, averages = np.full(4, 0.25, np.float32), ('labeled_average', 'unlabeled_average')
-  of = partial(compiled, label=label, weak=weak, strong=strong, **dict.fromkeys(averages, even))
+  of = partial(jit_loss, label=label, weak=weak, strong=strong, **dict.fromkeys(averages, even))
   nobody, empty = of(labeled, labeled_strong, threshold=9.0, unlabeled_weight=2.0)
   assert empty['consistency'] == 0 and empty['use_ratio'] == 0
   swapped = of(labeled_strong, labeled, threshold=0.0, unlabeled_weight=0.0)

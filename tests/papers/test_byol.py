@@ -75,8 +75,8 @@ def loss_twin(prediction, target):
   return total / len(prediction)
 
 
-compiled = jax.jit(byol_loss)
-LOSS = Loss(compiled, loss_twin, [(normal(0, 1, 3), normal(1, 1, 3)),
+jit_loss = jax.jit(byol_loss)
+LOSS = Loss(jit_loss, loss_twin, [(normal(0, 1, 3), normal(1, 1, 3)),
                                   (normal(2, 4, 6, scale=3), normal(3, 4, 6, scale=0.1))],
             moving=(0,), extremes=[*PAIRS, (Z1, ZERO)], refused=[
                 ((normal(1, 4, 8), normal(0, 1, 8)), ['(4, 8)', '(1, 8)']),
@@ -89,19 +89,19 @@ def test_its_loss():
 
 def test_byol_by_hand():
   z = normal(0, 4, 6)
-  assert_close(compiled(z, z), 0)
-  assert_close(compiled(z, -z), 4)
-  assert_close(compiled(basis(3), basis(3)[[1, 2, 0]]), 2)
-  assert_close(compiled(np.array([[3, 4]], np.float32), np.array([[2, 0]], np.float32)), 2 - 2 * 0.6)
-  assert_close(compiled(basis(2), np.array([[1, 0], [0, -1]], np.float32)), 2)  # the mean of 0 and 4
+  assert_close(jit_loss(z, z), 0)
+  assert_close(jit_loss(z, -z), 4)
+  assert_close(jit_loss(basis(3), basis(3)[[1, 2, 0]]), 2)
+  assert_close(jit_loss(np.array([[3, 4]], np.float32), np.array([[2, 0]], np.float32)), 2 - 2 * 0.6)
+  assert_close(jit_loss(basis(2), np.array([[1, 0], [0, -1]], np.float32)), 2)  # the mean of 0 and 4
 
 
 def test_byol_invariances():
   prediction, target = normal(0, 4, 6), normal(1, 4, 6)
-  loss = compiled(prediction, target)
+  loss = jit_loss(prediction, target)
   order, scales, turn = np.array([2, 0, 3, 1]), np.exp(normal(2, 4, 1)), rotation(3, 6)
-  assert_close(compiled(target, prediction), loss)
-  assert_close(compiled(prediction[order], target[order]), loss)
-  assert_close(compiled(scales * prediction, target / scales), loss)
-  assert_close(compiled(prediction @ turn, target @ turn), loss)
-  assert abs(compiled(prediction[order], target) - loss) > 1e-2
+  assert_close(jit_loss(target, prediction), loss)
+  assert_close(jit_loss(prediction[order], target[order]), loss)
+  assert_close(jit_loss(scales * prediction, target / scales), loss)
+  assert_close(jit_loss(prediction @ turn, target @ turn), loss)
+  assert abs(jit_loss(prediction[order], target) - loss) > 1e-2

@@ -6,10 +6,13 @@ import math
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from data.text import BEGIN, END, PAD
 from pretrain import losses
 from pretrain.models.text import text
+from pretrain.models.vit import vit
 from pretrain.objectives.clip import clip, clip_loss
 from pretrain.views.supervised import supervised as supervised_views
 from tests import cases
@@ -156,3 +159,37 @@ def check_invariances(loss):
 
 def test_invariances():
   check_invariances(partial(jit_loss, scale=5.0))
+
+
+# --- The objective -------------------------------------------------------------------------------------------------
+
+def check_start(method, temperature, loss):
+  """The first loss is that of the towers' embeddings, of length 1, at the first temperature; in chunks, too."""
+  images = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
+  words = text(vocabulary=24, length=8, width=16, depth=2, heads=2, mlp=24, pool='last')
+  pairs = {'image': normal(0, 4, 8, 8, 1) % 1, 'tokens': np.array(
+      [[BEGIN, 5 + i, 6 + i, END, PAD, PAD, PAD, PAD] for i in range(4)], np.int32)}
+  key, objective = jax.random.key(0), method(images, text=words, dim=6)
+  params, memory = objective.init(key)
+  image, words_of = (tower(params, memory, pairs[name]) for tower, name in zip(objective.towers, pairs, strict=True))
+  np.testing.assert_allclose(np.linalg.norm(image, axis=1), 1, rtol=1e-5)
+  value, (_, metrics) = objective.loss(params, memory, pairs, key, 0)
+  assert_close(value, loss(image, words_of), rtol=1e-4)
+  assert_close(metrics['temperature'], temperature)
+  assert objective.encode(params, memory, pairs['image']).shape == (4, 16), 'the backbone, not its projection'
+  chunked = method(images, text=words, dim=6, chunk=2)
+  assert_close(chunked.loss(params, memory, pairs, key, 0)[0], value, rtol=1e-5)
+
+
+def test_its_start():
+  check_start(partial(clip, temperature=0.07), 0.07, partial(clip_loss, scale=1 / 0.07))
+
+
+def test_its_scale_stays_below_100():
+  images = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
+  words = text(vocabulary=24, length=8, width=16, depth=2, heads=2, mlp=24, pool='last')
+  objective = clip(images, text=words, dim=6, temperature=0.07)
+  params, memory = objective.init(jax.random.key(0))
+  for before, after in ((math.log(1e3), math.log(100)), (1.0, 1.0)):
+    updated, _ = objective.update(params | {'log_scale': jnp.float32(before)}, memory, {}, 0)
+    assert_close(updated['log_scale'], after)

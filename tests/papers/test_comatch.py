@@ -167,9 +167,9 @@ def loss_twin(labeled, label, probabilities, strong, first, second, threshold, t
 
 
 EXTREME = dict(threshold=0.9, temperature=0.2, edge_threshold=0.8, unlabeled_weight=1.0, contrast_weight=1.0)
-compiled = jax.jit(comatch_loss)
+jit_loss = jax.jit(comatch_loss)
 LOSS = Loss(
-    compiled, loss_twin, [
+    jit_loss, loss_twin, [
         (*few.soft(5, 2, 5, 3), normal(8, 5, 6), normal(9, 5, 6), 0.7, 0.3, 0.4, 2.0, 3.0),
         (*few.soft(6, 3, 9, 4), normal(10, 9, 6, scale=3), normal(11, 9, 6), 0.6, 0.2, 0.5, 0.5, 0.7)],
     moving=(0, 3, 4, 5), halves=(0, 3, 4, 5), refused=[
@@ -179,7 +179,7 @@ LOSS = Loss(
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_finite(lambda x, w, s: compiled(*x, probabilities=jax.nn.softmax(w), strong=s, first=w, second=s,
+  few.check_finite(lambda x, w, s: jit_loss(*x, probabilities=jax.nn.softmax(w), strong=s, first=w, second=s,
                                             **EXTREME))
 
 
@@ -196,7 +196,7 @@ def test_smoothed_equals_twin_and_by_hand():
 def test_comatch_by_hand_and_its_limits():
   p = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]], np.float32)
   strong, z = few.odds([1, 1], [1, 3], [1, 1]), np.eye(3, dtype=np.float32)
-  loss, terms = compiled(np.zeros((1, 2), np.float32), np.array([1]), probabilities=p, strong=strong, first=z,
+  loss, terms = jit_loss(np.zeros((1, 2), np.float32), np.array([1]), probabilities=p, strong=strong, first=z,
                          second=z[[1, 0, 2]], threshold=0.85, temperature=1 / math.log(2), edge_threshold=0.5,
                          unlabeled_weight=2.0, contrast_weight=3.0)
   consistency = 2 * math.log(2) / 3  # the second is not confident
@@ -208,7 +208,7 @@ def test_comatch_by_hand_and_its_limits():
   # no edges but the loops: InfoNCE; sure pseudo-labels: FixMatch
   labeled, label, weak, strong = few.step(33, 3, 9, 4)
   first, second = normal(34, 9, 6), normal(35, 9, 6)
-  of = partial(compiled, labeled, label, strong=strong, first=first, second=second, threshold=0.9, temperature=0.2,
+  of = partial(jit_loss, labeled, label, strong=strong, first=first, second=second, threshold=0.9, temperature=0.2,
                unlabeled_weight=2.0)
   terms = of(probabilities=jax.nn.softmax(weak), edge_threshold=1.0, contrast_weight=0.5)[1]
   assert_close(terms['contrast'], losses.info_nce(first, second, positive=jnp.arange(9), temperature=0.2))

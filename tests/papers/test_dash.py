@@ -113,15 +113,15 @@ def loss_twin(labeled, label, weak, strong, threshold, temperature, hard, unlabe
   return supervised + unlabeled_weight * consistency, terms
 
 
-compiled = jax.jit(dash_loss)
-LOSS = Loss(compiled, loss_twin, [(*few.step(8, 2, 5, 3), 0.3, 0.5, False, 2.0),
+jit_loss = jax.jit(dash_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*few.step(8, 2, 5, 3), 0.3, 0.5, False, 2.0),
                                   (*few.step(9, 3, 9, 4), 0.4, 0.5, True, 0.5)], moving=(0, 3), halves=(0, 3),
             refused=[((few.LABELED, few.CLASSES, few.WEAK, few.ONE, 0.9, 0.5, True, 1.0), ['(4, 3)', '(1, 3)'])])
 
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_finite(lambda x, w, s: compiled(*x, weak=w, strong=s, threshold=0.1, temperature=0.5, hard=False,
+  few.check_finite(lambda x, w, s: jit_loss(*x, weak=w, strong=s, threshold=0.1, temperature=0.5, hard=False,
                                             unlabeled_weight=1.0))
 
 
@@ -137,7 +137,7 @@ def test_dash_threshold():
 def test_dash_by_hand_and_its_limits():
   labeled, label = np.zeros((1, 2), np.float32), np.array([1])
   weak, strong = few.odds([9, 1], [3, 1]), few.odds([1, 3], [1, 9])  # losses 0.105 and 0.288
-  of = partial(compiled, labeled, label, weak=weak, strong=strong, threshold=0.2, temperature=0.5, unlabeled_weight=3.0)
+  of = partial(jit_loss, labeled, label, weak=weak, strong=strong, threshold=0.2, temperature=0.5, unlabeled_weight=3.0)
   loss, terms = of(hard=False)
   wanted = (81 / 82 * math.log(4) + 1 / 82 * math.log(4 / 3)) / 2
   assert_close(terms['consistency'], wanted)
@@ -145,12 +145,12 @@ def test_dash_by_hand_and_its_limits():
   assert_close(of(hard=True)[1]['consistency'], math.log(4) / 2)
   labels, views = few.named(*few.step(36, 3, 9, 4))
   for threshold in (0.6, 0.9):  # hard targets: FixMatch with the probability of that loss
-    got, terms = compiled(*labels, **views, threshold=-math.log(threshold), temperature=0.5, hard=True,
+    got, terms = jit_loss(*labels, **views, threshold=-math.log(threshold), temperature=0.5, hard=True,
                           unlabeled_weight=2.0)
     wanted, wanted_terms = losses.fixmatch(*labels, **views, threshold=threshold, unlabeled_weight=2.0)
     assert_close(got, wanted)
     assert 0 < wanted_terms['use_ratio'] == terms['use_ratio'] < 1
-  _, terms = compiled(*labels, **views, threshold=100., temperature=0.5, hard=False, unlabeled_weight=2.0)
+  _, terms = jit_loss(*labels, **views, threshold=100., temperature=0.5, hard=False, unlabeled_weight=2.0)
   assert terms['use_ratio'] == 1
 
 

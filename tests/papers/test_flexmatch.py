@@ -138,8 +138,8 @@ def loss_twin(labeled, label, weak, strong, thresholds, unlabeled_weight):
   return supervised + unlabeled_weight * consistency, terms
 
 
-compiled, thresholds_by = jax.jit(flexmatch_loss), jax.jit(thresholds_of, static_argnames='classes')
-LOSS = Loss(compiled, loss_twin, [(*few.step(6, 2, 5, 3), np.array([0.95, 0.5, 0.7], np.float32), 2.0),
+jit_loss, thresholds_by = jax.jit(flexmatch_loss), jax.jit(thresholds_of, static_argnames='classes')
+LOSS = Loss(jit_loss, loss_twin, [(*few.step(6, 2, 5, 3), np.array([0.95, 0.5, 0.7], np.float32), 2.0),
                                   (*few.step(7, 3, 9, 4), 0.9 * few.distribution(7, 4) + 0.4, 0.5)],
             moving=(0, 3), halves=(0, 2, 3), refused=[
                 ((few.LABELED, few.CLASSES, few.WEAK, few.ONE, few.THREE, 1.0), ['(4, 3)', '(1, 3)']),
@@ -151,8 +151,8 @@ LOSS = Loss(compiled, loss_twin, [(*few.step(6, 2, 5, 3), np.array([0.95, 0.5, 0
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_invariances(in_order(compiled), *LOSS.points[1])
-  of = lambda x, w, s: compiled(*x, weak=w, strong=s, thresholds=jnp.full(w.shape[1], 0.9), unlabeled_weight=1.0)
+  few.check_invariances(in_order(jit_loss), *LOSS.points[1])
+  of = lambda x, w, s: jit_loss(*x, weak=w, strong=s, thresholds=jnp.full(w.shape[1], 0.9), unlabeled_weight=1.0)
   few.check_one_class(of)
   few.check_finite(of)
 
@@ -186,7 +186,7 @@ def test_flexmatch_thresholds_by_hand():
 def test_flexmatch_by_hand():
   labeled, label = np.zeros((1, 2), np.float32), np.array([1])
   weak, strong = few.odds([6, 4], [4, 6], [1, 9]), few.odds([1, 3], [1, 4], [3, 2])
-  of = partial(compiled, labeled, label, strong=strong, unlabeled_weight=3.0)
+  of = partial(jit_loss, labeled, label, strong=strong, unlabeled_weight=3.0)
   loss, terms = of(weak=weak, thresholds=np.array([0.5, 0.7], np.float32))
   wanted = (math.log(4) + math.log(5 / 2)) / 3  # the second is of class 1: 0.6 < 0.7
   assert_close(terms['consistency'], wanted)
@@ -200,14 +200,14 @@ def test_flexmatch_limits():
   labeled, label, weak, strong = few.step(23, 3, 9, 4)
   labels, views = few.named(labeled, label, weak, strong)
   for threshold in (0.0, 0.6, 0.9, 1.1):  # equal for all classes
-    got, terms = compiled(*labels, **views, thresholds=np.full(4, threshold, np.float32), unlabeled_weight=2.0)
+    got, terms = jit_loss(*labels, **views, thresholds=np.full(4, threshold, np.float32), unlabeled_weight=2.0)
     wanted, wanted_terms = losses.fixmatch(*labels, **views, threshold=threshold, unlabeled_weight=2.0)
     assert_close(got, wanted)
     assert_close(terms['use_ratio'], wanted_terms['use_ratio'], atol=0)
   # only the threshold of the predicted class matters
   first = weak.copy()
   first[:, 0] = weak.max(-1) + 1
-  of = partial(compiled, labeled, label, weak=first, strong=strong, unlabeled_weight=2.0)
+  of = partial(jit_loss, labeled, label, weak=first, strong=strong, unlabeled_weight=2.0)
   used = of(thresholds=np.array([0, 2, 2, 2], np.float32))[1]['use_ratio']
   unused = of(thresholds=np.array([2, 0, 0, 0], np.float32))[1]['use_ratio']
   assert used == 1 and unused == 0

@@ -192,8 +192,8 @@ def loss_twin(labeled, label, weak, strong, threshold, probability, histogram, u
   return supervised + unlabeled_weight * consistency + fairness_weight * fair, terms
 
 
-compiled, fairness_of, statistics_of = map(jax.jit, (freematch_loss, fairness, freematch_statistics))
-LOSS = Loss(compiled, loss_twin, [
+jit_loss, fairness_of, statistics_of = map(jax.jit, (freematch_loss, fairness, freematch_statistics))
+LOSS = Loss(jit_loss, loss_twin, [
     (*few.step(8, 2, 5, 3), 0.9, few.distribution(8, 3), few.distribution(9, 3), 2.0, 0.5),
     (*few.step(18, 3, 9, 4), 0.9, few.distribution(18, 4), few.distribution(19, 4), 0.5, 3.0)],
             moving=(0, 3), halves=(0, 2, 3), refused=[
@@ -205,13 +205,13 @@ LOSS = Loss(compiled, loss_twin, [
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_invariances(in_order(compiled), *LOSS.points[1])
-  of = lambda x, w, s: compiled(*x, weak=w, strong=s, threshold=0.9, probability=few.uniform(w),
+  few.check_invariances(in_order(jit_loss), *LOSS.points[1])
+  of = lambda x, w, s: jit_loss(*x, weak=w, strong=s, threshold=0.9, probability=few.uniform(w),
                                 histogram=few.uniform(w), unlabeled_weight=1.0, fairness_weight=0.5)
   few.check_one_class(of)
   few.check_finite(of)
   large = (*few.large(), 0.9, few.distribution(41, 3), few.distribution(42, 3), 1.0, 0.5)
-  assert_close(in_order(compiled)(*large)[0], loss_twin(*large)[0])
+  assert_close(in_order(jit_loss)(*large)[0], loss_twin(*large)[0])
 
 
 @pytest.mark.parametrize(('u', 'k', 'momentum'), [(1, 3, 0.9), (6, 4, 0.999), (9, 2, 0.0)])
@@ -288,7 +288,7 @@ def test_freematch_by_hand():
   weak, strong = few.odds([9, 1], [4, 6], [6, 4]), few.odds([1, 3], [1, 4], [3, 2])
   probability, histogram = np.array([0.6, 0.4], np.float32), np.array([0.5, 0.5], np.float32)
   # thresholds 0.8 and 0.8 2/3 = 0.533: the first two are used
-  of = partial(compiled, labeled, label, strong=strong, histogram=histogram, unlabeled_weight=3.0, fairness_weight=0.5)
+  of = partial(jit_loss, labeled, label, strong=strong, histogram=histogram, unlabeled_weight=3.0, fairness_weight=0.5)
   loss, terms = of(weak=weak, threshold=0.8, probability=probability)
   assert_close(terms['use_ratio'], 2 / 3)
   consistency = (math.log(4) + math.log(5 / 4)) / 3
@@ -304,7 +304,7 @@ def test_freematch_limits():
   labeled, label, weak, strong = few.step(24, 3, 9, 4)
   labels, views = few.named(labeled, label, weak, strong)
   even = np.full(4, 0.25, np.float32)
-  of = partial(compiled, *labels, weak=weak, probability=even, histogram=even, unlabeled_weight=2.0)
+  of = partial(jit_loss, *labels, weak=weak, probability=even, histogram=even, unlabeled_weight=2.0)
   for threshold in (0.0, 0.6, 0.9):
     got, terms = of(strong=strong, threshold=threshold, fairness_weight=0.0)  # equal for all classes, no fairness
     wanted, wanted_terms = losses.fixmatch(*labels, **views, threshold=threshold, unlabeled_weight=2.0)
@@ -328,7 +328,7 @@ def test_statistics_of_the_extremes_are_finite():
   # all sure of the same class: the other shares are 0; the loss stays finite
   new = statistics_of(weak, 1 / 3, probability=even, histogram=even, momentum=0.0)
   assert new['histogram'][1] == 0
-  assert_finite(lambda s: compiled(weak, label=np.zeros(4, int), weak=weak, strong=s, **new, unlabeled_weight=1.0,
+  assert_finite(lambda s: jit_loss(weak, label=np.zeros(4, int), weak=weak, strong=s, **new, unlabeled_weight=1.0,
                                    fairness_weight=0.5)[0], (weak,), (-weak,))
 
 

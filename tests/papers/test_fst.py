@@ -114,25 +114,25 @@ def loss_twin(labeled, label, teacher, strong, threshold, unlabeled_weight):
   return supervised + unlabeled_weight * share * total, terms
 
 
-compiled = jax.jit(fst_loss)
-LOSS = Loss(compiled, loss_twin, [(*few.step(12, 2, 5, 3), 0.85, 2.0)], moving=(0, 3), halves=(0, 3),
+jit_loss = jax.jit(fst_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*few.step(12, 2, 5, 3), 0.85, 2.0)], moving=(0, 3), halves=(0, 3),
             refused=[((few.LABELED, few.CLASSES, few.WEAK, few.ONE, 0.9, 1.0), ['(4, 3)', '(1, 3)'])])
 
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_finite(lambda x, w, s: compiled(*x, teacher=w, strong=s, threshold=0.9, unlabeled_weight=1.0))
+  few.check_finite(lambda x, w, s: jit_loss(*x, teacher=w, strong=s, threshold=0.9, unlabeled_weight=1.0))
 
 
 def test_fst_by_hand_and_its_limit():
   teacher, strong = few.odds([9, 1], [3, 2]), few.odds([1, 3], [1, 1])
-  loss, terms = compiled(np.zeros((1, 2), np.float32), np.array([1]), teacher=teacher, strong=strong, threshold=0.8,
+  loss, terms = jit_loss(np.zeros((1, 2), np.float32), np.array([1]), teacher=teacher, strong=strong, threshold=0.8,
                          unlabeled_weight=3.0)
   wanted = (math.log(4) + math.log(2)) / 2 / 2  # all, times the share of one half
   assert_close(terms['consistency'], wanted)
   assert_close(loss, math.log(2) + 3 * wanted)
   labels, views = few.named(*few.step(39, 3, 9, 4))
-  value, _ = compiled(*labels, teacher=views['weak'], strong=views['strong'], threshold=0.0, unlabeled_weight=2.0)
+  value, _ = jit_loss(*labels, teacher=views['weak'], strong=views['strong'], threshold=0.0, unlabeled_weight=2.0)
   assert_close(value, losses.fixmatch(*labels, **views, threshold=0.0, unlabeled_weight=2.0)[0])
 
 

@@ -118,7 +118,7 @@ def test_its_twin():
 
 # --- The loss ------------------------------------------------------------------------------------------------------
 
-compiled = jax.jit(ibot_loss)
+jit_loss = jax.jit(ibot_loss)
 
 
 def at(student: float, teacher: float) -> dict:
@@ -135,7 +135,7 @@ def hidden(seed: int, b: int, n: int):
 
 FAR = normal(0, 2, 3, 4, scale=1e4), normal(1, 2, 3, 4, scale=1e4), np.array([[1, 0, 0], [0, 0, 0]], bool), normal(
     2, 4, scale=1e4), 0.01, 0.01
-LOSS = Loss(compiled, loss_twin, [
+LOSS = Loss(jit_loss, loss_twin, [
     (normal(0, 2, 3, 4), normal(1, 2, 3, 4), hidden(2, 2, 3), normal(3, 4), 1.0, 0.5),
     (normal(4, 3, 4, 3, scale=0.3), normal(5, 3, 4, 3, scale=0.3),
      np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool), normal(6, 3, scale=0.1), 0.1, 0.05)],
@@ -148,7 +148,7 @@ LOSS = Loss(compiled, loss_twin, [
 
 def test_its_loss():
   check_loss(LOSS)
-  assert_close(in_order(compiled)(*FAR), loss_twin(*FAR))  # about 1e6
+  assert_close(in_order(jit_loss)(*FAR), loss_twin(*FAR))  # about 1e6
 
 
 def test_ibot_by_hand():
@@ -158,38 +158,38 @@ def test_ibot_by_hand():
   first, half = -(0.9 * math.log(1 / 4) + 0.1 * math.log(3 / 4)), -(math.log(1 / 4) + math.log(3 / 4)) / 2
   both = np.array([[1, 1], [1, 0]], bool)  # by image, not by patch
   wanted = ((first + math.log(2)) / 2 + half) / 2
-  assert_close(compiled(student, teacher, mask=both, center=zero, **at(1.0, 1.0)), wanted)
+  assert_close(jit_loss(student, teacher, mask=both, center=zero, **at(1.0, 1.0)), wanted)
   one = np.array([[1, 0], [0, 0]], bool)  # an image without hidden patches counts 0, but is in the mean
-  assert_close(compiled(student, teacher, mask=one, center=zero, **at(1.0, 1.0)), first / 2)
+  assert_close(jit_loss(student, teacher, mask=one, center=zero, **at(1.0, 1.0)), first / 2)
   # a center of log(9), 0 makes the teacher's first patch 1/2, 1/2; half a temperature squares the student's odds
   center = np.log(np.array([9, 1], np.float32))
-  assert_close(compiled(student, teacher, mask=one, center=center, **at(1.0, 1.0)), half / 2)
+  assert_close(jit_loss(student, teacher, mask=one, center=center, **at(1.0, 1.0)), half / 2)
   hot = -(math.log(1 / 10) + math.log(9 / 10)) / 2
-  assert_close(compiled(student, teacher, mask=one, center=center, **at(0.5, 1.0)), hot / 2)
+  assert_close(jit_loss(student, teacher, mask=one, center=center, **at(0.5, 1.0)), hot / 2)
   cold = -(81 * math.log(1 / 4) + math.log(3 / 4)) / 82
-  assert_close(compiled(student, teacher, mask=one, center=zero, **at(1.0, 0.5)), cold / 2)
+  assert_close(jit_loss(student, teacher, mask=one, center=zero, **at(1.0, 0.5)), cold / 2)
 
 
 def test_ibot_limits_and_invariances():
   student, teacher, center = normal(0, 3, 4, 5), normal(1, 3, 4, 5), normal(2, 5)
   mask = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool)
   nothing = np.zeros_like(mask)
-  assert_close(compiled(student, teacher, mask=nothing, center=center, **at(0.1, 0.05)), 0, atol=0)
-  assert np.all(np.asarray(jax.grad(compiled)(student, teacher, mask=nothing, center=center, **at(0.1, 0.05))) == 0)
+  assert_close(jit_loss(student, teacher, mask=nothing, center=center, **at(0.1, 0.05)), 0, atol=0)
+  assert np.all(np.asarray(jax.grad(jit_loss)(student, teacher, mask=nothing, center=center, **at(0.1, 0.05))) == 0)
   # all hidden: DINO's loss with the patches as examples and the student's view of the same image
   patches = np.stack([0 * student, student]).reshape(2, 12, 5)
-  everything = compiled(student, teacher, mask=~nothing, center=center, **at(0.5, 0.25))
+  everything = jit_loss(student, teacher, mask=~nothing, center=center, **at(0.5, 0.25))
   assert_close(everything, losses.dino(patches, teacher.reshape(1, 12, 5), center=center, **at(0.5, 0.25)))
-  loss = compiled(student, teacher, mask=mask, center=center, **at(0.5, 0.25))
+  loss = jit_loss(student, teacher, mask=mask, center=center, **at(0.5, 0.25))
   elsewhere = student + 100 * ~mask[..., None] * normal(3, 3, 4, 5), teacher - 100 * ~mask[..., None]
-  assert_close(compiled(*elsewhere, mask=mask, center=center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(*elsewhere, mask=mask, center=center, **at(0.5, 0.25)), loss)
   order = np.array([2, 0, 3, 1])
   ordered = student[:, order], teacher[:, order]
-  assert_close(compiled(*ordered, mask=mask[:, order], center=center, **at(0.5, 0.25)), loss)
-  assert_close(compiled(student[::-1], teacher[::-1], mask=mask[::-1], center=center, **at(0.5, 0.25)), loss)
-  assert_close(compiled(student[..., ::-1], teacher[..., ::-1], mask=mask, center=center[::-1], **at(0.5, 0.25)), loss)
-  assert_close(compiled(student + 3, teacher + normal(4, 3, 4, 1), mask=mask, center=center, **at(0.5, 0.25)), loss)
-  assert_close(compiled(student, teacher + center, mask=mask, center=2 * center, **at(0.5, 0.25)), loss)
-  assert_close(compiled(student, teacher, mask=mask, center=center, **at(1e4, 0.25)), 2 / 3 * math.log(5), rtol=1e-3)
-  gradient = np.asarray(jax.grad(compiled)(student, teacher, mask=mask, center=center, **at(0.5, 0.25)))
+  assert_close(jit_loss(*ordered, mask=mask[:, order], center=center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student[::-1], teacher[::-1], mask=mask[::-1], center=center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student[..., ::-1], teacher[..., ::-1], mask=mask, center=center[::-1], **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student + 3, teacher + normal(4, 3, 4, 1), mask=mask, center=center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student, teacher + center, mask=mask, center=2 * center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student, teacher, mask=mask, center=center, **at(1e4, 0.25)), 2 / 3 * math.log(5), rtol=1e-3)
+  gradient = np.asarray(jax.grad(jit_loss)(student, teacher, mask=mask, center=center, **at(0.5, 0.25)))
   assert np.all(gradient[~mask] == 0) and np.all(gradient[mask] != 0)

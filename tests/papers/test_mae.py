@@ -1,11 +1,16 @@
 """MAE as a whole against its twin: arXiv:2111.06377v3, section 3, and the authors' models_mae.py, main_pretrain.py."""
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from pretrain.method.masks import random_mask
 from pretrain.models.vit import vit
 from pretrain.objectives.mae import mae
 from pretrain.views.mae import mae as mae_views
 from tests import cases
+from tests.checks import assert_close
 from tests.reference.networks import ViT, patch_decoder
+from tests.reference.spark import spark_loss
 from tests.twin import Twin, check
 
 B, SIDE, PATCH, RATIO, MEAN, STD = 4, 6, 2, 0.6, (0.4, 0.6), (0.3, 0.2)
@@ -74,3 +79,22 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+# --- The objective -------------------------------------------------------------------------------------------------
+
+def test_its_targets_are_of_pixels_that_are_normalised_channel_by_channel():
+  """As the backbone sees them: in one patch a channel with a small deviation weighs more."""
+  statistics = dict(mean=(0.2, 0.5, 0.7), std=(0.1, 0.2, 0.4))
+  made = mae(vit(image=8, patch=4, width=16, depth=1, heads=2, mlp=16, channels=3, **statistics), mask_ratio=0.5,
+             decoder_width=16, decoder_depth=1, decoder_heads=2, standardize=True)
+  params, memory = made.init(jax.random.key(0))
+  params['decoder']['predict']['kernel'] *= 0.  # it predicts its bias
+  bias = np.array([0.25, -0.5, 1.])
+  params['decoder']['predict']['bias'] += np.resize(bias, params['decoder']['predict']['bias'].shape)
+  images, index = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32), jnp.arange(3)
+  _, mask = random_mask(jax.random.key(1), index, 4, 0.5)
+  normalised = (images - np.array(statistics['mean'])) / np.array(statistics['std'])
+  wanted = spark_loss(normalised, np.resize(bias, (3, 4, 48)), np.asarray(mask), 4)
+  got, _ = made.loss(params, memory, {'image': images, 'index': index}, jax.random.key(1), 0)
+  assert_close(got, wanted, rtol=1e-4)

@@ -98,8 +98,8 @@ def loss_twin(labeled, label, student, teacher, unlabeled_weight):
   return supervised + unlabeled_weight * consistency, {'supervised': supervised, 'consistency': consistency}
 
 
-compiled = jax.jit(mean_teacher_loss)
-LOSS = Loss(compiled, loss_twin, [(*few.step(2, 2, 5, 3), 5.0), (*few.step(3, 3, 9, 4), 20.0)], moving=(0, 2),
+jit_loss = jax.jit(mean_teacher_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*few.step(2, 2, 5, 3), 5.0), (*few.step(3, 3, 9, 4), 20.0)], moving=(0, 2),
             refused=[((few.LABELED, few.CLASSES[:1], few.WEAK, few.WEAK, 1.0), ['(2,)', '(1,)']),
                      ((few.LABELED, few.CLASSES, few.WEAK, few.ONE, 1.0), ['(4, 3)', '(1, 3)']),
                      ((few.LABELED, few.CLASSES, few.WEAK, few.WEAK[:, :1], 1.0), ['(4, 3)', '(4, 1)'])])
@@ -107,18 +107,18 @@ LOSS = Loss(compiled, loss_twin, [(*few.step(2, 2, 5, 3), 5.0), (*few.step(3, 3,
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_invariances(in_order(compiled), *LOSS.points[1])
-  of = lambda x, w, s: compiled(*x, student=s, teacher=w, unlabeled_weight=1.0)
+  few.check_invariances(in_order(jit_loss), *LOSS.points[1])
+  of = lambda x, w, s: jit_loss(*x, student=s, teacher=w, unlabeled_weight=1.0)
   few.check_one_class(of)
   few.check_finite(of)
   large = (*few.large(), 1.0)
-  assert_close(in_order(compiled)(*large)[0], loss_twin(*large)[0])
+  assert_close(in_order(jit_loss)(*large)[0], loss_twin(*large)[0])
 
 
 def test_mean_teacher_by_hand():
   student = few.odds([1, 1, 2, 4], [3, 1, 2, 4])
   teacher = np.stack([np.zeros(4), student[1] + 7])  # 1/4 each; the same as the student
-  loss, terms = compiled(*few.EVEN, student=student, teacher=teacher, unlabeled_weight=16.0)
+  loss, terms = jit_loss(*few.EVEN, student=student, teacher=teacher, unlabeled_weight=16.0)
   wanted = ((1 / 8) ** 2 + (1 / 8) ** 2 + (1 / 4) ** 2) / 4 / 2  # the mean over classes and rows
   assert_close(terms['consistency'], wanted)
   assert_close(loss, math.log(4) + 16 * wanted)
@@ -126,7 +126,7 @@ def test_mean_teacher_by_hand():
 
 def test_mean_teacher_limits():
   labeled, label, student, teacher = few.step(21, 3, 9, 4)
-  of = lambda student, teacher: compiled(labeled, label, student=student, teacher=teacher, unlabeled_weight=1.0)
+  of = lambda student, teacher: jit_loss(labeled, label, student=student, teacher=teacher, unlabeled_weight=1.0)
   assert_close(of(student, student)[1]['consistency'], 0, atol=0)
   assert_close(of(teacher, student)[0], of(student, teacher)[0])  # but for the gradient
   one = 1e3 * np.eye(4, dtype=np.float32)[np.arange(9) % 4]

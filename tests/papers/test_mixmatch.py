@@ -94,8 +94,8 @@ def loss_twin(labeled, target, unlabeled, guess, unlabeled_weight):
   return supervised + unlabeled_weight * consistency, {'supervised': supervised, 'consistency': consistency}
 
 
-compiled = jax.jit(mixmatch_loss)
-LOSS = Loss(compiled, loss_twin, [(*few.mixed(3, 2, 5, 3), 7.0)], moving=(0, 2), halves=(0, 2),
+jit_loss = jax.jit(mixmatch_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*few.mixed(3, 2, 5, 3), 7.0)], moving=(0, 2), halves=(0, 2),
             refused=[((few.LABELED, few.LABELED, few.WEAK, few.ONE, 1.0), ['(4, 3)', '(1, 3)']),
                      ((few.LABELED, few.ONE, few.WEAK, few.WEAK, 1.0), ['(2, 3)', '(1, 3)'])])
 
@@ -103,20 +103,20 @@ LOSS = Loss(compiled, loss_twin, [(*few.mixed(3, 2, 5, 3), 7.0)], moving=(0, 2),
 def test_its_loss():
   check_loss(LOSS)
   guess = lambda w: losses.sharpen(jax.lax.stop_gradient(jax.nn.softmax(w)), 0.5)
-  few.check_finite(lambda x, w, s: compiled(x[0], jax.nn.softmax(x[0]), unlabeled=s, guess=guess(w),
+  few.check_finite(lambda x, w, s: jit_loss(x[0], jax.nn.softmax(x[0]), unlabeled=s, guess=guess(w),
                                             unlabeled_weight=1.0))
 
 
 def test_mixmatch_by_hand_and_its_limit():
   target, guess = np.array([[0.5, 0.5]], np.float32), np.array([[0.9, 0.1], [0.5, 0.5]], np.float32)
-  loss, terms = compiled(few.odds([3, 1]), target, unlabeled=few.odds([1, 1], [1, 1]), guess=guess,
+  loss, terms = jit_loss(few.odds([3, 1]), target, unlabeled=few.odds([1, 1], [1, 1]), guess=guess,
                          unlabeled_weight=10.0)
   supervised = -(math.log(3 / 4) + math.log(1 / 4)) / 2
   assert_close(terms['consistency'], 2 * 0.4**2 / 4)
   assert_close(loss, supervised + 10 * 0.08)
   labeled, label, weak, strong = few.step(32, 3, 9, 4)  # nothing is mixed, the guess is the teacher's
   one_hot = np.eye(4, dtype=np.float32)[label]
-  assert_close(compiled(labeled, one_hot, unlabeled=strong, guess=jax.nn.softmax(weak), unlabeled_weight=2.0)[0],
+  assert_close(jit_loss(labeled, one_hot, unlabeled=strong, guess=jax.nn.softmax(weak), unlabeled_weight=2.0)[0],
                mean_teacher_loss(labeled, label, student=strong, teacher=weak, unlabeled_weight=2.0)[0])
 
 

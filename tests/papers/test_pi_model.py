@@ -89,25 +89,25 @@ def loss_twin(labeled, label, first, second, unlabeled_weight):
   return supervised + unlabeled_weight * consistency, {'supervised': supervised, 'consistency': consistency}
 
 
-compiled = jax.jit(pi_model_loss)
-LOSS = Loss(compiled, loss_twin, [(*few.step(0, 2, 5, 3), 5.0)], moving=(0, 2, 3), halves=(0, 2, 3),
+jit_loss = jax.jit(pi_model_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*few.step(0, 2, 5, 3), 5.0)], moving=(0, 2, 3), halves=(0, 2, 3),
             refused=[((few.LABELED, few.CLASSES, few.WEAK, few.ONE, 1.0), ['(4, 3)', '(1, 3)'])])
 
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_finite(lambda x, w, s: compiled(*x, first=w, second=s, unlabeled_weight=1.0))
+  few.check_finite(lambda x, w, s: jit_loss(*x, first=w, second=s, unlabeled_weight=1.0))
 
 
 def test_pi_model_by_hand_and_its_limit():
   first, second = few.odds([1, 1, 2, 4], [3, 1, 2, 4]), np.stack([np.zeros(4), few.odds([3, 1, 2, 4])[0] + 7])
-  loss, terms = compiled(*few.EVEN, first=first, second=second, unlabeled_weight=16.0)
+  loss, terms = jit_loss(*few.EVEN, first=first, second=second, unlabeled_weight=16.0)
   wanted = ((1 / 8) ** 2 + (1 / 8) ** 2 + (1 / 4) ** 2) / 4 / 2  # the mean over classes and rows
   assert_close(terms['consistency'], wanted)
   assert_close(loss, math.log(4) + 16 * wanted)
   # Mean Teacher's loss, but with a gradient to both
   labeled, label, one, other = few.step(30, 3, 9, 4)
-  here = lambda first, second: compiled(labeled, label, first=first, second=second, unlabeled_weight=2.0)[0]
+  here = lambda first, second: jit_loss(labeled, label, first=first, second=second, unlabeled_weight=2.0)[0]
   there = lambda first, second: mean_teacher_loss(labeled, label, student=first, teacher=second,
                                                   unlabeled_weight=2.0)[0]
   assert_close(here(one, other), there(one, other))

@@ -91,27 +91,27 @@ def loss_twin(labeled, label, unlabeled, unlabeled_weight):
   return supervised + unlabeled_weight * consistency, {'supervised': supervised, 'consistency': consistency}
 
 
-compiled = jax.jit(pseudo_label_loss)
-LOSS = Loss(compiled, loss_twin, [(*few.step(0, 2, 5, 3)[:3], 1.5), (*few.step(1, 3, 9, 4)[:3], 0.3)], moving=(0, 2),
+jit_loss = jax.jit(pseudo_label_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*few.step(0, 2, 5, 3)[:3], 1.5), (*few.step(1, 3, 9, 4)[:3], 0.3)], moving=(0, 2),
             refused=[((few.LABELED, few.CLASSES[:1], few.WEAK, 1.0), ['(2,)', '(1,)'])])
 
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_invariances(in_order(compiled), *LOSS.points[1])
-  of = lambda x, w, s: compiled(*x, unlabeled=w + s, unlabeled_weight=1.0)
+  few.check_invariances(in_order(jit_loss), *LOSS.points[1])
+  of = lambda x, w, s: jit_loss(*x, unlabeled=w + s, unlabeled_weight=1.0)
   few.check_one_class(of)
   few.check_finite(of)
 
 
 def test_pseudo_label_by_hand():
   unlabeled = few.odds([1, 1, 2, 4], [6, 1, 1, 2])  # 1/2 for class 3, 6/10 for class 0
-  loss, terms = compiled(*few.EVEN, unlabeled=unlabeled, unlabeled_weight=3.0)
+  loss, terms = jit_loss(*few.EVEN, unlabeled=unlabeled, unlabeled_weight=3.0)
   assert_close(terms['supervised'], math.log(4))
   assert_close(terms['consistency'], (math.log(2) - math.log(0.6)) / 2)
   assert_close(loss, math.log(4) + 3 * (math.log(2) - math.log(0.6)) / 2)
   # the label is a constant, the logits are not: softmax - label; of equals the lowest class
-  of = lambda x, weight: compiled(*few.EVEN, unlabeled=x, unlabeled_weight=weight)[0]
+  of = lambda x, weight: jit_loss(*few.EVEN, unlabeled=x, unlabeled_weight=weight)[0]
   gradient = jax.grad(of)(unlabeled, 3.0)
   assert_close(gradient, 1.5 * np.array([[1 / 8, 1 / 8, 1 / 4, -1 / 2], [-0.4, 0.1, 0.1, 0.2]]))
   gradient = jax.grad(of)(np.zeros((2, 4), np.float32), 2.0)
@@ -121,13 +121,13 @@ def test_pseudo_label_by_hand():
 def test_pseudo_label_limits():
   labeled, label, unlabeled, _ = few.step(20, 3, 9, 4)
   # low density at the boundary: nothing to do
-  sure = compiled(labeled, label, unlabeled=1e3 * unlabeled, unlabeled_weight=1.0)
+  sure = jit_loss(labeled, label, unlabeled=1e3 * unlabeled, unlabeled_weight=1.0)
   assert_close(sure[1]['consistency'], 0)
-  even = compiled(labeled, label, unlabeled=1e-6 * unlabeled, unlabeled_weight=1.0)
+  even = jit_loss(labeled, label, unlabeled=1e-6 * unlabeled, unlabeled_weight=1.0)
   assert_close(even[1]['consistency'], math.log(4))
   # the same logits for both views and no threshold: FixMatch's value, but not its gradient alone
   both, _ = losses.fixmatch(labeled, label, weak=unlabeled, strong=unlabeled, threshold=0.0, unlabeled_weight=2.0)
-  assert_close(compiled(labeled, label, unlabeled=unlabeled, unlabeled_weight=2.0)[0], both)
+  assert_close(jit_loss(labeled, label, unlabeled=unlabeled, unlabeled_weight=2.0)[0], both)
 
 
 # --- The objective -------------------------------------------------------------------------------------------------

@@ -121,8 +121,8 @@ def point(seed, b, n, u, k):
           normal(seed + 6, u, 4), few.labels(seed + 7, u, 4))
 
 
-compiled = jax.jit(remixmatch_loss)
-LOSS = Loss(compiled, loss_twin, [(*point(4, 2, 5, 3, 4), 1.5, 0.6, 0.4)], moving=(0, 2, 4, 6), halves=(0, 2, 4, 6),
+jit_loss = jax.jit(remixmatch_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*point(4, 2, 5, 3, 4), 1.5, 0.6, 0.4)], moving=(0, 2, 4, 6), halves=(0, 2, 4, 6),
             refused=[((few.LABELED, few.LABELED, few.WEAK, few.WEAK, few.WEAK, few.ONE, few.WEAK, few.CLASSES, 1.0, 1.0,
                        1.0), ['(4, 3)', '(1, 3)'])])
 
@@ -132,7 +132,7 @@ def test_its_loss():
 
   def extreme(x, w, s):
     p, turned = jax.nn.softmax(w), s[:, :1] * jnp.ones(4)
-    return compiled(x[0], jax.nn.softmax(x[0]), unlabeled=s, mixed_guess=p, anchored=s, guess=p, turned=turned,
+    return jit_loss(x[0], jax.nn.softmax(x[0]), unlabeled=s, mixed_guess=p, anchored=s, guess=p, turned=turned,
                     turns=jnp.arange(5) % 4, unlabeled_weight=1.0, anchor_weight=1.0, rotation_weight=1.0)
 
   few.check_finite(extreme)
@@ -140,7 +140,7 @@ def test_its_loss():
 
 def test_remixmatch_by_hand():
   half = np.array([[0.5, 0.5]], np.float32)
-  loss, terms = compiled(few.odds([3, 1]), half, unlabeled=few.odds([1, 1]), mixed_guess=half,
+  loss, terms = jit_loss(few.odds([3, 1]), half, unlabeled=few.odds([1, 1]), mixed_guess=half,
                          anchored=few.odds([9, 1]), guess=np.array([[1, 0]], np.float32),
                          turned=few.odds([1, 1, 2, 4]), turns=np.array([3]), unlabeled_weight=2.0, anchor_weight=3.0,
                          rotation_weight=5.0)

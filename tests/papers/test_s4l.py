@@ -87,8 +87,8 @@ def loss_twin(labeled, label, turned_labeled, turned_unlabeled, rotation_weight)
   return supervised + rotation_weight * rotation, {'supervised': supervised, 'consistency': rotation}
 
 
-compiled = jax.jit(s4l_loss)
-LOSS = Loss(compiled, loss_twin, [(normal(7, 2, 4, 5), few.labels(7, 2, 5), normal(8, 2, 4, 4), normal(9, 3, 4, 4),
+jit_loss = jax.jit(s4l_loss)
+LOSS = Loss(jit_loss, loss_twin, [(normal(7, 2, 4, 5), few.labels(7, 2, 5), normal(8, 2, 4, 4), normal(9, 3, 4, 4),
                                    0.7)], moving=(0, 2, 3), halves=(0, 2, 3))
 
 
@@ -97,7 +97,7 @@ def test_its_loss():
 
   def extreme(x, _, s):
     turned = jnp.stack([s[:, :1] * jnp.ones(4)] * 4, 1)
-    return compiled(jnp.stack([x[0]] * 4, 1), x[1], turned_labeled=turned[:2], turned_unlabeled=turned,
+    return jit_loss(jnp.stack([x[0]] * 4, 1), x[1], turned_labeled=turned[:2], turned_unlabeled=turned,
                     rotation_weight=1.0)
 
   few.check_finite(extreme)
@@ -106,7 +106,7 @@ def test_its_loss():
 def test_s4l_by_hand():
   labeled = np.tile(few.odds([3, 1]), (1, 4, 1))
   sure = 1e3 * np.eye(4, dtype=np.float32)[None]
-  loss, terms = compiled(labeled, np.array([1]), turned_labeled=sure, turned_unlabeled=np.zeros((2, 4, 4), np.float32),
+  loss, terms = jit_loss(labeled, np.array([1]), turned_labeled=sure, turned_unlabeled=np.zeros((2, 4, 4), np.float32),
                          rotation_weight=3.0)
   assert_close(terms['supervised'], math.log(4))
   assert_close(terms['consistency'], math.log(4) / 2)  # nothing of the labeled, chance of the others

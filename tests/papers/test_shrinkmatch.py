@@ -142,8 +142,8 @@ def loss_twin(labeled, label, probabilities, strong, auxiliary, threshold, certa
   return supervised + unlabeled_weight * (consistency + shrunk), terms
 
 
-compiled = jax.jit(shrinkmatch_loss)
-LOSS = Loss(compiled, loss_twin, [(*few.soft(11, 2, 7, 4), normal(20, 7, 4), 0.8, 0.6, 2.0),
+jit_loss = jax.jit(shrinkmatch_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*few.soft(11, 2, 7, 4), normal(20, 7, 4), 0.8, 0.6, 2.0),
                                   (*few.soft(22, 3, 9, 6), normal(21, 9, 6), 0.9, 0.3, 0.5)],
             moving=(0, 3, 4), halves=(0, 3, 4),
             refused=[((few.LABELED, few.CLASSES, few.WEAK, few.WEAK, few.ONE, 0.9, 0.5, 1.0), ['(4, 3)', '(1, 3)'])])
@@ -151,7 +151,7 @@ LOSS = Loss(compiled, loss_twin, [(*few.soft(11, 2, 7, 4), normal(20, 7, 4), 0.8
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_finite(lambda x, w, s: compiled(*x, probabilities=jax.nn.softmax(w), strong=s, auxiliary=s, threshold=0.9,
+  few.check_finite(lambda x, w, s: jit_loss(*x, probabilities=jax.nn.softmax(w), strong=s, auxiliary=s, threshold=0.9,
                                             certain=0.5, unlabeled_weight=1.0))
 
 
@@ -170,7 +170,7 @@ def test_shrunk_space_is_the_smallest_removal_that_makes_the_first_confident(k):
 def test_shrinkmatch_by_hand():
   p = np.array([[0.9, 0.06, 0.04, 0], [0.5, 0.35, 0.1, 0.05], [0.3, 0.3, 0.2, 0.2]], np.float32)
   strong, auxiliary = np.zeros((3, 4), np.float32), few.odds([1, 1, 1, 1], [1, 5, 2, 1], [1, 1, 1, 1])
-  at = lambda auxiliary: compiled(np.zeros((1, 4), np.float32), np.array([1]), probabilities=p, strong=strong,
+  at = lambda auxiliary: jit_loss(np.zeros((1, 4), np.float32), np.array([1]), probabilities=p, strong=strong,
                                   auxiliary=auxiliary, threshold=0.75, certain=0.5, unlabeled_weight=2.0)
   loss, terms = at(auxiliary)
   # the second: without class 1 it is 0.5 / 0.65 = 0.77; 1 of 1 + 2 + 1. The third: 0.3 / 0.5 at most
@@ -187,7 +187,7 @@ def test_shrinkmatch_by_hand():
 def test_shrinkmatch_where_all_are_certain_is_fixmatch():
   labeled, label, weak, strong = few.step(37, 3, 9, 4)
   sure = 1e3 * weak
-  of = partial(compiled, labeled, label, strong=strong, auxiliary=normal(38, 9, 4), unlabeled_weight=2.0)
+  of = partial(jit_loss, labeled, label, strong=strong, auxiliary=normal(38, 9, 4), unlabeled_weight=2.0)
   got, terms = of(probabilities=jax.nn.softmax(sure), threshold=0.95, certain=1.0)
   assert terms['shrunk'] == 0 and terms['use_ratio'] == 1
   assert_close(got, losses.fixmatch(labeled, label, weak=sure, strong=strong, threshold=0.95, unlabeled_weight=2.0)[0])

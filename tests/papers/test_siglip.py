@@ -13,7 +13,17 @@ from pretrain.objectives.siglip import siglip, siglip_loss
 from pretrain.views.supervised import supervised as supervised_views
 from tests import cases
 from tests.checks import PAIRS, Z1, Z2, Loss, assert_close, basis, check_loss, normal
-from tests.papers.test_clip import LENGTH, WORDS, B, batch, check_invariances, check_towers, of_images, of_texts
+from tests.papers.test_clip import (
+  LENGTH,
+  WORDS,
+  B,
+  batch,
+  check_invariances,
+  check_start,
+  check_towers,
+  of_images,
+  of_texts,
+)
 from tests.reference.networks import Tiny, unit
 from tests.twin import Run, Twin, check_moves, check_values, copied, tiny
 
@@ -107,3 +117,9 @@ def test_siglip_by_hand():
 
 def test_invariances():
   check_invariances(partial(jit_loss, scale=5.0, bias=-2.0))
+
+
+# --- The objective -------------------------------------------------------------------------------------------------
+
+def test_its_start():
+  check_start(partial(siglip, temperature=0.1, bias=-10.0), 0.1, partial(siglip_loss, scale=10.0, bias=-10.0))

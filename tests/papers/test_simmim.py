@@ -98,7 +98,7 @@ def loss_twin(predicted, target, mask):
   return total / count
 
 
-compiled = jax.jit(masked_l1)
+jit_loss = jax.jit(masked_l1)
 
 
 def hides(seed: int, b: int, n: int):
@@ -110,7 +110,7 @@ def hides(seed: int, b: int, n: int):
 
 ONE = np.array([[1, 0, 0], [0, 0, 0]], bool)
 FAR = normal(0, 2, 3, 4, scale=1e4), normal(1, 2, 3, 4, scale=1e4)
-LOSS = Loss(compiled, loss_twin, [(normal(0, 1, 2, 3), normal(1, 1, 2, 3), hides(2, 1, 2)),
+LOSS = Loss(jit_loss, loss_twin, [(normal(0, 1, 2, 3), normal(1, 1, 2, 3), hides(2, 1, 2)),
                                   (normal(3, 3, 4, 2, scale=3), normal(4, 3, 4, 2), hides(5, 3, 4))],
             extremes=[(*FAR, ONE), (FAR[0], FAR[0], ONE), (1e-4 * FAR[0], 0 * FAR[0], ONE)], refused=[
                 ((normal(0, 2, 3, 4), normal(1, 2, 3, 1), np.ones((2, 3), bool)), ['(2, 3, 4)', '(2, 3, 1)']),
@@ -125,16 +125,16 @@ def test_masked_l1_by_hand():
   predicted = np.array([[[1, 3], [9, 9]], [[0, 0], [0, 5]]], np.float32)
   target = np.array([[[1, 1], [0, 0]], [[1, 1], [0, 0]]], np.float32)
   mask = np.array([[True, False], [True, True]])
-  assert_close(compiled(predicted, target, mask=mask), (0 + 2 + 1 + 1 + 0 + 5) / 6)  # by patch, not by image
-  assert_close(compiled(predicted, target, mask=~mask), 9)
-  gradient = jax.grad(compiled)(predicted + 0.5, target, mask=mask)
+  assert_close(jit_loss(predicted, target, mask=mask), (0 + 2 + 1 + 1 + 0 + 5) / 6)  # by patch, not by image
+  assert_close(jit_loss(predicted, target, mask=~mask), 9)
+  gradient = jax.grad(jit_loss)(predicted + 0.5, target, mask=mask)
   assert_close(gradient, np.array([[[1, 1], [0, 0]], [[-1, -1], [1, 1]]]) / 6)
 
 
 def test_masked_l1_limits_and_invariances():
   predicted, target = normal(0, 3, 4, 5), normal(1, 3, 4, 5)
   mask = np.array([[1, 0, 0, 1], [1, 1, 1, 0], [0, 0, 1, 0]], bool)
-  check_invariances_of_patches(compiled, predicted, target, mask)
-  assert_close(compiled(3 * predicted, 3 * target, mask=mask), 3 * compiled(predicted, target, mask=mask))
+  check_invariances_of_patches(jit_loss, predicted, target, mask)
+  assert_close(jit_loss(3 * predicted, 3 * target, mask=mask), 3 * jit_loss(predicted, target, mask=mask))
   # between half the square and the absolute error: the limit of the smooth L1
-  assert_close(losses.smooth_l1(predicted, target, mask=mask, beta=1e-6), compiled(predicted, target, mask=mask))
+  assert_close(losses.smooth_l1(predicted, target, mask=mask, beta=1e-6), jit_loss(predicted, target, mask=mask))

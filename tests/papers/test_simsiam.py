@@ -75,8 +75,8 @@ def loss_twin(p1, z1, p2, z2):
   return total
 
 
-compiled = jax.jit(simsiam_loss)
-LOSS = Loss(compiled, loss_twin, [
+jit_loss = jax.jit(simsiam_loss)
+LOSS = Loss(jit_loss, loss_twin, [
     (normal(0, 2, 3), normal(1, 2, 3), normal(2, 2, 3), normal(3, 2, 3)),
     (normal(4, 4, 6, scale=3), normal(5, 4, 6), normal(6, 4, 6), normal(7, 4, 6, scale=0.1))],
             moving=(0, 2), extremes=[(p, z, z, p) for p, z in [*PAIRS, (Z1, ZERO)]], refused=[
@@ -91,18 +91,18 @@ def test_its_loss():
 
 def test_simsiam_by_hand():
   one, other = basis(3), basis(3)[[1, 2, 0]]
-  assert_close(compiled(one, other, p2=other, z2=one), -1)  # each prediction equals the other view's projection
-  assert_close(compiled(one, one, p2=other, z2=other), 0)
-  assert_close(compiled(one, other, p2=-other, z2=one), 0)  # the mean of -1 and 1
-  assert_close(compiled(-2 * one, other, p2=-other, z2=3 * one), 1)
+  assert_close(jit_loss(one, other, p2=other, z2=one), -1)  # each prediction equals the other view's projection
+  assert_close(jit_loss(one, one, p2=other, z2=other), 0)
+  assert_close(jit_loss(one, other, p2=-other, z2=one), 0)  # the mean of -1 and 1
+  assert_close(jit_loss(-2 * one, other, p2=-other, z2=3 * one), 1)
   p, z = np.array([[3, 4]], np.float32), np.array([[2, 0]], np.float32)
-  assert_close(compiled(p, p, p2=z, z2=z), -(0.6 + 0.6) / 2)
-  assert_close(compiled(p, z, p2=p, z2=p), -(1 + 0.6) / 2)
+  assert_close(jit_loss(p, p, p2=z, z2=z), -(0.6 + 0.6) / 2)
+  assert_close(jit_loss(p, z, p2=p, z2=p), -(1 + 0.6) / 2)
 
 
 def test_simsiam_is_byol_of_both_views():
   p1, z1, p2, z2 = (normal(seed, 4, 6) for seed in range(4))
-  loss = compiled(p1, z1, p2=p2, z2=z2)
+  loss = jit_loss(p1, z1, p2=p2, z2=z2)
   assert_close(loss, (byol_loss(p1, z2) + byol_loss(p2, z1)) / 4 - 1)
-  assert_close(compiled(p2, z2, p2=p1, z2=z1), loss)
-  assert abs(compiled(p1, z2, p2=p2, z2=z1) - loss) > 1e-2
+  assert_close(jit_loss(p2, z2, p2=p1, z2=z1), loss)
+  assert abs(jit_loss(p1, z2, p2=p2, z2=z1) - loss) > 1e-2

@@ -184,8 +184,8 @@ def loss_twin(labeled, label, weak, strong, mean, variance, probability, sigmas,
   return supervised + unlabeled_weight * consistency, terms
 
 
-compiled, weights_of, statistics_of = map(jax.jit, (softmatch_loss, truncated_gaussian, softmatch_statistics))
-LOSS = Loss(compiled, loss_twin, [(*few.step(12, 2, 5, 3), 0.9, 0.05, few.distribution(12, 3), 2.0, 2.0),
+jit_loss, weights_of, statistics_of = map(jax.jit, (softmatch_loss, truncated_gaussian, softmatch_statistics))
+LOSS = Loss(jit_loss, loss_twin, [(*few.step(12, 2, 5, 3), 0.9, 0.05, few.distribution(12, 3), 2.0, 2.0),
                                   (*few.step(13, 3, 9, 4), 0.9, 0.03, few.distribution(13, 4), 1.0, 0.5)],
             moving=(0, 3), halves=(0, 2, 3), refused=[
                 ((few.LABELED, few.CLASSES, few.WEAK, few.ONE, 0.9, 0.1, few.THREE, 2.0, 1.0), ['(4, 3)', '(1, 3)']),
@@ -194,13 +194,13 @@ LOSS = Loss(compiled, loss_twin, [(*few.step(12, 2, 5, 3), 0.9, 0.05, few.distri
 
 def test_its_loss():
   check_loss(LOSS)
-  few.check_invariances(in_order(compiled), *LOSS.points[1])
-  of = lambda x, w, s: compiled(*x, weak=w, strong=s, mean=0.9, variance=0.1, probability=few.uniform(w), sigmas=2.0,
+  few.check_invariances(in_order(jit_loss), *LOSS.points[1])
+  of = lambda x, w, s: jit_loss(*x, weak=w, strong=s, mean=0.9, variance=0.1, probability=few.uniform(w), sigmas=2.0,
                                 unlabeled_weight=1.0)
   few.check_one_class(of)
   few.check_finite(of)
   large = (*few.large(), 0.9, 0.1, few.distribution(41, 3), 2.0, 1.0)
-  assert_close(in_order(compiled)(*large)[0], loss_twin(*large)[0])
+  assert_close(in_order(jit_loss)(*large)[0], loss_twin(*large)[0])
 
 
 def test_truncated_gaussian_by_hand():
@@ -249,7 +249,7 @@ def test_softmatch_by_hand():
   labeled, label = np.zeros((1, 2), np.float32), np.array([1])
   weak, strong = few.odds([6, 4], [9, 1], [1, 1]), few.odds([1, 3], [1, 4], [3, 2])
   probability = np.array([0.75, 0.25], np.float32)  # aligned 1/3 : 2/3, 3/4 : 1/4, 1/4 : 3/4
-  loss, terms = compiled(labeled, label, weak=weak, strong=strong, mean=0.75, variance=1 / 288,
+  loss, terms = jit_loss(labeled, label, weak=weak, strong=strong, mean=0.75, variance=1 / 288,
                          probability=probability, sigmas=2.0, unlabeled_weight=3.0)
   weight = math.exp(-4)  # (1/12)^2 4 / (2 / 288)
   assert_close(terms['use_ratio'], (weight + 2) / 3)
@@ -261,7 +261,7 @@ def test_softmatch_by_hand():
 def test_softmatch_limits():
   labeled, label, weak, strong = few.step(25, 3, 9, 4)
   labels, views = few.named(labeled, label, weak, strong)
-  of = partial(compiled, *labels, **views, probability=np.full(4, 0.25, np.float32), unlabeled_weight=2.0)
+  of = partial(jit_loss, *labels, **views, probability=np.full(4, 0.25, np.float32), unlabeled_weight=2.0)
   hard = lambda threshold: losses.fixmatch(*labels, **views, threshold=threshold, unlabeled_weight=2.0)[0]
   assert_close(of(mean=0.7, variance=math.inf, sigmas=2.0)[0], hard(0.0))  # all count
   assert_close(of(mean=0.7, variance=1e-12, sigmas=2.0)[0], hard(0.7))  # a threshold
@@ -281,7 +281,7 @@ def test_statistics_of_the_extremes_are_finite():
   # all sure of the same class: the variance is 0; the loss stays finite
   new = statistics_of(weak, 1 / 3, variance=1.0, probability=even, momentum=0.0)
   assert new['variance'] == 0
-  assert_finite(lambda s: compiled(weak, label=np.zeros(4, int), weak=weak, strong=s, **new, sigmas=2.0,
+  assert_finite(lambda s: jit_loss(weak, label=np.zeros(4, int), weak=weak, strong=s, **new, sigmas=2.0,
                                    unlabeled_weight=1.0)[0], (weak,), (-weak,))
 
 

@@ -134,8 +134,8 @@ def loss_twin(labeled, label, clean, perturbed, unlabeled_weight, entropy_weight
   return supervised + unlabeled_weight * consistency + entropy_weight * entropy, terms
 
 
-compiled = jax.jit(vat_loss)
-LOSS = Loss(compiled, loss_twin, [(*few.step(1, 2, 5, 3), 2.0, 0.0)], moving=(0, 3), halves=(0, 3),
+jit_loss = jax.jit(vat_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*few.step(1, 2, 5, 3), 2.0, 0.0)], moving=(0, 3), halves=(0, 3),
             refused=[((few.LABELED, few.CLASSES, few.WEAK, few.ONE, 1.0, 0.0), ['(4, 3)', '(1, 3)'])])
 
 
@@ -144,12 +144,12 @@ def test_its_loss():
   entropy = LOSS._replace(points=[(*few.step(2, 3, 9, 4), 0.5, 0.7)])  # which has a gradient to the clean logits
   check_values(entropy)
   check_half_precision(entropy)
-  few.check_finite(lambda x, w, s: compiled(*x, clean=w, perturbed=s, unlabeled_weight=1.0, entropy_weight=1.0))
+  few.check_finite(lambda x, w, s: jit_loss(*x, clean=w, perturbed=s, unlabeled_weight=1.0, entropy_weight=1.0))
 
 
 def test_vat_by_hand_and_its_limit():
   clean, perturbed = few.odds([3, 1], [1, 1]), few.odds([1, 1], [1, 1])
-  at = lambda clean: compiled(np.zeros((1, 2), np.float32), np.array([1]), clean=clean, perturbed=perturbed,
+  at = lambda clean: jit_loss(np.zeros((1, 2), np.float32), np.array([1]), clean=clean, perturbed=perturbed,
                               unlabeled_weight=3.0, entropy_weight=0.5)
   loss, terms = at(clean)
   divergence = (3 / 4 * math.log(3 / 2) + 1 / 4 * math.log(1 / 2)) / 2
@@ -161,7 +161,7 @@ def test_vat_by_hand_and_its_limit():
   slope = 3 / 4 * 1 / 4 * math.log(3)  # p (1 - p) times the difference of the logits
   assert_close(gradient, 0.25 * np.array([[-slope, slope], [0, 0]]))  # of the entropy alone
   labels, views = few.named(*few.step(31, 3, 9, 4))  # without a threshold and sharpening it is UDA's
-  of = lambda clean, perturbed: compiled(*labels, clean=clean, perturbed=perturbed, unlabeled_weight=2.0,
+  of = lambda clean, perturbed: jit_loss(*labels, clean=clean, perturbed=perturbed, unlabeled_weight=2.0,
                                          entropy_weight=0.0)
   assert_close(of(views['weak'], views['strong'])[0], losses.uda(*labels, **views, threshold=0.0, temperature=1.0,
                                                                  unlabeled_weight=2.0)[0])

@@ -7,12 +7,15 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from pretrain.method.masks import tube_mask
 from pretrain.models.vit import vit
+from pretrain.objectives.mae import mae
 from pretrain.objectives.videomae import standardize_cubes, videomae
 from pretrain.views.videomae import videomae as videomae_views
 from tests import cases
-from tests.checks import assert_close
+from tests.checks import assert_close, images
 from tests.reference import videomae as videomae_twin
 from tests.reference.networks import linear, transformer
 from tests.twin import Twin, check
@@ -129,3 +132,36 @@ def test_standardize_cubes_equals_twin_and_by_hand():
   small = np.array([[[[0, 5]], [[1e-3, 5]]]], np.float32).reshape(1, 1, 2, 2)  # deviations sqrt(5e-7) and 0
   side = 5e-4 / (math.sqrt(5e-7) + 1e-6)  # 0.706; under the root 1e-6 would give 0.408
   assert_close(standardize_cubes(small), [[[[-side, 0], [side, 0]]]])
+
+
+# --- The objective -------------------------------------------------------------------------------------------------
+
+SMALL = dict(image=8, patch=4, width=16, depth=1, heads=2, mlp=16)
+DECODER = dict(decoder_width=16, decoder_depth=1, decoder_heads=2)
+
+
+def test_of_one_frame_videomae_is_mae():
+  image = dict(**SMALL, channels=1)
+  still = mae(vit(**image), mask_ratio=0.5, standardize=True, **DECODER)
+  moving = videomae(vit(**image, frames=1), mask_ratio=0.5, standardize=True, **DECODER)
+  params, memory = still.init(jax.random.key(5))
+  assert jax.tree.map(jnp.shape, moving.init(jax.random.key(5))[0]) == jax.tree.map(jnp.shape, params)
+  x, index = images(1, 3, 8, 8, 1), np.arange(3)
+  wanted, _ = still.loss(params, memory, {'image': x, 'index': index}, jax.random.key(5), 0)
+  got, _ = moving.loss(params, memory, {'video': x[:, None], 'index': index}, jax.random.key(5), 0)
+  assert_close(got, wanted)
+
+
+@pytest.mark.parametrize('contrast', [1., 1e-3])  # of the faint clip the deviations are small beside the root of 1e-6
+def test_the_loss_is_the_error_of_hidden_cubes_by_loops(contrast):
+  made = videomae(vit(**SMALL, channels=3, frames=4, tubelet=2), mask_ratio=0.5, standardize=True, **DECODER)
+  params, memory = made.init(jax.random.key(5))
+  params['decoder']['predict']['kernel'] *= 0.  # it predicts its bias
+  params['decoder']['predict']['bias'] += 0.25
+  x, index = contrast * images(2, 2, 4, 8, 8, 3), np.arange(2)
+  _, mask = tube_mask(jax.random.key(5), index, (2, 2, 2), 0.5)
+  errors = [np.mean((0.25 - cube) ** 2) for clip, hidden in zip(x, np.asarray(mask), strict=True)
+            for cube, h in zip(videomae_twin.targets(clip, 4, 2), hidden, strict=True) if h]
+  assert len(errors) == 2 * 2 * 2
+  loss, _ = made.loss(params, memory, {'video': x, 'index': index}, jax.random.key(5), 0)
+  assert_close(loss, np.mean(errors), rtol=1e-4)
