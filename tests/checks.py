@@ -192,8 +192,11 @@ def assert_finite(loss, *points):
 
 def descended(made, params, memory, batch, key, step: int):
   """(params, memory) after one step of plain gradient descent with an objective, of rate 0.1."""
-  (_, (carry, _)), grads = jax.value_and_grad(made.loss, has_aux=True)(params, memory, batch, key, step)
-  return made.update(jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), memory, carry, step)
+  def run(params, memory, batch, key, step):
+    (_, (carry, _)), grads = jax.value_and_grad(made.loss, has_aux=True)(params, memory, batch, key, step)
+    return made.update(jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), memory, carry, step)
+
+  return jax.jit(run)(params, memory, batch, key, step)
 
 
 def check_invariances_of_patches(loss, predicted, target, mask):

@@ -146,10 +146,10 @@ KEY = jax.random.key(0)
 
 def test_moco_queues_the_keys_of_the_teacher_and_the_teacher_follows():
   made = moco_v2(cases.BACKBONE, hidden=(16,), dim=8, temperature=0.2, momentum=0.75, queue=2 * B)
-  params, memory = made.init(KEY)
+  params, memory = jax.jit(made.init)(KEY)
   assert_close(jnp.linalg.norm(memory['queue'], axis=1), 1)
   batch = {'views': images(0, B, 2, 8, 8, 1)}
-  (_, keys), _ = made.halves[0](params, memory, batch, KEY, 0)
+  (_, keys), _ = jax.jit(made.halves[0])(params, memory, batch, KEY, 0)
   after, kept = descended(made, params, memory, batch, KEY, 1)
   assert_close(kept['queue'][B:], losses.normalize(keys))
   np.testing.assert_array_equal(kept['queue'][:B], memory['queue'][:B])
@@ -157,4 +157,4 @@ def test_moco_queues_the_keys_of_the_teacher_and_the_teacher_follows():
   jax.tree.map(assert_close, kept['teacher'], wanted)
   with pytest.raises(ValueError, match='multiple of the batch'):
     odd = moco_v2(cases.BACKBONE, hidden=(16,), dim=8, temperature=0.2, momentum=0.75, queue=2 * B + 1)
-    descended(odd, *odd.init(KEY), batch, KEY, 0)
+    descended(odd, *jax.jit(odd.init)(KEY), batch, KEY, 0)

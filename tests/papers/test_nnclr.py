@@ -83,7 +83,7 @@ def test_nearest_and_what_nnclr_queues():
     np.testing.assert_array_equal(rows[i], queue[wanted])
     assert_close(products[i], z[i] @ queue[wanted])
   made = nnclr(cases.BACKBONE, hidden=(16,), dim=8, predictor_hidden=16, temperature=0.2, queue=2 * B)
-  params, memory = made.init(KEY)
+  params, memory = jax.jit(made.init)(KEY)
   _, kept = descended(made, params, memory, {'views': images(0, B, 2, 8, 8, 1)}, KEY, 0)
   assert_close(jnp.linalg.norm(kept['queue'], axis=1), 1)
   np.testing.assert_array_equal(kept['queue'][B:], memory['queue'][B:])

@@ -74,12 +74,12 @@ KEY = jax.random.key(0)
 def test_simclr_v2_keeps_what_its_teacher_made_of_both_views():
   options = dict(hidden=(16,), dim=8, temperature=0.2)
   made, plain = simclr_v2(cases.BACKBONE, **options, momentum=0.75, queue=4 * B), simclr(cases.BACKBONE, **options)
-  params, memory = made.init(KEY)
+  params, memory = jax.jit(made.init)(KEY)
   batch = {'views': images(0, B, 2, 8, 8, 1)}
-  value, (carry, _) = made.loss(params, memory, batch, KEY, 0)
+  value, (carry, _) = jax.jit(made.loss)(params, memory, batch, KEY, 0)
   keys = carry['keys'][:B], carry['keys'][B:]  # the teacher begins as the student
   assert_close(losses.nt_xent(*keys, temperature=0.2),
-               plain.loss(params, {'statistics': memory['statistics']}, batch, KEY, 0)[0])
+               jax.jit(plain.loss)(params, {'statistics': memory['statistics']}, batch, KEY, 0)[0])
   assert_close(losses.nt_xent(*keys, temperature=0.2, queue=memory['queue']), value)
   after, kept = descended(made, params, memory, batch, KEY, 1)
   assert_close(kept['queue'][2 * B:], carry['keys'])

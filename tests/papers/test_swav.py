@@ -125,7 +125,7 @@ def make_swav(**options):
 
 def test_swav_keeps_prototypes_on_the_sphere():
   made = make_swav()
-  params, memory = made.init(KEY)
+  params, memory = jax.jit(made.init)(KEY)
   prototypes = lambda params: params['prototypes']['kernel']
   assert_close(jnp.linalg.norm(prototypes(params), axis=0), 1)
   moved, _ = descended(made, params, memory, multi_crop(), KEY, 1)
@@ -138,7 +138,7 @@ def test_swav_uses_its_queue_once_it_is_full_and_wanted():
   loss = lambda made, memory, at: float(made.loss(params, memory, batch, KEY, at)[0])
   for start, used in ((0, 2), (3, 3)):  # the queue is full after two steps
     made = make_swav(queue=2 * B, queue_start_step=start)
-    params, memory = made.init(KEY)
+    params, memory = jax.jit(made.init)(KEY)
     memory['queue'] = losses.normalize(jnp.asarray(normal(0, 2, 2 * B, 8)))
     plain = loss(without, {'statistics': memory['statistics']}, 0)
     for at in range(5):
