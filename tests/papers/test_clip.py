@@ -59,9 +59,10 @@ def twin(params, stopped, memory, batch, draws, step):
 
 
 CASE = cases.Case(dict(text=cases.TEXT, dim=16, temperature=0.2), supervised_views(size=cases.SIZE, pad=0), cases.pairs)
+built = partial(clip, tiny(), text=text(vocabulary=WORDS, length=LENGTH, width=8, depth=1, heads=2, mlp=16, causal=True,
+                pool='last'), dim=5, temperature=0.2)
 TWIN = Twin(
-    clip(tiny(), text=text(vocabulary=WORDS, length=LENGTH, width=8, depth=1, heads=2, mlp=16, causal=True,
-                           pool='last'), dim=5, temperature=0.2), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'image': {'loss'}, 'tokens': {'loss'}})
@@ -80,6 +81,11 @@ def test_its_twin():
   check_moves(run)
   check_values(run)
   check_towers(run, causal=True, pool='last')
+
+
+def test_its_twin_in_chunks():
+  check_values(Run(TWIN._replace(objective=built(chunk=1))))
+
 
 
 def test_no_step_scales_by_more_than_100():

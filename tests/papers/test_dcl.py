@@ -42,8 +42,9 @@ def twin(params, stopped, memory, batch, draws, step, sigma=SIGMA):
 
 CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2, sigma=0.5),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+built = partial(dcl, tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, sigma=SIGMA)
 TWIN = Twin(
-    dcl(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, sigma=SIGMA), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
@@ -55,6 +56,11 @@ PLAIN = TWIN._replace(objective=dcl(tiny(), hidden=(8,), dim=5, temperature=TEMP
 @pytest.mark.parametrize('case', [TWIN, PLAIN], ids=['dcw', 'dc'])
 def test_its_twin(case):
   check(case)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=2)))
+
 
 
 # --- the losses ----------------------------------------------------------------------------------------------------

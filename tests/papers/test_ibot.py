@@ -1,9 +1,10 @@
 """iBOT as a whole against its twin: arXiv:2111.07832v3, section 3, eq. 1 to 3, algorithm 1.
 
-Of the authors' main_ibot.py (`iBOTLoss`, the order of the passes) and loader.py (the masks). Below, its loss of masked
-patches against the twin, by hand, and as DINO's.
+Of the authors' main_ibot.py (`iBOTLoss`, the order of the passes) and loader.py (the masks). Packed and not, with and
+without lengths of prototypes. Below, its loss of masked patches against the twin, by hand, and as DINO's.
 """
 import math
+from functools import partial
 
 import jax
 import numpy as np
@@ -96,13 +97,14 @@ CASE = cases.Case(dict(prototypes=128, hidden=64, bottleneck=32, normalize_last=
                        momentum=0.9, center_momentum=0.9, freeze_prototypes_steps=4),
                   cases.CROPS,
                   turn=5, draws=True)
+built = partial(
+    ibot, vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'), prototypes=5,
+    hidden=8, bottleneck=4, mask_probability=PROBABILITY, mask_ratio=(LEAST, MOST),
+    student_temperature=STUDENT_TEMPERATURE, teacher_temperature=TEMPERATURE,
+    teacher_patch_temperature=PATCH_TEMPERATURE, teacher_temperature_start=START, teacher_warmup_steps=WARMUP,
+    momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM, freeze_prototypes_steps=FREEZE, steps=STEPS)
 TWIN = Twin(
-    ibot(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'), prototypes=5,
-         hidden=8, bottleneck=4, normalize_last=False, mask_probability=PROBABILITY, mask_ratio=(LEAST, MOST),
-         student_temperature=STUDENT_TEMPERATURE, teacher_temperature=TEMPERATURE,
-         teacher_patch_temperature=PATCH_TEMPERATURE, teacher_temperature_start=START,
-         teacher_warmup_steps=WARMUP, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
-         freeze_prototypes_steps=FREEZE, steps=STEPS), batch, twin,
+    built(normalize_last=False), batch, twin,
     encode=lambda _, memory, x: ViT(memory['teacher']['backbone'], patch=2)(x),
     images=lambda rng: rng.uniform(size=(3, 8, 8, 1)),
     memory=lambda rng, memory: memory | {'center': rng.normal(size=5) / 5, 'patch_center': rng.normal(size=5) / 5},
@@ -114,6 +116,14 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_with_packed_crops():
+  check(TWIN._replace(objective=built(normalize_last=False, packed=True)))
+
+
+def test_its_twin_with_prototypes_of_length_1():
+  check(TWIN._replace(objective=built(normalize_last=True), hold=lambda step: {'head/prototypes': step < FREEZE}))
 
 
 # --- The loss ------------------------------------------------------------------------------------------------------

@@ -79,9 +79,11 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.1, temperature_range=(0.05, 1.), temperature_rate=0.03,
                        gradient_rate=0.5, rho=0.4, average_rate=0.8),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+built = partial(isogclr, tiny(), hidden=(8,), dim=5, temperature=0.5, temperature_range=(LOWEST, HIGHEST),
+                temperature_rate=RATE, gradient_rate=GRADIENT_RATE, rho=RHO, average_rate=AVERAGE_RATE,
+                examples=EXAMPLES)
 TWIN = Twin(
-    isogclr(tiny(), hidden=(8,), dim=5, temperature=0.5, temperature_range=(LOWEST, HIGHEST), temperature_rate=RATE,
-            gradient_rate=GRADIENT_RATE, rho=RHO, average_rate=AVERAGE_RATE, examples=EXAMPLES), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=started,
@@ -90,6 +92,11 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=5)))
+
 
 
 # --- the loss --------------------------------------------------------------------------------------------------------

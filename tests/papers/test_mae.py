@@ -1,4 +1,9 @@
-"""MAE as a whole against its twin: arXiv:2111.06377v3, section 3, and the authors' models_mae.py, main_pretrain.py."""
+"""MAE: arXiv:2111.06377v3, section 3, and the authors' models_mae.py, main_pretrain.py.
+
+The whole against its twin, with standardised and with plain pixels. Its loss is of tests/test_losses_masked.py.
+"""
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,8 +34,8 @@ def shown(noise):
   return np.argsort(noise, 1)[:, :int(noise.shape[1] * (1 - RATIO))]
 
 
-def mae_loss(params, images, noise):
-  """The mean of the squared errors of all pixels of hidden patches, each patch normalised by its mean and variance."""
+def mae_loss(params, images, noise, standardize=True):
+  """The mean of the squared errors of all pixels of hidden patches; `standardize`: by a patch's mean and variance."""
   vit, visible = backbone(params), shown(noise)
   tokens = vit.embed(images)
   encoded = vit.encode(np.stack([tokens[i, places] for i, places in enumerate(visible)]))
@@ -39,16 +44,17 @@ def mae_loss(params, images, noise):
   for i, patches in enumerate(vit.pixels(images)):
     for place, patch in enumerate(patches):
       if place not in visible[i]:
-        target = (patch - patch.mean()) / np.sqrt(patch.var(ddof=1) + 1e-6)  # unbiased, as PyTorch's
+        unbiased = patch.var(ddof=1)  # as PyTorch's
+        target = (patch - patch.mean()) / np.sqrt(unbiased + 1e-6) if standardize else patch
         errors.append(np.mean((predicted[i, place] - target) ** 2))
   assert len(errors) == B * 6
   return np.mean(errors)
 
 
-def twin(params, stopped, memory, batch, draws, step):
+def twin(params, stopped, memory, batch, draws, step, standardize=True):
   del stopped, step
   (_, noise), = draws
-  return mae_loss(params, batch['image'], noise), {}, lambda params: (params, memory)
+  return mae_loss(params, batch['image'], noise, standardize), {}, lambda params: (params, memory)
 
 
 def repaint(hidden):
@@ -68,9 +74,10 @@ def repaint(hidden):
 
 CASE = cases.Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decoder_heads=2, standardize=True),
                   mae_views(size=cases.SIZE, scale=(0.2, 1.)), draws=True)
+built = partial(mae, vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, mean=MEAN, std=STD),
+                mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3)
 TWIN = Twin(
-    mae(vit(image=SIDE, channels=2, patch=PATCH, width=8, depth=2, heads=2, mlp=16, mean=MEAN, std=STD),
-        mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3, standardize=True), batch, twin,
+    built(standardize=True), batch, twin,
     encode=lambda params, _, x: backbone(params)(x),
     images=lambda rng: rng.uniform(size=(3, SIDE, SIDE, 2)),
     moves={'image': {'loss'}, 'index': {'loss'}, 'hidden': {'loss'}, 'visible': {'loss'}},
@@ -79,6 +86,10 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_of_plain_pixels():
+  check(TWIN._replace(objective=built(standardize=False), twin=partial(twin, standardize=False)))
 
 
 # --- The objective -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 The whole and the loss against their twins, points by hand, limits, the queue from step to step.
 """
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -58,8 +59,9 @@ def twin(params, stopped, memory, batch, draws, step):
 
 CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2, momentum=0.9, queue=64),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+built = partial(moco_v2, tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE)
 TWIN = Twin(
-    moco_v2(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: project(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=filled,
@@ -68,6 +70,11 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=2)))
+
 
 
 # --- the loss --------------------------------------------------------------------------------------------------------

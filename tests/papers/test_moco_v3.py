@@ -3,6 +3,7 @@
 The whole against its twin, frozen patches from step to step.
 """
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -82,9 +83,10 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = cases.Case(dict(hidden=(64, 64), dim=16, predictor_hidden=64, temperature=0.2, momentum=0.9,
                        freeze_patches=True),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+built = partial(moco_v3, Patches, hidden=(8, 9), dim=5, predictor_hidden=10, temperature=TEMPERATURE, momentum=MOMENTUM,
+                freeze_patches=True, steps=STEPS)
 TWIN = Twin(
-    moco_v3(Patches, hidden=(8, 9), dim=5, predictor_hidden=10, temperature=TEMPERATURE, momentum=MOMENTUM,
-            freeze_patches=True, steps=STEPS), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: backbone(params, memory, memory['statistics'])(x),
     project=lambda params, memory, x: project(params, memory, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=frozen,
@@ -93,6 +95,11 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=1)))
+
 
 
 # --- from step to step -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Multi-instance prediction of codes against its twin: arXiv:2110.03091, section 4, with the authors' weights.
+"""Multi-instance prediction of codes against its twin: arXiv:2110.03091, section 4, with the authors' weights and without.
 
 Its loss, weighted or not, against the twin and by hand.
 """
@@ -26,7 +26,7 @@ def batch(rng):
   return {'image': rng.uniform(size=(B, 4, 4, 1)), 'present': present}
 
 
-def twin(params, stopped, memory, batch, draws, step):
+def twin(params, stopped, memory, batch, draws, step, weighted=True):
   del stopped, step
   (_, noise), = draws
   statistics = copied(memory['statistics'])
@@ -38,7 +38,7 @@ def twin(params, stopped, memory, batch, draws, step):
     for code in range(CLASSES):
       p = 1 / (1 + np.exp(-logits[i, code]))
       if batch['present'][i, code]:
-        loss -= CLASSES / batch['present'][i].sum() * np.log(p)
+        loss -= (CLASSES / batch['present'][i].sum() if weighted else 1) * np.log(p)
       else:
         loss -= np.log(1 - p)
   metrics = {'accuracy': right / B}
@@ -58,6 +58,11 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_without_weights():
+  check(TWIN._replace(objective=multi_instance(tiny(), classes=CLASSES, weighted=False),
+                      twin=partial(twin, weighted=False)))
 
 
 # --- The loss ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 The whole against its twin, neighbours by hand, the queue from step to step.
 """
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,8 +59,9 @@ def twin(params, stopped, memory, batch, draws, step):
 
 CASE = cases.Case(dict(hidden=(64,), dim=16, predictor_hidden=64, temperature=0.2, queue=64),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+built = partial(nnclr, tiny(), hidden=(8,), dim=5, predictor_hidden=9, temperature=TEMPERATURE, queue=QUEUE)
 TWIN = Twin(
-    nnclr(tiny(), hidden=(8,), dim=5, predictor_hidden=9, temperature=TEMPERATURE, queue=QUEUE), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=filled,
@@ -67,6 +70,11 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=2)))
+
 
 
 # --- from step to step -----------------------------------------------------------------------------------------------

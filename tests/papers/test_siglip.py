@@ -45,9 +45,10 @@ def twin(params, stopped, memory, batch, draws, step):
 
 CASE = cases.Case(dict(text=cases.TEXT, dim=16, temperature=0.2, bias=-1.), supervised_views(size=cases.SIZE, pad=0),
                   cases.pairs)
+built = partial(siglip, tiny(), text=text(vocabulary=WORDS, length=LENGTH, width=8, depth=1, heads=2, mlp=16,
+                pool='mean'), dim=5, temperature=0.3, bias=-1.5)
 TWIN = Twin(
-    siglip(tiny(), text=text(vocabulary=WORDS, length=LENGTH, width=8, depth=1, heads=2, mlp=16, pool='mean'), dim=5,
-           temperature=0.3, bias=-1.5), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     moves={'image': {'loss'}, 'tokens': {'loss'}})
@@ -58,6 +59,11 @@ def test_its_twin():
   check_moves(run)
   check_values(run)
   check_towers(run, causal=False, pool='mean')
+
+
+def test_its_twin_in_chunks():
+  check_values(Run(TWIN._replace(objective=built(chunk=1))))
+
 
 
 # --- the loss --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 The whole against its twin, the queue from step to step. The loss, NT-Xent, is of tests/test_losses_contrastive.py.
 """
+from functools import partial
+
 import jax
 import numpy as np
 
@@ -54,8 +56,9 @@ def twin(params, stopped, memory, batch, draws, step):
 
 CASE = cases.Case(dict(hidden=(64, 64), dim=16, temperature=0.2, momentum=0.9, queue=64),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+built = partial(simclr_v2, tiny(), hidden=(8, 9), dim=5, temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE)
 TWIN = Twin(
-    simclr_v2(tiny(), hidden=(8, 9), dim=5, temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=filled,
@@ -64,6 +67,11 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=6)))
+
 
 
 # --- from step to step -----------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """VideoMAE: arXiv:2203.12602v3, section 3, and the authors' engine_for_pretraining.py.
 
-The whole and its targets against their twins, points by hand.
+The whole, with standardised and with plain pixels, and its targets against their twins, points by hand.
 """
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ def tubes(noise):
   return np.argsort(noise, 1)[:, :PLACES - int(PLACES * RATIO)]
 
 
-def twin(params, stopped, memory, batch, draws, step):
+def twin(params, stopped, memory, batch, draws, step, standardize=True):
   del stopped, step
   (_, noise), = draws
   tokens, visible = embed(params['backbone'], batch['video']), []
@@ -79,8 +80,8 @@ def twin(params, stopped, memory, batch, draws, step):
   for i, video in enumerate(cubes(batch['video'])):
     for place, cube in enumerate(video):
       if place not in visible[i]:
-        target = np.zeros_like(cube)
-        for c in range(cube.shape[-1]):
+        target = cube.copy()
+        for c in range(cube.shape[-1] if standardize else 0):
           target[:, c] = (cube[:, c] - cube[:, c].mean()) / (cube[:, c].std(ddof=1) + 1e-6)
         errors.append(np.mean((predicted[i, place] - target.reshape(-1)) ** 2))
   assert len(errors) == B * TIMES * 2
@@ -106,10 +107,12 @@ CASE = cases.Case(dict(mask_ratio=0.5, decoder_width=32, decoder_depth=1, decode
                   videomae_views(size=cases.SIZE, scale=(0.5, 1.), frames=4), cases.raw,
                   vit(image=cases.SIZE, channels=1, frames=4, tubelet=2, patch=4, width=64, depth=1, heads=2, mlp=128),
                   draws=True)
+built = partial(videomae,
+                vit(image=SIDE, channels=2, frames=FRAMES, tubelet=TUBELET, patch=PATCH, width=8, depth=2, heads=2,
+                    mlp=16, positions='sincos', pool='mean', mean=MEAN, std=STD),
+                mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3)
 TWIN = Twin(
-    videomae(vit(image=SIDE, channels=2, frames=FRAMES, tubelet=TUBELET, patch=PATCH, width=8, depth=2, heads=2, mlp=16,
-                 positions='sincos', pool='mean', mean=MEAN, std=STD),
-             mask_ratio=RATIO, decoder_width=12, decoder_depth=1, decoder_heads=3, standardize=True), batch, twin,
+    built(standardize=True), batch, twin,
     encode=lambda params, _, x: encode(params['backbone'], embed(params['backbone'], x))[:, 1:].mean(1),
     images=lambda rng: rng.uniform(size=(3, FRAMES, SIDE, SIDE, 2)),
     moves={'video': {'loss'}, 'index': {'loss'}, 'hidden': {'loss'}, 'visible': {'loss'}},
@@ -118,6 +121,10 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_of_plain_pixels():
+  check(TWIN._replace(objective=built(standardize=False), twin=partial(twin, standardize=False)))
 
 
 # --- its targets ------------------------------------------------------------------------------------------------------
