@@ -1,6 +1,6 @@
-"""Multi-instance prediction of codes against its twin: arXiv:2110.03091, section 4, with the authors' weights and without.
+"""Multi-instance prediction of codes against its twin: arXiv:2110.03091, section 4, with the authors' weights.
 
-Its loss, weighted or not, against the twin and by hand.
+The whole, and its loss, weighted and not, against their twins; the loss by hand.
 """
 import math
 from functools import partial
