@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-METHODS = ('papers losses* memory deepercluster semi_supervised combine spark text video rows hold dinov2_distill '
+METHODS = ('papers losses* memory deepercluster semi_supervised combine spark text video rows hold '
            'frequency programs evaluate scale masks cluster')
 RUN = 'run train config files machine/checkpoint machine/rundir machine/metrics machine/processes'
 

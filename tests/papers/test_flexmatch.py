@@ -255,3 +255,11 @@ def test_flexmatch_remembers_the_last_confident_class_of_each_example():
 def test_its_threshold_and_its_average():
   few.check_threshold(flexmatch, examples=9)
   few.check_average('flexmatch', CASE, 'shared')
+
+
+def test_flexmatch_remembers_the_last_row_of_an_example_that_comes_twice():
+  made = flexmatch(cases.BACKBONE, **CASE.kwargs, examples=5)
+  memory = {'statistics': {}, 'ema': {}, 'selected': jnp.full(5, -1)}
+  carry = {'statistics': {}, 'rows': jnp.array([2, 0, 2, 5, 0]), 'pseudo': jnp.array([3, 1, 2, 0, 0])}  # one not sure
+  _, after = made.update({}, memory, carry, 0)
+  np.testing.assert_array_equal(after['selected'], [0, -1, 2, -1, -1])
