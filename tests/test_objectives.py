@@ -1,4 +1,4 @@
-"""The shared suite: every property for every objective, each of which joins with the CASE of its file in tests/papers."""
+"""The shared suite: every property for every objective. A new objective joins with one line in CASES."""
 import functools
 import inspect
 import re
