@@ -32,12 +32,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-METHODS = ('papers losses losses_contrastive losses_distillation losses_semi_supervised losses_consistency isogclr '
-           'deepercluster semi_supervised contrastive combine spark text video rows hold dinov2_distill frequency '
-           'programs per_example evaluate scale masks cluster catalog')
+METHODS = ('papers losses* memory deepercluster semi_supervised combine spark text video rows hold '
+           'frequency programs evaluate scale masks cluster catalog')
 RUN = 'run train config files machine/checkpoint machine/rundir machine/metrics machine/processes'
 
-# Weight in the sample; files; words of the names of test files and of folders of them.
+# Weight in the sample; files; patterns of the names of test files and of folders of them.
 AREAS = {
     'objectives': (4, ['pretrain/objectives/*'], METHODS),
     'losses': (4, ['pretrain/losses/*'], METHODS),
@@ -361,15 +360,22 @@ def using(path: Path, names: set[str]) -> list[str]:
 
 
 def stages(root: Path, mutant: Mutant) -> list[list[str]]:
-  """Tests to run, stage by stage."""
+  """Tests to run, stage by stage: a paper's own ones, those that name the function, those of what uses it."""
   outer, _, inner = mutant.name.partition('.')
   names = {outer if inner.startswith('__') else inner or outer}
   users = {name for path in root.glob('[pdl]*/**/*.py') for name in using(path, names)}  # of pretrain, data, launch
-  related = set(AREAS[area_of(mutant.path)][2].split())
-  files = [path for path in sorted(root.glob('tests/**/test_*.py')) if {path.stem[5:], path.parent.name} & related]
-  direct, others = ([f'{path.relative_to(root)}::{test}' for path in files for test in using(path, of)
-                     if test.startswith('test_')] for of in (names, users))
-  return [stage for stage in (direct, [test for test in others if test not in direct]) if stage]
+  related = AREAS[area_of(mutant.path)][2].split()
+  files = [path for path in sorted(root.glob('tests/**/test_*.py'))
+           if any(fnmatch.fnmatch(name, word) for name in (path.stem[5:], path.parent.name) for word in related)]
+  own = root / 'tests' / 'papers' / f'test_{Path(mutant.path).stem}.py'
+  found, known = [], set()
+  for stage in ({path: definitions(path) for path in files if path == own},
+                {path: using(path, names) for path in files}, {path: using(path, users) for path in files}):
+    tests = [f'{path.relative_to(root)}::{test}' for path, defined in stage.items() for test in defined
+             if test.startswith('test_')]
+    found.append([test for test in tests if test not in known])
+    known.update(tests)
+  return [stage for stage in found if stage]
 
 
 # Running --------------------------------------------------------------------------------------------------------------

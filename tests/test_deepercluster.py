@@ -1,7 +1,6 @@
-"""DeeperCluster: the loss against its twin, its limits, the clusters of a whole set, and the program."""
+"""DeeperCluster: the clusters of a whole set, and the program."""
 import json
 
-import jax
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -12,115 +11,15 @@ from data.sources.digits import digits
 from data.sources.pseudo_labeled import pseudo_labeled
 from pretrain.config import ConfigError
 from pretrain.evaluate.predictions import features
-from pretrain.models.vit import vit
-from pretrain.objectives.deepercluster import deepercluster, deepercluster_loss
-from pretrain.objectives.supervised import supervised
 from pretrain.programs import label as labeling
 from pretrain.programs.cluster import in_two_levels, kmeans, whiten
 from pretrain.programs.stages import program
 from pretrain.train import DONE, STOPPED
-from tests.checks import assert_close, assert_finite, assert_gradient, assert_half_precision, in_order, normal
-from tests.reference import deepercluster as twin
+from tests.checks import normal
 from tests.test_train import StopAfter, tiny
 from tests.test_train import losses as losses_of
 
-BACKBONE = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
 VIEWS = dict(name='supervised', size=8, pad=0, flip=0.)
-loss = jax.jit(deepercluster_loss)
-
-
-def of_twin(super_logits, logits, super_class, cluster, rotations=4):
-  return twin.deepercluster(super_logits, logits, super_class // rotations, cluster, super_class % rotations, rotations)
-
-
-def batch(seed: int, b: int, s: int, k: int):
-  rng = np.random.default_rng(seed)
-  return normal(seed, b, s, scale=2), normal(seed + 1, b, s, k, scale=2), rng.integers(0, s, b), rng.integers(0, k, b)
-
-
-@pytest.mark.parametrize('arguments', [batch(0, 3, 4, 5), batch(2, 6, 8, 3)])
-def test_the_loss_is_its_twin(arguments):
-  value, terms = in_order(loss)(*arguments)
-  wanted, of = of_twin(*arguments)
-  assert_close(value, wanted)
-  assert_close(terms['super'], of['super'])
-  assert_close(terms['cluster'], of['sub'])
-  y, z = arguments[2:]
-  assert_gradient(lambda u, v: loss(u, v, super_class=y, cluster=z)[0], lambda u, v: of_twin(u, v, y, z)[0],
-                  *arguments[:2])
-  assert_half_precision(lambda *x: in_order(loss)(*x)[0], lambda *x: of_twin(*x)[0], *arguments)
-
-
-def test_points_and_extremes_of_the_loss():
-  y, z = np.array([1, 0]), np.array([0, 2])
-  even = loss(np.zeros((2, 4), np.float32), np.zeros((2, 4, 3), np.float32), super_class=y, cluster=z)[0]
-  assert_close(even, np.log(4) + np.log(3))
-  certain = np.zeros((2, 4), np.float32), np.zeros((2, 4, 3), np.float32)
-  certain[0][[0, 1], y] = certain[1][[0, 1], y, z] = 50
-  value, terms = loss(*certain, super_class=y, cluster=z)
-  assert_close(value, 0, atol=1e-6)
-  assert terms['accuracy'] == 1
-  assert loss(*certain, super_class=y, cluster=np.array([1, 2]))[1]['accuracy'] == 0.5
-  assert_finite(lambda u, v: deepercluster_loss(u, v, super_class=y, cluster=z)[0],
-                *((scale * certain[0], -scale * certain[1]) for scale in (0, 1e4)))
-  with pytest.raises(ValueError, match='equal shapes'):
-    deepercluster_loss(np.zeros((2, 3)), np.zeros((2, 4, 3)), super_class=y, cluster=z)
-
-
-def test_one_rotation_and_one_super_cluster_are_deep_cluster():
-  key, k = jax.random.key(0), 5
-  data = {'image': np.abs(normal(0, 6, 8, 8, 1)), 'label': np.arange(6) % k, 'index': np.arange(6)}
-  deep, plain = deepercluster(BACKBONE, classes=k, super_clusters=1, rotations=1), supervised(BACKBONE, classes=k)
-  params, memory = deep.init(key)
-  value = float(deep.loss(params, memory, data, key, 0)[0])
-  assert_close(value, plain.loss({'backbone': params['backbone'], 'head': params['clusters']}, memory, data, key, 0)[0])
-  logits = normal(3, 6, k)
-  assert_close(loss(np.zeros((6, 1), np.float32), logits[:, None], super_class=np.zeros(6, int),
-                    cluster=data['label'])[0],
-               twin.deepcluster(logits, data['label']))
-
-
-def test_ids_permuted_with_the_rows_of_the_heads_leave_the_loss_unchanged():
-  key, m, k = jax.random.key(1), 3, 4
-  objective = deepercluster(BACKBONE, classes=m * k, super_clusters=m)
-  rng = np.random.default_rng(0)
-  data = {'image': np.abs(normal(0, 8, 8, 8, 1)), 'label': rng.integers(0, m * k, 8), 'index': np.arange(8)}
-  params, memory = jax.device_get(objective.init(key))
-  params['clusters']['linear']['bias'] = normal(5, m * 4 * k)
-  value = float(objective.loss(params, memory, data, key, 0)[0])
-  first, second = rng.permutation(m), np.stack([rng.permutation(k) for _ in range(m)])  # new ids of the old ones
-  label = first[data['label'] // k] * k + second[data['label'] // k, data['label'] % k]
-  old = np.argsort(first)
-  heads = np.concatenate([4 * s + np.arange(4) for s in old])
-  columns = np.concatenate([(4 * s + r) * k + np.argsort(second[s]) for s in old for r in range(4)])
-  moved = params | {name: {'linear': {'kernel': params[name]['linear']['kernel'][:, order],
-                                      'bias': params[name]['linear']['bias'][order]}}
-                    for name, order in (('head', heads), ('clusters', columns))}
-  assert_close(objective.loss(moved, memory, data | {'label': label}, key, 0)[0], value)
-  assert abs(float(objective.loss(params, memory, data | {'label': label}, key, 0)[0]) - value) > 1e-3
-
-
-def test_every_image_is_turned_and_says_how():
-  """Alone in a batch, an image's loss is that of one of its four turns, by the twin; all four come up."""
-  m, k, key = 2, 3, jax.random.key(0)
-  objective = deepercluster(BACKBONE, classes=m * k, super_clusters=m)
-  params, memory = objective.init(key)
-  image, label = np.abs(normal(0, 8, 8, 1)), 4
-  turned = np.stack([np.rot90(image, r) for r in range(4)])
-  h = np.asarray(objective.encode(params, memory, turned), np.float64)
-  of = lambda name: h @ params[name]['linear']['kernel'] + params[name]['linear']['bias']
-  wanted = [of_twin(of('head')[r:r + 1], of('clusters')[r:r + 1].reshape(1, m * 4, k), np.array([label // k * 4 + r]),
-                    np.array([label % k]))[0] for r in range(4)]
-  value = jax.jit(jax.vmap(lambda i: objective.loss(params, memory, {
-      'image': image[None], 'label': np.array([label]), 'index': i[None]}, key, 0)[0]))(np.arange(40))
-  distance = abs(np.asarray(value)[:, None] - np.array(wanted))
-  assert distance.min(1).max() < 1e-5 and len(np.unique(distance.argmin(1))) == 4
-
-
-@pytest.mark.parametrize('options', [dict(super_clusters=4), dict(classes=7)])
-def test_what_the_objective_refuses(options):
-  with pytest.raises(ValueError, match='super_clusters that divide classes'):
-    deepercluster(BACKBONE, **(dict(classes=6, super_clusters=2) | options))
 
 
 # Clusters -------------------------------------------------------------------------------------------------------------

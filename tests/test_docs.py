@@ -2,9 +2,8 @@
 import ast
 import re
 import sys
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 
 import jax
 import numpy as np
@@ -16,11 +15,8 @@ import data.sources
 from pretrain import config
 from pretrain.__main__ import FLAGS
 from pretrain.machine import sharding
-from pretrain.models.vit import vit
 from pretrain.step import compile_step
 from pretrain.train import prepare
-from pretrain.views.simclr import simclr as simclr_views
-from tests.checks import assert_close, assert_gradient, normal
 
 ROOT = Path(__file__).parents[1]
 PAGES = ['README.md', *(f'docs/{path.name}' for path in sorted((ROOT / 'docs').glob('*.md'))
@@ -66,8 +62,7 @@ def test_what_pages_name_exists(page):
     assert hasattr(__import__(module, fromlist=[attribute]), attribute), name
 
 
-def test_pages_name_every_source_and_test_file():
-  assert all(f'`tests/{path.name}`' in text('README.md') for path in (ROOT / 'tests').glob('test_*.py'))
+def test_pages_name_every_source():
   assert all(f'`{name}`' in text('docs/data.md') for name in config.names(data.sources))
 
 
@@ -96,40 +91,32 @@ def test_readme_config_of_a_folder_can_be_prepared_with_and_without_labels(tmp_p
     assert metrics['loss'].shape == ()
 
 
-def example() -> tuple[str, str, str]:
-  """The twin of the equation, the paper's file and the equation's test of docs/add_a_paper.md."""
-  twin, paper, test, *_ = blocks('docs/add_a_paper.md')
-  return twin, paper, test
+def example(monkeypatch, old: str = '', new: str = '') -> dict:
+  """What the file of tests of docs/add_a_paper.md defines, beside the page's file of the paper, changed."""
+  tests, paper, *_ = blocks('docs/add_a_paper.md')
+  assert not old or paper.count(old) == 1
+  module = ModuleType('pretrain.objectives.align_uniform')
+  exec(paper.replace(old, new) if old else paper, vars(module))
+  monkeypatch.setitem(sys.modules, module.__name__, module)
+  found: dict = {}
+  exec(tests, found)
+  return found
 
 
-def run_example(twin: str, paper: str, test: str) -> dict:
-  """Runs the page's test on the page's equation and twin; the names that the paper's file defines."""
-  twins: dict = {}
-  made: dict = {}
-  exec(twin, twins)
-  exec(paper, made)
-  found = dict(align_uniform_loss=jax.jit(made['align_uniform_loss']), twin=SimpleNamespace(**twins),
-               normal=normal, assert_close=assert_close, assert_gradient=assert_gradient, partial=partial, np=np)
-  exec(test, found)
-  found['test_align_uniform']()
-  return made
-
-
-def test_the_example_objective_works():
-  made = run_example(*example())
-  entry, = blocks('docs/add_a_paper.md', 'text')
-  case = eval(f'{{{entry}}}', {'SIZE': 8, 'simclr_views': simclr_views, 'Case': lambda *args: args})
-  kwargs, views = case['align_uniform']
-  backbone = vit(image=8, channels=1, patch=4, width=32, depth=1, heads=2, mlp=64)
-  built = config.call(made['align_uniform'], kwargs, 'test', backbone=backbone, steps=3)
-  shape = lambda kind, *more: jax.ShapeDtypeStruct((16, *more), kind)
-  batch = {'image': shape(np.uint8, 8, 8, 1), 'index': shape(np.int32), 'epoch': shape(np.int32)}
-  training = compile_step(built, views, optax.sgd(0.1), optax.constant_schedule(0.1), seed=0, batch=batch,
+def test_the_example_holds_and_is_an_objective(monkeypatch):
+  found = example(monkeypatch)
+  for name, test in found.items():
+    if name.startswith('test_'):
+      test()
+  case = found['CASE']
+  built = config.call(found['align_uniform'], case.kwargs, 'test', backbone=case.backbone, steps=3)
+  batch = jax.eval_shape(lambda: case.batch(0))
+  training = compile_step(built, case.views, optax.sgd(0.1), optax.constant_schedule(0.1), seed=0, batch=batch,
                           mesh=sharding.make_mesh())
   state, metrics = jax.eval_shape(training.step, training.abstract, batch)
   assert metrics['loss'].shape == ()
-  features = jax.eval_shape(built.encode, state.params, state.memory, shape(np.float32, 8, 8, 1))
-  assert features.shape == (16, 32)
+  features = jax.eval_shape(built.encode, state.params, state.memory, jax.ShapeDtypeStruct((16, 8, 8, 1), np.float32))
+  assert features.shape == (16, 64)
 
 
 def test_the_example_row_fits_the_example_objective():
@@ -144,28 +131,19 @@ def test_the_example_row_fits_the_example_objective():
 
 
 @pytest.mark.parametrize(('old', 'new'), [
-    ('', ''), ('jnp.split(z, 2)', '(z[::2], z[1::2])'), ('weight=weight)', 'weight=1.)'),
+    ('jnp.split(z, 2)', '(z[::2], z[1::2])'), ('weight=weight)', 'weight=1.)'),
     ("[batch['views'][:, 0]", "[batch['views'][:, 1]"), ('student.backbone(', 'student.at(student.params).backbone(')])
-def test_the_example_twin_of_the_whole_holds_and_fails_for_a_wrong_objective(old, new, monkeypatch):
-  twin, paper, test = example()
-  assert not old or paper.count(old) == 1
-  made = run_example(twin, paper.replace(old, new) if old else paper, test)  # the equation is right in each
-  monkeypatch.setitem(sys.modules, 'pretrain.objectives.align_uniform',
-                      SimpleNamespace(align_uniform=made['align_uniform']))
-  whole: dict = {}
-  exec(blocks('docs/add_a_paper.md')[3], whole)
-  if old:
-    with pytest.raises(AssertionError):
-      whole['test_its_twin']()
-  else:
-    whole['test_its_twin']()
+def test_the_example_twin_of_the_whole_fails_for_a_wrong_objective(old, new, monkeypatch):
+  found = example(monkeypatch, old, new)
+  found['test_loss']()  # the equation is right in each
+  found['test_by_hand']()
+  with pytest.raises(AssertionError):
+    found['test_its_twin']()
 
 
 @pytest.mark.parametrize(('old', 'new'), [
     ('align + weight', 'align - weight'), ('z1 - z2', 'z1 - jax.lax.stop_gradient(z2)'), ('-jnp.inf', '0.'),
 ])
-def test_the_example_test_fails_for_a_wrong_loss(old, new):
-  twin, paper, test = example()
-  assert paper.count(old) == 1
+def test_the_example_test_fails_for_a_wrong_loss(old, new, monkeypatch):
   with pytest.raises(AssertionError):
-    run_example(twin, paper.replace(old, new), test)
+    example(monkeypatch, old, new)['test_loss']()

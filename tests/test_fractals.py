@@ -9,13 +9,10 @@ import pytest
 
 from data.loader import loader
 from data.sources.fractals import fractals as source
-from pretrain.objectives.multi_instance import multi_instance_loss
 from pretrain.views.fractal_scenes import fractal_scenes
 from pretrain.views.fractals import fractals
 from pretrain.views.ops import fractals as ops
-from tests.checks import assert_close, assert_gradient, assert_half_precision, normal
 from tests.reference import ifs
-from tests.reference import multi_instance as twin
 
 CORNER = np.array([0., 0.])
 
@@ -158,21 +155,3 @@ def test_the_source_has_nothing_but_indices():
   with loader(made, batch=8, seed=0) as batches:
     batch = next(batches)
   assert batch.keys() == {'index', 'label', 'epoch'} and len(set(batch['index'])) == 8
-
-
-def test_multi_instance_is_its_twin():
-  logits = normal(0, 5, 7, scale=2)
-  present = (np.random.default_rng(0).uniform(size=(5, 7)) < 0.4)
-  present[0] = False  # an image without any
-  for weighted in (True, False):
-    loss, slow = partial(multi_instance_loss, weighted=weighted), partial(twin.multi_instance, weighted=weighted)
-    assert_close(loss(logits, present), slow(logits, present))
-    assert_gradient(lambda z, loss=loss: loss(z, present), lambda z, slow=slow: slow(z, present), logits)
-    assert_half_precision(lambda z, loss=loss: loss(z, present), lambda z, slow=slow: slow(z, present), logits)
-    assert np.isfinite(loss(np.float32([[1e4, -1e4]]), np.array([[False, True]])))
-  # even logits: log 2 a code, and the one code of two weighs double
-  one = np.array([[True, False]])
-  assert_close(multi_instance_loss(np.zeros((1, 2), np.float32), one, weighted=False), np.log(2))
-  assert_close(multi_instance_loss(np.zeros((1, 2), np.float32), one, weighted=True), 1.5 * np.log(2))
-  with pytest.raises(ValueError, match='equal shapes'):
-    multi_instance_loss(logits, present[:, :3], weighted=True)

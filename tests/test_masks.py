@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pretrain.method.masks import blockwise_mask, multi_block, random_mask
+from tests.reference import masking
 
 KEY = jax.random.key(3)
 INDEX = np.random.default_rng(0).permutation(1000)[:64].astype(np.int32)
@@ -97,3 +98,21 @@ def test_multi_block_repeats_what_it_sees_where_that_is_little_and_refuses_nothi
     assert set(seen) == {0, 1, 2, 3} - set(hidden.reshape(-1))
   with pytest.raises(ValueError, match='4 target blocks of up to 1 .* got 0'):
     sample(targets=4, context_patches=2)
+
+
+def test_masking_twin():
+  noise = np.random.default_rng(0).random((64, 16))
+  visible, restore, mask = masking.random_masking(noise, 0.75)
+  masking.check_random_masking(mask, 0.75, visible, restore)
+  by_hand = masking.random_masking([[0.3, 0.1, 0.9, 0.2]], 0.5)
+  assert [x.tolist() for x in by_hand] == [[[1, 3]], [[2, 0, 3, 1]], [[True, False, True, False]]]
+  assert [masking.visible_count(196, ratio) for ratio in (0.0, 0.5, 0.75, 0.9)] == [196, 98, 49, 19]
+  one_more, stuck = mask.copy(), np.zeros_like(mask)
+  one_more[3] = True
+  stuck[:, 4:] = True
+  for wrong in (~mask, one_more, stuck, mask.astype(int)):
+    with pytest.raises(AssertionError):
+      masking.check_random_masking(wrong, 0.75)
+  for wrong_visible, wrong_restore in ((visible[::-1], None), (None, restore[::-1]), (visible[:, ::-1], restore)):
+    with pytest.raises(AssertionError):
+      masking.check_random_masking(mask, 0.75, wrong_visible, wrong_restore)

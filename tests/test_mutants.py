@@ -99,6 +99,13 @@ def test_the_tests_of_a_function_are_those_that_name_it_or_what_uses_it(tmp_path
   assert mutants.using(path, {'b2'}) == ['V', 'helper', 'test_2', 'test_3']
 
 
+def test_a_wrong_line_of_a_paper_meets_the_tests_of_the_paper_first():
+  path = 'pretrain/objectives/dcl.py'
+  own, *others = mutants.stages(ROOT, File(path, (ROOT / path).read_text(), {}).mutants()[0])
+  assert {test.partition('::')[0] for test in own} == {'tests/papers/test_dcl.py'}
+  assert others and not set(own) & set(sum(others, []))
+
+
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
   """A project of two lines, of which one is tested."""
@@ -106,7 +113,7 @@ def toy(tmp_path, monkeypatch):
   for path, text in {
       'pretrain/method/__init__.py': '',
       'pretrain/method/queue.py': 'def one(a):\n  return -a\n\n\ndef two(a):\n  return not a\n',
-      'tests/test_contrastive.py': 'from pretrain.method import queue\n\n\n'
+      'tests/test_memory.py': 'from pretrain.method import queue\n\n\n'
                                    'def test_one():\n  assert queue.one(3) == -3\n\n\n'
                                    'def test_two():\n  assert queue.two and vars(queue)["o" + "ne"](3) == -3\n',
   }.items():
@@ -120,7 +127,7 @@ def test_a_toy_project_is_left_alone_and_its_untested_line_is_named(toy, capsys,
   mutants.main(['--n=9', '--seed=1', '--area=shells'], toy)
   said = capsys.readouterr().out
   assert 'shells        2: 1 caught, 1 survived\nall           2: 1 caught, 1 survived\n' in said
-  assert 'pretrain/method/queue.py:2 sign: return a  [tests/test_contrastive.py::test_one]\n' in said
+  assert 'pretrain/method/queue.py:2 sign: return a  [tests/test_memory.py::test_one]\n' in said
   assert '\n\npretrain/method/queue.py:6 (not; survived, 1 tests)\n- return not a\n+ return a\n' in said
   assert 'queue.py:2 (' not in said
   assert 'return -a' in (toy / 'pretrain/method/queue.py').read_text()
@@ -132,7 +139,7 @@ def test_a_toy_project_is_left_alone_and_its_untested_line_is_named(toy, capsys,
 
 
 def test_a_line_that_only_slow_tests_could_notice_is_undecided_until_there_is_time(toy, capsys):
-  path = toy / 'tests/test_contrastive.py'
+  path = toy / 'tests/test_memory.py'
   path.write_text(path.read_text() + '\n\ndef test_slow():\n  assert not queue.two(3)\n')  # for all that is known
   mutants.main(['--n=9', '--area=shells', '--budget=0.2'], toy)
   assert '2: 1 caught, 1 undecided' in capsys.readouterr().out
@@ -142,9 +149,9 @@ def test_a_line_that_only_slow_tests_could_notice_is_undecided_until_there_is_ti
 
 
 def test_tests_that_fail_without_a_change_are_no_judges(toy):
-  path = toy / 'tests/test_contrastive.py'
+  path = toy / 'tests/test_memory.py'
   path.write_text(path.read_text().replace('one(3) == -3', 'one(3) == 3'))
-  with pytest.raises(SystemExit, match='these tests fail without any change: tests/test_contrastive.py::test_one'):
+  with pytest.raises(SystemExit, match='these tests fail without any change: tests/test_memory.py::test_one'):
     mutants.main(['--n=9', '--area=shells'], toy)
 
 

@@ -26,20 +26,11 @@ from pretrain.__main__ import main
 from pretrain.config import ConfigError
 from pretrain.interop import initialize
 from pretrain.machine import rundir
-from pretrain.models.vit import vit
-from pretrain.objectives.distill import distill, distill_loss, jensen_shannon
-from pretrain.objectives.mae import mae
-from pretrain.objectives.self_distillation_fpt import hidden_distance, self_distillation_fpt
-from pretrain.objectives.supervised import supervised
 from pretrain.programs import label as labeling
 from pretrain.programs import stages
 from pretrain.programs.stages import program
 from pretrain.train import DONE, STOPPED, prepare
 from pretrain.views.supervised import supervised as supervised_views
-from tests.checks import assert_close, assert_finite, assert_gradient, normal
-from tests.reference import distill as twin
-from tests.reference import self_distillation_fpt as further_twin
-from tests.reference import ssld as ssld_twin
 from tests.shipped import PROGRAMS
 from tests.test_config import shallow
 from tests.test_train import StopAfter, assert_same, final, tiny
@@ -526,105 +517,31 @@ def test_a_run_without_an_average_or_a_checkpoint(tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+def test_the_teacher_of_a_distillation_is_the_average_in_another_run(tmp_path):
+  heads = dict(prototypes=64, patch_prototypes=64, hidden=32, bottleneck=16, patch_bottleneck=16)
+  options = heads | dict(koleo_weight=0.1, student_temperature=0.1, teacher_temperature=0.07, momentum=0.9,
+                         teacher_temperature_start=0.04, teacher_warmup_steps=3, freeze_prototypes_steps=0)
+  views = dict(name='dino', size=8, local_size=4, local_crops=2, global_scale=(0.4, 1.), local_scale=(0.1, 0.4))
+  large = tiny('steps=1', 'schedule.warmup_steps=0', 'backbone.width=48', 'backbone.heads=3') | {
+      'views': views, 'objective': dict(name='dinov2', mask_ratio=(0.3, 0.6), **options)}
+  assert train.train(large, tmp_path / 'large', quiet=True) == train.DONE
+  teacher = {'image': 8, 'channels': 1, 'patch': 4, 'width': 48, 'depth': 1, 'heads': 3, 'mlp': 64, 'name': 'vit'}
+  small = tiny() | {'views': views, 'objective': dict(name='dinov2_distill', teacher=teacher, **options),
+                    'initialize': dict(teacher=str(tmp_path / 'large'), averaged=True)}
+  run = config.call(train.prepare, small, 'config')
+  assert run.initialize is not None
+  frozen = initialize.start(run.initialize, run.training).memory['frozen_teacher']
+  there = final(tmp_path / 'large', large)[0].memory['teacher']
+  assert frozen.keys() == {'backbone', 'head', 'patch_head'}
+  assert_same(jax.device_get(frozen), {part: there[part] for part in frozen})
+  with pytest.raises(ConfigError, match='config.initialize.teacher: the objective wants'):
+    config.call(train.prepare, small | {'initialize': None}, 'config')
+  other = small | {'objective': small['objective'] | {'teacher': teacher | {'mlp': 32}}}
+  with pytest.raises(ConfigError, match='another architecture.*teacher/backbone'):
+    train.train(other, tmp_path / 'small', quiet=True)
+
+
 # Soft labels and weights ----------------------------------------------------------------------------------------------
-
-def softmax(z):
-  return np.exp(z - z.max(-1, keepdims=True)) / np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True)
-
-
-def test_distillation_is_its_twin():
-  value = jax.jit(lambda p, z, tau: distill_loss(p, z, temperature=tau).mean())
-  for seed, tau in [(0, 1.0), (1, 0.5), (2, 3.0)]:
-    teacher, logits = normal(seed, 5, 4, scale=2), normal(seed + 9, 5, 4, scale=2)
-    p = softmax(teacher.astype(np.float64)).astype(np.float32)
-    assert_close(value(p, logits, tau), twin.distill(teacher, logits, tau))
-    assert_gradient(lambda z, p=p, tau=tau: value(p, z, tau),
-                    lambda z, teacher=teacher, tau=tau: twin.distill(teacher, z, tau), logits)
-    assert np.all(np.asarray(jax.grad(value)(p, logits, tau)) == 0)
-  # two classes, even student: log 2 whatever the teacher; a certain teacher: cross-entropy of its class
-  assert_close(value(np.float32([[0.3, 0.7]]), np.zeros((1, 2), np.float32), 0.5), math.log(2))
-  assert_close(value(np.float32([[0., 1.]]), np.float32([[0., math.log(3)]]), 1.), math.log(4 / 3))
-  assert np.isfinite(value(np.float32([[0., 1.]]), np.float32([[1e4, -1e4]]), 0.1))
-  with pytest.raises(ValueError, match='equal shapes'):
-    distill_loss(np.zeros((2, 3)), np.zeros((2, 4)), temperature=1.)
-
-
-def test_jensen_shannon_is_its_twin():
-  value = jax.jit(lambda p, z: jensen_shannon(p, z, temperature=1.).mean())
-  for seed in range(3):
-    teacher, logits = normal(seed, 5, 4, scale=2), normal(seed + 9, 5, 4, scale=2)
-    p, q = softmax(teacher), softmax(logits)
-    assert_close(value(p, logits), ssld_twin.jensen_shannon(logits, teacher))
-    assert_gradient(lambda z, p=p: value(p, z), lambda z, teacher=teacher: ssld_twin.jensen_shannon(z, teacher), logits)
-    assert np.all(np.asarray(jax.grad(value)(p, logits)) == 0)
-    assert_close(value(p, logits), value(q, teacher))  # symmetric
-    assert_close(value(p, teacher), 0)
-    assert value(p, logits) > 1e-3
-  # certain of different classes: log 2, which is the most; certain against even, with m = (1/4, 3/4)
-  far = np.float32([[50., 0.]]), np.float32([[0., 1.]])
-  assert_close(value(far[1], far[0]), math.log(2))
-  assert_close(value(np.float32([[0., 1.]]), np.zeros((1, 2), np.float32)),
-               (math.log(4 / 3) + math.log(2) / 2 + math.log(2 / 3) / 2) / 2)
-  assert_finite(lambda z: value(np.float32([[0., 1.]]), z), (np.float32([[1e4, -1e4]]),), (np.ones((1, 2), 'f'),))
-  assert_close(jensen_shannon(softmax(teacher), 0.5 * logits, temperature=0.5).mean(),
-               ssld_twin.jensen_shannon(logits, 2 * teacher))
-  with pytest.raises(ValueError, match='equal shapes'):
-    jensen_shannon(np.zeros((2, 3)), np.zeros((2, 4)), temperature=1.)
-
-
-def test_the_distance_of_hidden_representations_is_its_twin():
-  student, teacher = normal(0, 5, 4), normal(1, 5, 4)
-  assert_close(hidden_distance(student, teacher), further_twin.hidden_distance(student, teacher))
-  assert_gradient(lambda h: hidden_distance(h, teacher), lambda h: further_twin.hidden_distance(h, teacher),
-                  student)
-  assert np.all(np.asarray(jax.grad(hidden_distance, 1)(student, teacher)) == 0)
-  assert hidden_distance(student, student) == 0
-  assert_close(hidden_distance(np.eye(2), np.zeros((2, 2))), 1)
-  with pytest.raises(ValueError, match='equal shapes'):
-    hidden_distance(student, teacher[:1])
-
-
-def test_further_pretraining_is_mae_and_a_distance_that_is_zero_where_the_weights_coincide():
-  backbone = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
-  options = dict(mask_ratio=0.5, decoder_width=16, decoder_depth=1, decoder_heads=2, standardize=True)
-  plain, key = mae(backbone, **options), jax.random.key(0)
-  batch = {'image': jax.random.uniform(key, (4, 8, 8, 1)), 'index': np.arange(4)}
-
-  @jax.jit
-  def value(weight, params, memory):
-    return self_distillation_fpt(backbone, weight=weight, **options).loss(params, memory, batch, key, 0)
-
-  params, memory = jax.jit(self_distillation_fpt(backbone, weight=1., **options).init)(key)
-  encode = jax.jit(lambda params: plain.encode(params, {'statistics': {}}, batch['image']))
-  wanted = jax.jit(lambda params: plain.loss(params, {'statistics': {}}, batch, key, 0)[0])(params)
-  memory['frozen_teacher'] = {'backbone': params['backbone']}  # read from another run, as a rule
-  loss, (_, metrics) = value(0.5, params, memory)
-  assert_close(loss, wanted)
-  assert metrics['distance'] == 0
-  memory['frozen_teacher'] = jax.tree.map(lambda x: x + 0.01, memory['frozen_teacher'])
-  student, teacher = encode(params), encode(params | memory['frozen_teacher'])
-  for weight in (0., 0.5):
-    loss, (_, metrics) = value(weight, params, memory)
-    assert_close(loss, further_twin.self_distillation_fpt(wanted, student, teacher, weight)[0])
-    assert_close(metrics['distance'], further_twin.hidden_distance(student, teacher))
-    assert_close(metrics['masked'], wanted)
-
-
-def test_weights_and_limits_of_the_objectives():
-  backbone = vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
-  label, key = np.arange(6) % 3, jax.random.key(0)
-  batch = {'image': normal(0, 6, 8, 8, 1), 'label': label, 'probabilities': np.eye(3, dtype=np.float32)[label],
-           'weight': np.float32([1, 0, 0.5, 1, 0, 2])}
-  hard, soft = supervised(backbone, classes=3), distill(backbone, classes=3, temperature=1.)
-  params, memory = hard.init(key)
-  value = lambda objective, batch: float(objective.loss(params, memory, batch, key, 0)[0])
-  assert_close(value(soft, batch), value(hard, batch))  # certain teachers
-  each = [value(hard, {name: x[i:i + 1] for name, x in batch.items()}) for i in range(6)]
-  wanted = np.mean(batch['weight'] * each)
-  assert_close(value(supervised(backbone, classes=3, weighted=True), batch), wanted)
-  assert_close(value(distill(backbone, classes=3, temperature=1., weighted=True), batch), wanted)
-  assert value(supervised(backbone, classes=3, weighted=True), batch | {'weight': np.ones(6, np.float32)}) == \
-      value(hard, batch)
 
 
 def test_noised_views_are_strong_and_keep_the_rest():

@@ -19,13 +19,9 @@ from pretrain.objectives.t_jepa import t_jepa
 from pretrain.run import prepare
 from pretrain.train import train
 from tests.checks import assert_close, normal
-from tests.reference import numeric
-from tests.reference import t_jepa as twin
 
 KEY = jax.random.key(2)
 TINY = dict(numeric=3, categories=(2, 4), width=16, depth=1, heads=2, mlp=16)
-COLUMNS = dict(context_columns=2, targets=2, target_columns=2)
-PREDICTOR = dict(predictor_width=16, predictor_depth=1, predictor_heads=2, momentum=0.9, steps=10)
 
 
 def rows(seed: int, b: int):
@@ -103,29 +99,6 @@ def test_the_encoder_makes_a_token_of_each_column_and_hides_its_registers():
     net.apply(params, mutable, lambda m: m.embed(jnp.asarray(x[:, :4])))
   with pytest.raises(ValueError, match='columns'):
     table(**TINY | dict(numeric=0, categories=()), registers=1)
-
-
-def test_the_loss_is_that_of_loops_and_the_teacher_has_no_gradient():
-  objective = t_jepa(table(**TINY, registers=1), **COLUMNS, **PREDICTOR)
-  params, memory = objective.init(KEY)
-  params['predictor']['predict']['kernel'] *= 0.  # it predicts its bias
-  params['predictor']['predict']['bias'] += 0.5
-  x, index = jnp.asarray(rows(1, 4)), np.arange(4)
-  batch = {'row': x, 'index': index}
-  net = functional(table(**TINY, registers=1))
-  whole, _ = net.apply(memory['teacher']['backbone'], {}, lambda m: m.encode(m.embed(x)))
-  _, target = column_subsets(jax.random.split(KEY)[0], index, 5, context=2, targets=2, target=2)
-  wanted = twin.t_jepa(np.full((4, 2, 2, 16), 0.5), np.asarray(whole), np.asarray(target))
-  assert_close(objective.loss(params, memory, batch, KEY, 0)[0], wanted)
-  slope = numeric.gradient(lambda bias: twin.t_jepa(np.tile(bias, (4, 2, 2, 1)), np.asarray(whole), np.asarray(target)),
-                           np.full(16, 0.5, np.float32))
-  grads = jax.grad(lambda p: objective.loss(p, memory, batch, KEY, 0)[0])(params)
-  assert_close(grads['predictor']['predict']['bias'], slope, atol=1e-4 * np.abs(slope).max())
-  teacher = lambda m: objective.loss(params, memory | {'teacher': m}, batch, KEY, 0)[0]
-  context = jax.grad(lambda p: objective.loss(p, memory, batch, KEY, 0)[0])(objective.init(KEY)[0])
-  assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(context['backbone'])) > 0
-  moved = jax.tree.map(lambda t: t + 0.1, memory['teacher'])
-  assert abs(float(teacher(moved)) - wanted) > 1e-3, 'targets come from the teacher'
 
 
 def test_tables_are_probed_beside_their_columns_and_another_table_is_refused_before_training(tmp_path):

@@ -7,17 +7,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from pretrain import losses
-from pretrain.method.masks import random_mask
 from pretrain.models.convolutions import Conv
 from pretrain.models.decoder import Double, MapDecoder
 from pretrain.models.functional import functional
-from pretrain.models.patches import patchify
 from pretrain.models.resnet import Norm, resnet, spread
-from pretrain.models.vit import vit
-from pretrain.objectives.mae import mae
-from pretrain.objectives.spark import spark
-from tests.checks import assert_close, assert_gradient, normal
+from tests.checks import normal
 from tests.reference import spark as twin
 
 SMALL = dict(depth=18, blocks=(1, 1), width=4, channels=1, zero_init=False)
@@ -71,52 +65,6 @@ def test_hidden_pixels_have_no_influence_and_without_any_the_maps_are_ordinary(s
     net.apply(params, statistics, lambda m: m.outputs(x, VISIBLE[:, :2]))
 
 
-def test_the_loss_is_that_of_the_twin():
-  images, predicted = normal(0, 2, 8, 8, 2), normal(1, 2, 4, 32)
-  mask = np.array([[1, 0, 0, 1], [1, 1, 1, 0]], bool)
-  loss = lambda p: losses.masked_mse(p, losses.standardize_patches(patchify(images, 4)), mask=mask)
-  assert_close(loss(predicted), twin.spark_loss(images, predicted, mask, 4))
-  assert_gradient(loss, lambda p: twin.spark_loss(images, p, mask, 4), predicted)
-  assert np.all(np.asarray(jax.grad(loss)(jnp.asarray(predicted)))[~mask] == 0)
-
-
-@pytest.mark.parametrize('name', ['mae', 'spark'])
-def test_targets_are_of_pixels_that_are_normalised_channel_by_channel(name):
-  """As the backbone sees them: in one patch a channel with a small deviation weighs more."""
-  statistics = dict(mean=(0.2, 0.5, 0.7), std=(0.1, 0.2, 0.4))
-  if name == 'mae':
-    made = mae(vit(image=8, patch=4, width=16, depth=1, heads=2, mlp=16, channels=3, **statistics), mask_ratio=0.5,
-               decoder_width=16, decoder_depth=1, decoder_heads=2, standardize=True)
-  else:
-    made = spark(resnet(**SMALL | dict(blocks=(1, 1, 1), channels=3), stem='cifar', **statistics), mask_ratio=0.5,
-                 decoder_width=8)
-  params, memory = made.init(jax.random.key(0))
-  params['decoder']['predict']['kernel'] *= 0.  # it predicts its bias
-  bias = np.array([0.25, -0.5, 1.])
-  params['decoder']['predict']['bias'] += np.resize(bias, params['decoder']['predict']['bias'].shape)
-  images, index = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32), jnp.arange(3)
-  _, mask = random_mask(jax.random.key(1), index, 4, 0.5)
-  normalised = (images - np.array(statistics['mean'])) / np.array(statistics['std'])
-  wanted = twin.spark_loss(normalised, np.resize(bias, (3, 4, 48)), np.asarray(mask), 4)
-  got, _ = made.loss(params, memory, {'image': images, 'index': index}, jax.random.key(1), 0)
-  assert_close(got, wanted, rtol=1e-4)
-
-
-def test_the_objective_sees_the_visible_pixels_alone():
-  """Its gradient in the encoder does not change with the hidden pixels if the targets do not."""
-  objective = spark(resnet(**SMALL, stem='cifar'), mask_ratio=0.5, decoder_width=8)
-  params, memory = jax.jit(objective.init)(jax.random.key(0))
-  batch = {'image': jax.random.uniform(jax.random.key(1), (4, 8, 8, 1)), 'index': jnp.arange(4)}
-  value = jax.jit(lambda batch, key: objective.loss(params, memory, batch, key, 0)[0])
-  one = value(batch, jax.random.key(2))
-  # normalised patch by patch: what is added to all pixels of a hidden patch is seen nowhere
-  _, mask = random_mask(jax.random.key(2), batch['index'], 16, 0.5)
-  lift = jnp.where(spread(mask.reshape(4, 4, 4), batch['image']), 0.25, 0)
-  np.testing.assert_allclose(value(batch | {'image': batch['image'] + lift}, jax.random.key(2)), one, rtol=1e-4)
-  assert abs(value(batch | {'image': batch['image'] + 0.25 - lift}, jax.random.key(2)) - one) > 1e-4
-  assert abs(value(batch, jax.random.key(3)) - one) > 1e-4  # another mask
-
-
 def test_the_decoder_of_a_large_network():
   """As many doublings as the side was halved; the first layers of ResNet-50 have no map of their own."""
   net = functional(lambda rngs: MapDecoder((256, 512, 1024, 2048), 3, 32, width=768, rngs=rngs))
@@ -127,19 +75,6 @@ def test_the_decoder_of_a_large_network():
   assert out.shape == (2, 256, 256, 3)
   assert [kernel['kernel'].shape for _, kernel in sorted(params['projects'].items())] == [
       (1, 1, 2048, 768), (3, 3, 1024, 384), (3, 3, 512, 192), (3, 3, 256, 96)]
-
-
-@pytest.mark.parametrize(('backbone', 'kwargs', 'words'), [
-    (vit(image=8, channels=1, patch=4, width=16, depth=1, heads=2, mlp=16), {}, 'wants a backbone with maps'),
-    (resnet(**SMALL, stem='cifar'), dict(decoder_width=9), 'wanted a decoder width divisible by 2.*nearest is 8'),
-    (resnet(**SMALL, stem='cifar'), dict(mask_ratio=0.999), 'mask_ratio'),
-])
-def test_what_is_refused(backbone, kwargs, words):
-  with pytest.raises(ValueError, match=words):
-    objective = spark(backbone, **dict(mask_ratio=0.5, decoder_width=8) | kwargs)
-    params, memory = jax.eval_shape(objective.init, jax.random.key(0))
-    jax.eval_shape(lambda p, m: objective.loss(p, m, {'image': jnp.zeros((2, 8, 8, 1)), 'index': jnp.arange(2)},
-                                               jax.random.key(0), 0), params, memory)
 
 
 @pytest.mark.parametrize('shape', [(2, 3, 5, 4), (1, 1, 1, 2), (3, 7, 2, 6)])

@@ -13,15 +13,12 @@ from pretrain.method.masks import random_mask, tube_mask
 from pretrain.models.functional import functional
 from pretrain.models.patches import fixed_positions, patchify, sincos, tubelets
 from pretrain.models.vit import vit
-from pretrain.objectives.mae import mae
-from pretrain.objectives.videomae import videomae
 from pretrain.views.videomae import videomae as views
 from tests.checks import assert_close
 from tests.reference import videomae as twin
 
 KEY = jax.random.key(5)
 TINY = dict(image=8, patch=4, width=16, depth=1, heads=2, mlp=16)
-DECODER = dict(decoder_width=16, decoder_depth=1, decoder_heads=2)
 
 
 def video(seed: int, *shape: int):
@@ -60,32 +57,6 @@ def test_positions_of_a_clip_differ_and_those_of_one_frame_are_the_image_s():
   assert made.shape == (60, 16) and len(np.unique(made.round(5), axis=0)) == 60
   assert_close(made[7, [0, 8]], [np.sin(7), np.cos(7)])
   np.testing.assert_array_equal(fixed_positions((1, 4, 5), 16), sincos((4, 5), 16))
-
-
-def test_of_one_frame_videomae_is_mae():
-  image = dict(**TINY, channels=1)
-  still = mae(vit(**image), mask_ratio=0.5, standardize=True, **DECODER)
-  moving = videomae(vit(**image, frames=1), mask_ratio=0.5, standardize=True, **DECODER)
-  params, memory = still.init(KEY)
-  assert jax.tree.map(jnp.shape, moving.init(KEY)[0]) == jax.tree.map(jnp.shape, params)
-  x, index = video(1, 3, 8, 8, 1), np.arange(3)
-  wanted, _ = still.loss(params, memory, {'image': x, 'index': index}, KEY, 0)
-  got, _ = moving.loss(params, memory, {'video': x[:, None], 'index': index}, KEY, 0)
-  assert_close(got, wanted)
-
-
-@pytest.mark.parametrize('contrast', [1., 1e-3])  # of the faint clip the deviations are small beside the root of 1e-6
-def test_the_loss_is_the_error_of_hidden_cubes_by_loops(contrast):
-  made = videomae(vit(**TINY, channels=3, frames=4, tubelet=2), mask_ratio=0.5, standardize=True, **DECODER)
-  params, memory = made.init(KEY)
-  params['decoder']['predict']['kernel'] *= 0.  # it predicts its bias
-  params['decoder']['predict']['bias'] += 0.25
-  x, index = contrast * video(2, 2, 4, 8, 8, 3), np.arange(2)
-  _, mask = tube_mask(KEY, index, (2, 2, 2), 0.5)
-  errors = [np.mean((0.25 - cube) ** 2) for clip, hidden in zip(x, np.asarray(mask), strict=True)
-            for cube, h in zip(twin.targets(clip, 4, 2), hidden, strict=True) if h]
-  assert len(errors) == 2 * 2 * 2
-  assert_close(made.loss(params, memory, {'video': x, 'index': index}, KEY, 0)[0], np.mean(errors), rtol=1e-4)
 
 
 def test_an_image_is_a_clip_in_which_nothing_moves():

@@ -1,14 +1,17 @@
-"""DINO as a whole against its twin: arXiv:2104.14294v2, section 3.1, eq. 2 to 4, algorithm 1; section 3.2.
+"""DINO: arXiv:2104.14294v2, section 3.1, eq. 2 to 4, algorithm 1; section 3.2.
 
-Of the authors' main_dino.py and utils.py: the schedules, the passes by size (`MultiCropWrapper`), the centre.
+The whole, packed crops too, against its twin. Its loss is of tests/test_losses_distillation.py. Of the authors'
+main_dino.py and utils.py: the schedules, the passes by size (`MultiCropWrapper`), the centre.
 """
 import math
+from functools import partial
 
 import numpy as np
 
+from pretrain.models.vit import vit
 from pretrain.objectives.dino import dino
 from tests import cases
-from tests.reference.networks import Tiny, averaged, log_softmax, prototypes, softmax
+from tests.reference.networks import Tiny, ViT, averaged, log_softmax, prototypes, softmax
 from tests.twin import Twin, check, copied, tiny
 
 B, LOCAL, STEPS, MOMENTUM, CENTER_MOMENTUM, FREEZE = 4, 3, 10, 0.7, 0.6, 2
@@ -25,17 +28,30 @@ def backbone(params, statistics, crops, noise=None):
                                                                                                       -1)
 
 
+def crops(rng):
+  """Of 9 and 4 patches, for a ViT."""
+  return {'global': rng.uniform(size=(B, 2, 6, 6, 1)), 'local': rng.uniform(size=(B, LOCAL, 4, 4, 1))}
+
+
+def of_vit(params, statistics, crops, noise=None):
+  """Crop by crop: what the objective computes of all crops of an image in one sequence."""
+  del statistics, noise
+  each = crops.reshape(-1, *crops.shape[2:])
+  return ViT(params['backbone'], patch=2)(each).reshape(*crops.shape[:2], -1)
+
+
 def entropy(p):
   return -sum(x * math.log(x) for x in p)
 
 
-def twin(params, stopped, memory, batch, draws, step):
+def twin(params, stopped, memory, batch, draws, step, backbone=backbone):
   del stopped  # the targets are the teacher's
   statistics, teacher_statistics = copied(memory['statistics']), copied(memory['teacher_statistics'])
   teacher, center = memory['teacher'], memory['center']
   given = prototypes(teacher['head'], backbone(teacher, teacher_statistics, batch['global']))  # [b, 2, k]
+  noises = [noise for _, noise in draws] or [None, None]
   seen = np.concatenate([backbone(params, statistics, batch[key], noise)
-                         for key, (_, noise) in zip(('global', 'local'), draws, strict=True)], 1)
+                         for key, noise in zip(('global', 'local'), noises, strict=True)], 1)
   answers = log_softmax(prototypes(params['head'], seen) / STUDENT_TEMPERATURE)
   targets = softmax((given - center) / TEMPERATURES[step // EVERY])
   loss, terms = 0., 0
@@ -63,11 +79,12 @@ CASE = cases.Case(dict(prototypes=128, hidden=64, bottleneck=32, student_tempera
                        freeze_prototypes_steps=2),
                   cases.CROPS,
                   turn=3, backbone=cases.VIT)
+built = partial(dino, prototypes=5, hidden=8, bottleneck=4, student_temperature=STUDENT_TEMPERATURE,
+                teacher_temperature=TEMPERATURES[-1], teacher_temperature_start=TEMPERATURES[0], teacher_warmup_steps=6,
+                teacher_warmup_every=EVERY, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
+                freeze_prototypes_steps=FREEZE, steps=STEPS)
 TWIN = Twin(
-    dino(tiny(), prototypes=5, hidden=8, bottleneck=4, student_temperature=STUDENT_TEMPERATURE,
-         teacher_temperature=TEMPERATURES[-1], teacher_temperature_start=TEMPERATURES[0], teacher_warmup_steps=6,
-         teacher_warmup_every=EVERY, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
-         freeze_prototypes_steps=FREEZE, steps=STEPS), batch, twin,
+    built(tiny()), batch, twin,
     encode=lambda _, memory, x: Tiny(memory['teacher']['backbone'], memory['teacher_statistics']['backbone'])(x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
     memory=lambda rng, memory: memory | {'center': rng.normal(size=5) / 5},
@@ -79,3 +96,11 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_with_packed_crops():
+  small = vit(image=6, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos')
+  check(TWIN._replace(
+      objective=built(small, packed=True), batch=crops, twin=partial(twin, backbone=of_vit),
+      encode=lambda _, memory, x: ViT(memory['teacher']['backbone'], patch=2)(x),
+      images=lambda rng: rng.uniform(size=(3, 6, 6, 1))))

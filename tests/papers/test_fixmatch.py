@@ -2,10 +2,16 @@
 
 As there, in fixmatch.py, one pass holds labeled, weak and strong images: they share batch statistics.
 """
+import chex
+import jax
 
+from pretrain import losses
 from pretrain.objectives.fixmatch import fixmatch
+from pretrain.objectives.pseudo_label import pseudo_label_loss
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
 from tests import cases
+from tests import few_labels as few
+from tests.checks import assert_close
 from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
 from tests.twin import Twin, check, copied, tiny
 
@@ -56,3 +62,23 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+# --- Limits and the average ----------------------------------------------------------------------------------------
+
+def test_fixmatch_with_threshold_zero_and_one_view_is_pseudo_label():
+  labeled, label, weak, strong = few.step(5, scale=3)
+  of = lambda strong: losses.fixmatch(labeled, label, weak=weak, strong=strong, threshold=0.0, unlabeled_weight=1.5)
+  got, metrics = of(weak)
+  assert float(metrics['use_ratio']) == 1
+  chex.assert_trees_all_equal(got, pseudo_label_loss(labeled, label, unlabeled=weak, unlabeled_weight=1.5)[0])
+  assert float(of(strong)[1]['use_ratio']) == 1
+  gradient = jax.grad(lambda w: pseudo_label_loss(labeled, label, unlabeled=w, unlabeled_weight=1.5)[0])(weak)
+  pseudo = weak.argmax(-1)
+  chex.assert_trees_all_equal(gradient, jax.grad(lambda w: of(w)[0])(weak))
+  assert_close(gradient, 1.5 * (jax.nn.softmax(weak) - jax.nn.one_hot(pseudo, few.K)) / few.U)
+
+
+def test_its_threshold_and_its_average():
+  few.check_threshold(fixmatch)
+  few.check_average('fixmatch', CASE, 'shared')

@@ -1,15 +1,21 @@
 """iBOT as a whole against its twin: arXiv:2111.07832v3, section 3, eq. 1 to 3, algorithm 1.
 
-Of the authors' main_ibot.py (`iBOTLoss`, the order of the passes) and loader.py (the masks).
+Of the authors' main_ibot.py (`iBOTLoss`, the order of the passes) and loader.py (the masks). Packed and not, with and
+without lengths of prototypes. Below, its loss of masked patches against the twin, by hand, and as DINO's.
 """
 import math
+from functools import partial
 
+import jax
 import numpy as np
 
+from pretrain import losses
 from pretrain.models.vit import vit
-from pretrain.objectives.ibot import ibot
+from pretrain.objectives.ibot import ibot, ibot_loss
 from tests import cases
+from tests.checks import Loss, assert_close, check_loss, in_order, normal
 from tests.reference.block_mask import block_mask
+from tests.reference.ibot import ibot as loss_twin
 from tests.reference.networks import ViT, averaged, log_softmax, prototypes, softmax
 from tests.twin import Twin, check
 
@@ -91,13 +97,14 @@ CASE = cases.Case(dict(prototypes=128, hidden=64, bottleneck=32, normalize_last=
                        momentum=0.9, center_momentum=0.9, freeze_prototypes_steps=4),
                   cases.CROPS,
                   turn=5, draws=True, backbone=cases.VIT)
+built = partial(
+    ibot, vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'), prototypes=5,
+    hidden=8, bottleneck=4, mask_probability=PROBABILITY, mask_ratio=(LEAST, MOST),
+    student_temperature=STUDENT_TEMPERATURE, teacher_temperature=TEMPERATURE,
+    teacher_patch_temperature=PATCH_TEMPERATURE, teacher_temperature_start=START, teacher_warmup_steps=WARMUP,
+    momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM, freeze_prototypes_steps=FREEZE, steps=STEPS)
 TWIN = Twin(
-    ibot(vit(image=8, channels=1, patch=2, width=8, depth=2, heads=2, mlp=16, positions='sincos'), prototypes=5,
-         hidden=8, bottleneck=4, normalize_last=False, mask_probability=PROBABILITY, mask_ratio=(LEAST, MOST),
-         student_temperature=STUDENT_TEMPERATURE, teacher_temperature=TEMPERATURE,
-         teacher_patch_temperature=PATCH_TEMPERATURE, teacher_temperature_start=START,
-         teacher_warmup_steps=WARMUP, momentum=MOMENTUM, center_momentum=CENTER_MOMENTUM,
-         freeze_prototypes_steps=FREEZE, steps=STEPS), batch, twin,
+    built(normalize_last=False), batch, twin,
     encode=lambda _, memory, x: ViT(memory['teacher']['backbone'], patch=2)(x),
     images=lambda rng: rng.uniform(size=(3, 8, 8, 1)),
     memory=lambda rng, memory: memory | {'center': rng.normal(size=5) / 5, 'patch_center': rng.normal(size=5) / 5},
@@ -109,3 +116,90 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_with_packed_crops():
+  check(TWIN._replace(objective=built(normalize_last=False, packed=True)))
+
+
+def test_its_twin_with_prototypes_of_length_1():
+  check(TWIN._replace(objective=built(normalize_last=True), hold=lambda step: {'head/prototypes': step < FREEZE}))
+
+
+# --- The loss ------------------------------------------------------------------------------------------------------
+
+jit_loss = jax.jit(ibot_loss)
+
+
+def at(student: float, teacher: float) -> dict:
+  """The temperatures of the loss."""
+  return dict(student_temperature=student, teacher_temperature=teacher)
+
+
+def hidden(seed: int, b: int, n: int):
+  """A mask that hides different numbers of patches of the images, at least one."""
+  mask = np.random.default_rng(seed).random((b, n)) < 0.5
+  mask[0, -1] = True
+  return mask
+
+
+FAR = normal(0, 2, 3, 4, scale=1e4), normal(1, 2, 3, 4, scale=1e4), np.array([[1, 0, 0], [0, 0, 0]], bool), normal(
+    2, 4, scale=1e4), 0.01, 0.01
+LOSS = Loss(jit_loss, loss_twin, [
+    (normal(0, 2, 3, 4), normal(1, 2, 3, 4), hidden(2, 2, 3), normal(3, 4), 1.0, 0.5),
+    (normal(4, 3, 4, 3, scale=0.3), normal(5, 3, 4, 3, scale=0.3),
+     np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool), normal(6, 3, scale=0.1), 0.1, 0.05)],
+            moving=(0,), extremes=[FAR, (0 * FAR[0], *FAR[1:]), (FAR[0][:, :1].repeat(3, 1), *FAR[1:])], refused=[
+                ((normal(0, 2, 3, 4), normal(1, 2, 1, 4), np.ones((2, 3), bool), normal(2, 4), 0.1, 0.1),
+                 ['(2, 3, 4)', '(2, 1, 4)']),
+                ((normal(0, 2, 3, 4), normal(1, 2, 3, 4), np.ones((2, 1), bool), normal(2, 4), 0.1, 0.1),
+                 ['(2, 3)', '(2, 1)'])])
+
+
+def test_its_loss():
+  check_loss(LOSS)
+  assert_close(in_order(jit_loss)(*FAR), loss_twin(*FAR))  # about 1e6
+
+
+def test_ibot_by_hand():
+  student = np.log(np.array([[[1, 3], [1, 1]], [[1, 3], [9, 9]]], np.float32))  # 1/4, 3/4 and 1/2, 1/2
+  teacher = np.log(np.array([[[9, 1], [1, 4]], [[1, 1], [1, 1]]], np.float32))  # 9/10, 1/10; 1/5, 4/5; 1/2, 1/2
+  zero = np.zeros(2, np.float32)
+  first, half = -(0.9 * math.log(1 / 4) + 0.1 * math.log(3 / 4)), -(math.log(1 / 4) + math.log(3 / 4)) / 2
+  both = np.array([[1, 1], [1, 0]], bool)  # by image, not by patch
+  wanted = ((first + math.log(2)) / 2 + half) / 2
+  assert_close(jit_loss(student, teacher, mask=both, center=zero, **at(1.0, 1.0)), wanted)
+  one = np.array([[1, 0], [0, 0]], bool)  # an image without hidden patches counts 0, but is in the mean
+  assert_close(jit_loss(student, teacher, mask=one, center=zero, **at(1.0, 1.0)), first / 2)
+  # a center of log(9), 0 makes the teacher's first patch 1/2, 1/2; half a temperature squares the student's odds
+  center = np.log(np.array([9, 1], np.float32))
+  assert_close(jit_loss(student, teacher, mask=one, center=center, **at(1.0, 1.0)), half / 2)
+  hot = -(math.log(1 / 10) + math.log(9 / 10)) / 2
+  assert_close(jit_loss(student, teacher, mask=one, center=center, **at(0.5, 1.0)), hot / 2)
+  cold = -(81 * math.log(1 / 4) + math.log(3 / 4)) / 82
+  assert_close(jit_loss(student, teacher, mask=one, center=zero, **at(1.0, 0.5)), cold / 2)
+
+
+def test_ibot_limits_and_invariances():
+  student, teacher, center = normal(0, 3, 4, 5), normal(1, 3, 4, 5), normal(2, 5)
+  mask = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool)
+  nothing = np.zeros_like(mask)
+  assert_close(jit_loss(student, teacher, mask=nothing, center=center, **at(0.1, 0.05)), 0, atol=0)
+  assert np.all(np.asarray(jax.grad(jit_loss)(student, teacher, mask=nothing, center=center, **at(0.1, 0.05))) == 0)
+  # all hidden: DINO's loss with the patches as examples and the student's view of the same image
+  patches = np.stack([0 * student, student]).reshape(2, 12, 5)
+  everything = jit_loss(student, teacher, mask=~nothing, center=center, **at(0.5, 0.25))
+  assert_close(everything, losses.dino(patches, teacher.reshape(1, 12, 5), center=center, **at(0.5, 0.25)))
+  loss = jit_loss(student, teacher, mask=mask, center=center, **at(0.5, 0.25))
+  elsewhere = student + 100 * ~mask[..., None] * normal(3, 3, 4, 5), teacher - 100 * ~mask[..., None]
+  assert_close(jit_loss(*elsewhere, mask=mask, center=center, **at(0.5, 0.25)), loss)
+  order = np.array([2, 0, 3, 1])
+  ordered = student[:, order], teacher[:, order]
+  assert_close(jit_loss(*ordered, mask=mask[:, order], center=center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student[::-1], teacher[::-1], mask=mask[::-1], center=center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student[..., ::-1], teacher[..., ::-1], mask=mask, center=center[::-1], **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student + 3, teacher + normal(4, 3, 4, 1), mask=mask, center=center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student, teacher + center, mask=mask, center=2 * center, **at(0.5, 0.25)), loss)
+  assert_close(jit_loss(student, teacher, mask=mask, center=center, **at(1e4, 0.25)), 2 / 3 * math.log(5), rtol=1e-3)
+  gradient = np.asarray(jax.grad(jit_loss)(student, teacher, mask=mask, center=center, **at(0.5, 0.25)))
+  assert np.all(gradient[~mask] == 0) and np.all(gradient[mask] != 0)

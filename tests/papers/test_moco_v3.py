@@ -1,6 +1,11 @@
-"""MoCo v3 as a whole against its twin: arXiv:2104.02057v4, section 3, algorithm 1, section 4.2; moco/builder.py."""
-import math
+"""MoCo v3: arXiv:2104.02057v4, section 3, algorithm 1, section 4.2; moco/builder.py.
 
+The whole against its twin, frozen patches from step to step.
+"""
+import math
+from functools import partial
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +15,7 @@ from pretrain.models.layers import batch_norm
 from pretrain.objectives.moco_v3 import moco_v3
 from pretrain.views.simclr import simclr as simclr_views
 from tests import cases
+from tests.checks import assert_close, descended, images
 from tests.reference.networks import Tiny, averaged, layout, mlp, unit
 from tests.twin import Twin, check, copied
 
@@ -78,9 +84,10 @@ def twin(params, stopped, memory, batch, draws, step):
 CASE = cases.Case(dict(hidden=(64, 64), dim=16, predictor_hidden=64, temperature=0.2, momentum=0.9,
                        freeze_patches=True),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5), backbone=cases.VIT)
+built = partial(moco_v3, Patches, hidden=(8, 9), dim=5, predictor_hidden=10, temperature=TEMPERATURE, momentum=MOMENTUM,
+                freeze_patches=True, steps=STEPS)
 TWIN = Twin(
-    moco_v3(Patches, hidden=(8, 9), dim=5, predictor_hidden=10, temperature=TEMPERATURE, momentum=MOMENTUM,
-            freeze_patches=True, steps=STEPS), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: backbone(params, memory, memory['statistics'])(x),
     project=lambda params, memory, x: project(params, memory, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=frozen,
@@ -89,3 +96,27 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=1)))
+
+
+
+# --- from step to step -----------------------------------------------------------------------------------------------
+
+KEY = jax.random.key(0)
+
+
+def test_moco_v3_keeps_the_projection_of_patches_out_of_what_is_trained():
+  made = moco_v3(cases.VIT, hidden=(16,), dim=8, predictor_hidden=16, temperature=0.2, momentum=0.9,
+                 freeze_patches=True, steps=10)
+  params, memory = jax.jit(made.init)(KEY)
+  assert 'project' not in params['backbone'] and 'predictor' not in memory['teacher']
+  batch = {'views': images(0, B, 2, 8, 8, 1)}
+  _, kept = descended(made, params, memory, batch, KEY, 0)
+  chex.assert_trees_all_equal(kept['fixed'], memory['fixed'])
+  free = moco_v3(cases.VIT, hidden=(16,), dim=8, predictor_hidden=16, temperature=0.2, momentum=0.9,
+                 freeze_patches=False, steps=10)
+  whole, _ = jax.jit(free.loss)(*jax.jit(free.init)(KEY), batch, KEY, 0)
+  assert_close(whole, jax.jit(made.loss)(params, memory, batch, KEY, 0)[0])

@@ -1,9 +1,18 @@
-"""NNCLR as a whole against its twin: arXiv:2104.14548v2, section 3.2, eq. 3 and 4, the algorithm of the appendix."""
+"""NNCLR: arXiv:2104.14548v2, section 3.2, eq. 3 and 4, the algorithm of the appendix.
+
+The whole against its twin, neighbours by hand, the queue from step to step.
+"""
+from functools import partial
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from pretrain.losses.chunked import nearest
 from pretrain.objectives.nnclr import nnclr
 from pretrain.views.simclr import simclr as simclr_views
 from tests import cases
+from tests.checks import assert_close, descended, images, normal
 from tests.reference.networks import Tiny, layout, mlp, projected, unit
 from tests.twin import Twin, check, copied, tiny
 
@@ -50,8 +59,9 @@ def twin(params, stopped, memory, batch, draws, step):
 
 CASE = cases.Case(dict(hidden=(64,), dim=16, predictor_hidden=64, temperature=0.2, queue=64),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+built = partial(nnclr, tiny(), hidden=(8,), dim=5, predictor_hidden=9, temperature=TEMPERATURE, queue=QUEUE)
 TWIN = Twin(
-    nnclr(tiny(), hidden=(8,), dim=5, predictor_hidden=9, temperature=TEMPERATURE, queue=QUEUE), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)), memory=filled,
@@ -60,3 +70,29 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=2)))
+
+
+
+# --- from step to step -----------------------------------------------------------------------------------------------
+
+KEY = jax.random.key(0)
+
+
+def test_nearest_and_what_nnclr_queues():
+  z, queue = normal(0, 3, 5), normal(1, 7, 5)
+  rows, products = nearest(z, queue)
+  jax.tree.map(assert_close, nearest(z, queue, chunk=1), (rows, products))
+  for i in range(3):
+    wanted = max(range(7), key=lambda j, i=i: float(z[i] @ queue[j]))
+    np.testing.assert_array_equal(rows[i], queue[wanted])
+    assert_close(products[i], z[i] @ queue[wanted])
+  made = nnclr(cases.VIT, hidden=(16,), dim=8, predictor_hidden=16, temperature=0.2, queue=2 * B)
+  params, memory = jax.jit(made.init)(KEY)
+  _, kept = descended(made, params, memory, {'views': images(0, B, 2, 8, 8, 1)}, KEY, 0)
+  assert_close(jnp.linalg.norm(kept['queue'], axis=1), 1)
+  np.testing.assert_array_equal(kept['queue'][B:], memory['queue'][B:])
+  assert not np.any(np.asarray(kept['queue'][:B]) == memory['queue'][:B])

@@ -1,9 +1,19 @@
-"""ReMixMatch as a whole against its twin: arXiv:1911.09785v2, section 3, algorithm 1; remixmatch_no_cta.py."""
+"""ReMixMatch as a whole against its twin: arXiv:1911.09785v2, section 3, algorithm 1; remixmatch_no_cta.py.
+
+Its loss against the twin, and by hand.
+"""
+import math
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from pretrain.objectives.remixmatch import remixmatch
+from pretrain.objectives.remixmatch import remixmatch, remixmatch_loss
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
 from tests import cases
+from tests import few_labels as few
+from tests.checks import Loss, assert_close, check_loss, normal
+from tests.reference import supervised as slow
 from tests.reference.networks import Tiny, averaged, classifier, linear, log_softmax, softmax
 from tests.twin import Twin, check, copied, tiny
 
@@ -82,3 +92,64 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+# --- The loss ------------------------------------------------------------------------------------------------------
+
+def loss_twin(labeled, target, unlabeled, mixed_guess, anchored, guess, turned, turns, unlabeled_weight,
+              anchor_weight, rotation_weight):
+  """The sum of four means of cross-entropies, arXiv:1911.09785v2 section 3.3 (the end of algorithm 1).
+
+  Args:
+    labeled, target, unlabeled, mixed_guess, anchored, guess: logits and probabilities [*, k], in pairs.
+    turned, turns: [u, 4] logits, int [u].
+    unlabeled_weight, anchor_weight, rotation_weight: floats.
+
+  Returns:
+    (loss, {'supervised', 'consistency', 'anchored', 'rotation'}), floats.
+  """
+  terms = {'supervised': slow.soft_cross_entropy(target, labeled).mean(),
+           'consistency': slow.soft_cross_entropy(mixed_guess, unlabeled).mean(),
+           'anchored': slow.soft_cross_entropy(guess, anchored).mean(), 'rotation': slow.supervised_mean(turned, turns)}
+  weights = {'supervised': 1.0, 'consistency': unlabeled_weight, 'anchored': anchor_weight,
+             'rotation': rotation_weight}
+  return sum(weights[name] * value for name, value in terms.items()), terms
+
+
+def point(seed, b, n, u, k):
+  return (*few.mixed(seed, b, n, k), normal(seed + 4, u, k), few.probabilities(seed + 5, u, k),
+          normal(seed + 6, u, 4), few.labels(seed + 7, u, 4))
+
+
+jit_loss = jax.jit(remixmatch_loss)
+LOSS = Loss(jit_loss, loss_twin, [(*point(4, 2, 5, 3, 4), 1.5, 0.6, 0.4)], moving=(0, 2, 4, 6), halves=(0, 2, 4, 6),
+            refused=[((few.LABELED, few.LABELED, few.WEAK, few.WEAK, few.WEAK, few.ONE, few.WEAK, few.CLASSES, 1.0, 1.0,
+                       1.0), ['(4, 3)', '(1, 3)'])])
+
+
+def test_its_loss():
+  check_loss(LOSS)
+
+  def extreme(x, w, s):
+    p, turned = jax.nn.softmax(w), s[:, :1] * jnp.ones(4)
+    return jit_loss(x[0], jax.nn.softmax(x[0]), unlabeled=s, mixed_guess=p, anchored=s, guess=p, turned=turned,
+                    turns=jnp.arange(5) % 4, unlabeled_weight=1.0, anchor_weight=1.0, rotation_weight=1.0)
+
+  few.check_finite(extreme)
+
+
+def test_remixmatch_by_hand():
+  half = np.array([[0.5, 0.5]], np.float32)
+  loss, terms = jit_loss(few.odds([3, 1]), half, unlabeled=few.odds([1, 1]), mixed_guess=half,
+                         anchored=few.odds([9, 1]), guess=np.array([[1, 0]], np.float32),
+                         turned=few.odds([1, 1, 2, 4]), turns=np.array([3]), unlabeled_weight=2.0, anchor_weight=3.0,
+                         rotation_weight=5.0)
+  assert_close(terms['anchored'], -math.log(0.9))
+  assert_close(terms['rotation'], math.log(2))
+  assert_close(loss, -math.log(3 / 16) / 2 + 2 * math.log(2) - 3 * math.log(0.9) + 5 * math.log(2))
+
+
+# --- The objective -------------------------------------------------------------------------------------------------
+
+def test_its_average():
+  few.check_average('remixmatch', CASE, 'shared')

@@ -1,4 +1,6 @@
 """SimCLR as a whole against its twin: arXiv:2002.05709v3, section 2.1, eq. 1 and algorithm 1."""
+from functools import partial
+
 import numpy as np
 
 from pretrain.objectives.simclr import simclr
@@ -33,8 +35,9 @@ def twin(params, stopped, memory, batch, draws, step):
 
 CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
+built = partial(simclr, tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE)
 TWIN = Twin(
-    simclr(tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE), batch, twin,
+    built(), batch, twin,
     encode=lambda params, memory, x: Tiny(params['backbone'], memory['statistics']['backbone'])(x),
     project=lambda params, memory, x: projected(params, memory['statistics'], x),
     images=lambda rng: rng.uniform(size=(3, 4, 4, 1)),
@@ -43,3 +46,7 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_twin_in_chunks():
+  check(TWIN._replace(objective=built(chunk=5)))

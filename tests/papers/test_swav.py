@@ -1,14 +1,20 @@
-"""SwAV as a whole against its twin: arXiv:2006.09882v5, section 3, eq. 2 to 6, appendix A.1.
+"""SwAV: arXiv:2006.09882v5, section 3, eq. 2 to 6, appendix A.1.
 
-Of the authors' main_swav.py and src/resnet50.py: the queue's place, the passes by size, the lengths of prototypes.
+The whole against its twin; prototypes and queue from step to step. Of the authors' main_swav.py and src/resnet50.py:
+the queue's place, the passes by size, the lengths of prototypes.
 """
 import functools
 import math
+import warnings
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from pretrain import losses
 from pretrain.objectives.swav import swav
 from tests import cases
+from tests.checks import assert_close, descended, images, normal
 from tests.reference.networks import Tiny, linear, log_softmax, mlp, unit
 from tests.twin import Run, Twin, check, check_values, copied, tiny
 
@@ -101,3 +107,50 @@ def test_its_twin():
 
 def test_its_queue_waits_for_its_step():
   check_values(Run(TWIN._replace(objective=built(3), twin=functools.partial(twin, start=3), steps=(2, 3))))
+
+
+# --- from step to step -----------------------------------------------------------------------------------------------
+
+KEY = jax.random.key(0)
+
+
+def multi_crop():
+  return {'global': images(0, B, 2, 8, 8, 1), 'local': images(1, B, 3, 4, 4, 1)}
+
+
+def make_swav(**options):
+  return swav(cases.VIT, hidden=(16,), dim=8, prototypes=6, temperature=0.1, epsilon=0.05, iterations=3,
+              **dict(freeze_prototypes_steps=0) | options)
+
+
+def test_swav_keeps_prototypes_on_the_sphere():
+  made = make_swav()
+  params, memory = jax.jit(made.init)(KEY)
+  prototypes = lambda params: params['prototypes']['kernel']
+  assert_close(jnp.linalg.norm(prototypes(params), axis=0), 1)
+  moved, _ = descended(made, params, memory, multi_crop(), KEY, 1)
+  assert np.abs(prototypes(moved) - prototypes(params)).max() > 1e-4
+  assert_close(jnp.linalg.norm(prototypes(moved), axis=0), 1)
+
+
+def test_swav_uses_its_queue_once_it_is_full_and_wanted():
+  without, memory, batch = make_swav(), None, multi_crop()
+  loss = lambda made, memory, at: float(made.loss(params, memory, batch, KEY, at)[0])
+  for start, used in ((0, 2), (3, 3)):  # the queue is full after two steps
+    made = make_swav(queue=2 * B, queue_start_step=start)
+    params, memory = jax.jit(made.init)(KEY)
+    memory['queue'] = losses.normalize(jnp.asarray(normal(0, 2, 2 * B, 8)))
+    plain = loss(without, {'statistics': memory['statistics']}, 0)
+    for at in range(5):
+      assert (loss(made, memory, at) == plain) == (at < used), (start, at)
+    late = jnp.int32(2 ** 31 // B + 1)  # at which images are more than an i32 counts
+    assert loss(made, memory, late) == loss(made, memory, jnp.int32(4))
+
+
+def test_swav_says_when_its_prototypes_cannot_be_used_equally():
+  for options, warned in ((dict(), True), (dict(queue=2 * B), False)):
+    made = make_swav(**options)
+    with warnings.catch_warnings(record=True) as told:
+      warnings.simplefilter('always')
+      jax.eval_shape(lambda key, made=made: made.loss(*made.init(key), multi_crop(), key, 0), KEY)
+    assert any('cannot use 6 prototypes equally' in str(each.message) for each in told) == warned

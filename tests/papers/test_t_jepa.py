@@ -1,9 +1,18 @@
-"""T-JEPA as a whole against its twin: arXiv:2410.05016, section 3, and the authors' train.py, predictors.py."""
+"""T-JEPA as a whole against its twin: arXiv:2410.05016, section 3, and the authors' train.py, predictors.py.
+
+Its loss against the twin.
+"""
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from pretrain.method.masks import column_subsets
+from pretrain.models.functional import functional
 from pretrain.models.table import table
 from pretrain.objectives.t_jepa import t_jepa
 from tests import cases
+from tests.checks import assert_close, normal
+from tests.reference import numeric
 from tests.reference.networks import averaged, linear, sincos, transformer
 from tests.twin import Twin, check
 
@@ -100,3 +109,56 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+# --- The loss ------------------------------------------------------------------------------------------------------
+
+def loss_twin(predicted, whole, target):
+  """Mean squared difference of predictions and the target encoder's tokens, over rows, targets, columns and features.
+
+  arXiv:2410.05016, section 3 (a mean where the norm is squared, as in the authors' code).
+
+  Args:
+    predicted: [b, m, t, d].
+    whole: [b, f, d], the target encoder's tokens of all columns.
+    target: int[b, m, t], which columns.
+
+  Returns:
+    float.
+  """
+  total = count = 0
+  for i in range(len(target)):
+    for j in range(len(target[i])):
+      for k, column in enumerate(target[i][j]):
+        for p, w in zip(predicted[i][j][k], whole[i][column], strict=True):
+          total += (float(p) - float(w)) ** 2
+          count += 1
+  return total / count
+
+
+def test_the_loss_is_that_of_loops_and_the_teacher_has_no_gradient():
+  key = jax.random.key(2)
+  backbone = table(numeric=3, categories=(2, 4), width=16, depth=1, heads=2, mlp=16, registers=1)
+  objective = t_jepa(backbone, context_columns=2, targets=2, target_columns=2, predictor_width=16, predictor_depth=1,
+                     predictor_heads=2, momentum=0.9, steps=10)
+  params, memory = objective.init(key)
+  params['predictor']['predict']['kernel'] *= 0.  # it predicts its bias
+  params['predictor']['predict']['bias'] += 0.5
+  rng = np.random.default_rng(1)
+  codes = np.stack([rng.integers(0, 2, 4), rng.integers(0, 4, 4)], 1)
+  x, index = jnp.asarray(np.concatenate([normal(1, 4, 3), codes], 1), jnp.float32), np.arange(4)
+  batch = {'row': x, 'index': index}
+  net = functional(backbone)
+  whole, _ = net.apply(memory['teacher']['backbone'], {}, lambda m: m.encode(m.embed(x)))
+  _, target = column_subsets(jax.random.split(key)[0], index, 5, context=2, targets=2, target=2)
+  wanted = loss_twin(np.full((4, 2, 2, 16), 0.5), np.asarray(whole), np.asarray(target))
+  assert_close(objective.loss(params, memory, batch, key, 0)[0], wanted)
+  slope = numeric.gradient(lambda bias: loss_twin(np.tile(bias, (4, 2, 2, 1)), np.asarray(whole), np.asarray(target)),
+                           np.full(16, 0.5, np.float32))
+  grads = jax.grad(lambda p: objective.loss(p, memory, batch, key, 0)[0])(params)
+  assert_close(grads['predictor']['predict']['bias'], slope, atol=1e-4 * np.abs(slope).max())
+  teacher = lambda m: objective.loss(params, memory | {'teacher': m}, batch, key, 0)[0]
+  context = jax.grad(lambda p: objective.loss(p, memory, batch, key, 0)[0])(objective.init(key)[0])
+  assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(context['backbone'])) > 0
+  moved = jax.tree.map(lambda t: t + 0.1, memory['teacher'])
+  assert abs(float(teacher(moved)) - wanted) > 1e-3, 'targets come from the teacher'

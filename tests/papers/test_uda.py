@@ -7,6 +7,7 @@ import numpy as np
 from pretrain.objectives.uda import uda
 from pretrain.views.fixmatch import fixmatch as fixmatch_views
 from tests import cases
+from tests import few_labels as few
 from tests.reference.networks import averaged, log_softmax, of_average, one_pass, softmax
 from tests.twin import Twin, check, copied, tiny
 
@@ -58,3 +59,8 @@ TWIN = Twin(
 
 def test_its_twin():
   check(TWIN)
+
+
+def test_its_threshold_and_its_average():
+  few.check_threshold(uda, temperature=0.4)
+  few.check_average('uda', CASE, 'averaged')

@@ -10,17 +10,20 @@ from scipy.special import erf
 
 
 def softmax(x, axis=-1):
+  x = np.asarray(x, np.float64)
   e = np.exp(x - x.max(axis, keepdims=True))
   return e / e.sum(axis, keepdims=True)
 
 
 def log_softmax(x, axis=-1):
+  x = np.asarray(x, np.float64)
   x = x - x.max(axis, keepdims=True)
   return x - np.log(np.exp(x).sum(axis, keepdims=True))
 
 
 def unit(x, axis=-1):
-  """x divided by its Euclidean length."""
+  """x divided by its Euclidean length, float64."""
+  x = np.asarray(x, np.float64)
   return x / np.sqrt((x ** 2).sum(axis, keepdims=True))
 
 

@@ -32,3 +32,20 @@ def soft_cross_entropy(probabilities, logits):
     for p, log in zip(probabilities[position], logs, strict=True):
       result[position] -= p * log
   return result
+
+
+def largest(row):
+  """The class of the largest entry of one row, the lowest of equals: [k] -> int."""
+  best = 0
+  for c in range(len(row)):
+    if row[c] > row[best]:
+      best = c
+  return best
+
+
+def supervised_mean(logits, label):
+  """Mean over the rows of -log softmax(logits)[label]: [b, k], int [b] -> float."""
+  total = 0.0
+  for row, wanted in zip(logits, label, strict=True):
+    total += -log_softmax(row)[int(wanted)]
+  return total / len(label)

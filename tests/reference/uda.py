@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from .pseudo_label import supervised_mean
-from .supervised import log_softmax
+from .supervised import log_softmax, supervised_mean
 
 
 def uda(labeled, label, weak, strong, threshold, temperature, unlabeled_weight):
