@@ -1,6 +1,7 @@
 """What methods keep between steps: averages, queues, rows of examples; and the schedule of a momentum."""
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +22,9 @@ def test_ema_equals_twin():
   new = {'block': {'kernel': normal(3, 3, 4), 'bias': normal(4, 4)}, 'scale': normal(5)}
   for momentum in (0.0, 0.5, 0.996, 1.0):
     result = ema(old, new, momentum)
-    assert jax.tree.structure(result) == jax.tree.structure(old)
+    chex.assert_trees_all_equal_structs(result, old)
     jax.tree.map(assert_close, result, teacher_twin.ema(old, new, momentum))
-  jax.tree.map(np.testing.assert_array_equal, ema(old, new, 1.0), old)  # a frozen teacher does not drift
+  chex.assert_trees_all_equal(ema(old, new, 1.0), old)  # a frozen teacher does not drift
   jax.tree.map(assert_close, ema(old, old, 0.9), old)
 
 

@@ -5,6 +5,7 @@ The whole against its twin, frozen patches from step to step.
 import math
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,7 +115,7 @@ def test_moco_v3_keeps_the_projection_of_patches_out_of_what_is_trained():
   assert 'project' not in params['backbone'] and 'predictor' not in memory['teacher']
   batch = {'views': images(0, B, 2, 8, 8, 1)}
   _, kept = descended(made, params, memory, batch, KEY, 0)
-  jax.tree.map(np.testing.assert_array_equal, kept['fixed'], memory['fixed'])
+  chex.assert_trees_all_equal(kept['fixed'], memory['fixed'])
   free = moco_v3(cases.BACKBONE, hidden=(16,), dim=8, predictor_hidden=16, temperature=0.2, momentum=0.9,
                  freeze_patches=False, steps=10)
   whole, _ = jax.jit(free.loss)(*jax.jit(free.init)(KEY), batch, KEY, 0)
