@@ -9,21 +9,27 @@ import numpy as np
 from scipy.special import erf
 
 
+def wide(x):
+  """x in float64, or in complex128 where it is complex: some twins differentiate by complex steps."""
+  x = np.asarray(x)
+  return x.astype(np.result_type(x, np.float64))
+
+
 def softmax(x, axis=-1):
-  x = np.asarray(x, np.float64)
+  x = wide(x)
   e = np.exp(x - x.max(axis, keepdims=True))
   return e / e.sum(axis, keepdims=True)
 
 
 def log_softmax(x, axis=-1):
-  x = np.asarray(x, np.float64)
+  x = wide(x)
   x = x - x.max(axis, keepdims=True)
   return x - np.log(np.exp(x).sum(axis, keepdims=True))
 
 
 def unit(x, axis=-1):
   """x divided by its Euclidean length, float64."""
-  x = np.asarray(x, np.float64)
+  x = wide(x)
   return x / np.sqrt((x ** 2).sum(axis, keepdims=True))
 
 
