@@ -10,7 +10,7 @@ WORKDIR ?= runs/demo
 N ?= 200
 SEED ?= 0
 
-.PHONY: demo test test-all slow mutants lint types benchmark requirements clean
+.PHONY: demo test test-all slow mutants lint types benchmark oldest requirements clean
 
 demo: $(VENV)/.ready  ## train SimCLR on Fashion-MNIST, evaluate, write runs/demo/report.html
 	$(RUN) -m pretrain train --config=configs/demo.py --workdir=$(WORKDIR)
@@ -47,6 +47,15 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+
+oldest:  ## import and demo with the lowest versions that pyproject.toml allows
+	rm -rf .cache/oldest runs/oldest
+	"$(PYTHON)" -m venv .cache/oldest
+	"$(PYTHON)" -m tests.oldest > .cache/oldest/requirements.txt
+	.cache/oldest/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-binary promise \
+	  -r .cache/oldest/requirements.txt
+	.cache/oldest/bin/python -m pretrain train --config=configs/demo.py --workdir=runs/oldest --config.steps=20 \
+	  --config.schedule.warmup_steps=2 --config.checkpoint.every_steps=10 --config.evaluate.every_steps=20
 
 requirements:  ## pin pyproject.toml's dependencies again (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.12 --generate-hashes \

@@ -49,7 +49,7 @@ AREAS = {
                             'odd_data fractals evaluate'),
     'evaluate': (2, ['pretrain/evaluate/*'], 'evaluate train text labels classes deepercluster'),
     'label': (1, ['pretrain/programs/label.py', 'pretrain/programs/*'],
-              'labels programs continual dinov2_distill deepercluster identity small_files'),
+              'labels programs continual deepercluster identity small_files'),
     'run': (2, [f'pretrain/{name}.py' for name in RUN.split()],
             'config train metrics says small_files processes data evaluate phases formats'),
     'catalog': (1, ['pretrain/catalog/*'], 'catalog'),
