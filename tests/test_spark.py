@@ -8,11 +8,11 @@ import pytest
 from flax import nnx
 
 from pretrain import losses
+from pretrain.frontends.image import patchify
 from pretrain.method.masks import random_mask
 from pretrain.models.convolutions import Conv
 from pretrain.models.decoder import Double, MapDecoder
 from pretrain.models.functional import functional
-from pretrain.models.patches import patchify
 from pretrain.models.resnet import Norm, resnet, spread
 from pretrain.models.vit import vit
 from pretrain.objectives.mae import mae
