@@ -38,7 +38,7 @@ def record(out: Path, begin: Path | None, only: list[str]) -> None:
 
   from pretrain import config, objectives
   from pretrain.models.resnet import resnet
-  from tests.cases import BACKBONE, CASES
+  from tests.cases import BACKBONE, CASES, seen
 
   residual = resnet(depth=18, blocks=(1, 1), width=32, stem='cifar', channels=1, zero_init=False)
   for name, case in CASES.items():
@@ -72,8 +72,7 @@ def record(out: Path, begin: Path | None, only: list[str]) -> None:
         params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
         said[f'update {i}'] = params, memory = update(params, memory, carry, step)
       raw = case.batch(2)
-      images = raw.get('unlabeled', raw)[case.input]
-      images = images / np.float32(255) if case.input == 'image' else images
+      images = seen(raw.get('unlabeled', raw))
       for function in ('encode', 'predict', 'project'):
         if getattr(made, function):
           said[function] = jax.jit(getattr(made, function))(params, memory, images)

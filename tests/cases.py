@@ -1,9 +1,11 @@
 """Each objective with the options, views and batch that the shared suite runs it with: one entry joins it."""
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from data.text import BEGIN, END, PAD, SPECIAL
+from pretrain import frontends
 from pretrain.models.resnet import resnet
 from pretrain.models.table import table
 from pretrain.models.text import text
@@ -79,12 +81,17 @@ def either(views):
   return lambda batch, key: views(batch if 'unlabeled' in batch else {'labeled': batch, 'unlabeled': batch}, key)
 
 
+def seen(batch: dict):
+  """What `encode` takes of a raw batch of one stream: the view that evaluators see, of the size that is stored."""
+  modality = frontends.of(batch)
+  return jnp.asarray(modality.view(None)(batch[modality.key]))
+
+
 class Case(NamedTuple):
   kwargs: dict
   views: Any
   batch: Any = raw
   backbone: Any = BACKBONE
-  input: str = 'image'  # of the raw batch, what `encode` takes
   turn: int = 1  # steps until every parameter had a gradient
 
 
@@ -210,11 +217,11 @@ CASES = {
                      vit(image=SIZE, channels=1, frames=4, tubelet=2, patch=4, width=64, depth=1, heads=2, mlp=128)),
     't_jepa': Case(dict(context_columns=3, targets=2, target_columns=2, predictor_width=32, predictor_depth=1,
                         predictor_heads=2, momentum=0.9), unchanged, rows,
-                   table(numeric=6, categories=(4, 3), width=64, depth=1, heads=2, mlp=128, registers=1), 'row'),
+                   table(numeric=6, categories=(4, 3), width=64, depth=1, heads=2, mlp=128, registers=1)),
     'clip': Case(dict(text=TEXT, dim=16, temperature=0.2), supervised_views(size=SIZE, pad=0), pairs),
     'siglip': Case(dict(text=TEXT, dim=16, temperature=0.2, bias=-1.), supervised_views(size=SIZE, pad=0), pairs),
     'bert': Case(dict(mask_ratio=0.25), unchanged, words,
-                 text(vocabulary=WORDS, length=LENGTH, width=64, depth=1, heads=2, mlp=128, pool='mean'), 'tokens'),
+                 text(vocabulary=WORDS, length=LENGTH, width=64, depth=1, heads=2, mlp=128, pool='mean')),
     'weighted': Case(dict(parts=(('simclr', PARTS['simclr'], 1.), ('mae', PARTS['mae'], 0.5))), VIEWS_OF_PARTS),
     'alternate': Case(dict(parts=(('simclr', PARTS['simclr'], 1), ('mae', PARTS['mae'], 2))), VIEWS_OF_PARTS, turn=2),
 }

@@ -17,7 +17,7 @@ from pretrain.machine import sharding
 from pretrain.machine.checkpoint import Checkpoints
 from pretrain.method.objective import Objective, check_batch
 from pretrain.step import StepOptions, Training, compile_step
-from tests.cases import CASES, CLASSES, B, raw
+from tests.cases import CASES, CLASSES, B, raw, seen
 from tests.reference.teacher import temperatures
 
 TX = optax.sgd(0.1, momentum=0.9)  # its trace after the first step is the gradient
@@ -258,8 +258,8 @@ def test_the_source_knows_no_device_optimizer_or_config(name):
 def test_encode_gives_a_feature_vector_an_image_and_predict_probabilities(name):
   made = objective(name)
   state, _ = one_device(name)
-  what = CASES[name].input
-  images = jnp.asarray(raw(3)['image'] / np.float32(255) if what == 'image' else CASES[name].batch(3)[what])
+  batch = CASES[name].batch(3)
+  images = seen(batch.get('unlabeled', batch))
   encode = jax.jit(made.encode)
   features = encode(state.params, state.memory, images)
   assert features.shape == (B, 64) and features.dtype == jnp.float32
