@@ -170,11 +170,10 @@ def test_clips_are_evaluated_and_drawn(tmp_path):
       backbone=VIT | dict(image=8, frames=4, tubelet=2),
       objective=dict(name='videomae', mask_ratio=0.5, decoder_width=16, decoder_depth=1, decoder_heads=2,
                      standardize=True),
-      schedule=dict(name='cosine', peak=1e-3, warmup_steps=1), evaluate=dict(train=source, test=source))
+      schedule=dict(name='cosine', peak=1e-3, warmup_steps=1), evaluate=dict(train=source, test=source, baselines=False))
   assert train(config, tmp_path / 'run', quiet=True) == 0
-  rows = json.loads((tmp_path / 'run/evaluation.json').read_text())['rows']
-  assert [(row['features'], row['width']) for row in rows] == [
-      ('raw pixels', 4 * 8 * 8), ('random backbone', 16), ('pretrained backbone', 16)]
+  (row,) = json.loads((tmp_path / 'run/evaluation.json').read_text())['rows']
+  assert row['width'] == 16 and row['knn'] > 0.9  # the classes differ in brightness
   drawn = np.load(tmp_path / 'run/report_data.npz')
   assert drawn['originals'].shape == (8, 8, 8, 1) and drawn['views_0'].shape == (8, 4, 8, 8, 1)
   assert drawn['queries'].shape == (8, 8, 8, 1) and drawn['neighbors'].shape == (8, 8, 8, 8, 1)
@@ -224,7 +223,7 @@ def signals(*, path: str, samples: Count) -> Source:
   label = np.frombuffer(Path(path).read_bytes(), np.uint8) % 2
   wave = np.sin(np.arange(samples) / 2)[:, None] * np.ones(2)
   noise = np.random.default_rng(0).normal(size=(len(label), samples, 2))
-  x = (label[:, None, None] * wave + 0.3 * noise).astype(np.float32)
+  x = (label[:, None, None] * wave + 0.1 * noise).astype(np.float32)
   return Source(Arrays({'signal': x}, path), path, {'label': label.astype(np.int32)})
 '''
 PAPER = '''
