@@ -170,7 +170,8 @@ def test_clips_are_evaluated_and_drawn(tmp_path):
       backbone=VIT | dict(image=8, frames=4, tubelet=2),
       objective=dict(name='videomae', mask_ratio=0.5, decoder_width=16, decoder_depth=1, decoder_heads=2,
                      standardize=True),
-      schedule=dict(name='cosine', peak=1e-3, warmup_steps=1), evaluate=dict(train=source, test=source, baselines=False))
+      schedule=dict(name='cosine', peak=1e-3, warmup_steps=1),
+      evaluate=dict(train=source, test=source, baselines=False))
   assert train(config, tmp_path / 'run', quiet=True) == 0
   (row,) = json.loads((tmp_path / 'run/evaluation.json').read_text())['rows']
   assert row['width'] == 16 and row['knn'] > 0.9  # the classes differ in brightness
