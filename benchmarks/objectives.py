@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 import pretrain.models  # noqa: E402
 from pretrain import config as configs  # noqa: E402
-from pretrain import sharding  # noqa: E402
+from pretrain import frontends  # noqa: E402
+from pretrain.machine import sharding  # noqa: E402
 from pretrain.machine.flops import of_step  # noqa: E402
 from pretrain.models.functional import functional  # noqa: E402
 from pretrain.run import StepSpec, assemble, prepare  # noqa: E402
@@ -93,7 +94,7 @@ def measure(name: str, rounds: int, timed: bool) -> dict:
   u = len(run.abstract_batch['unlabeled']['index']) if 'unlabeled' in run.abstract_batch else 0
   step = training.step
   if tree.get('views') is None:  # texts and rows are seen as they are
-    only = raw.get('tokens', raw.get('row'))
+    only = raw[frontends.of(raw).key]
     seen = jnp.zeros(only.shape, only.dtype)
   else:
     side = tree['backbone'].get('image') or tree['views'].get('size') or raw['image'].shape[1]

@@ -74,8 +74,8 @@ def record(out: Path, begin: Path | None, only: list[str]) -> None:
         params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
         said[f'update {i}'] = params, memory = update(params, memory, carry, step)
       raw = case.batch(2)
-      images = raw.get('unlabeled', raw)[case.input]
-      images = images / np.float32(255) if case.input == 'image' else images
+      one = raw.get('unlabeled', raw)
+      images = one['image'] / np.float32(255) if 'image' in one else one.get('tokens', one.get('row'))
       for function in ('encode', 'predict', 'project'):
         if getattr(made, function):
           said[function] = jax.jit(getattr(made, function))(params, memory, images)

@@ -19,6 +19,7 @@ import jax
 
 from data import identity as identities
 from pretrain import config as configs
+from pretrain import frontends
 from pretrain.config import ConfigError
 from pretrain.evaluate.run import online, table
 from pretrain.files import write_json
@@ -506,8 +507,8 @@ def passed_over(run: Run) -> list[str]:
 
 
 def tokens_of(batch) -> int:
-  """The length of a batch's texts, if it is one of texts."""
-  return batch['tokens'].shape[1] if 'tokens' in batch else 0
+  """Tokens of an example of a batch, of what has any that are counted."""
+  return sum(batch[kind.key].shape[1] for kind in frontends.found(batch) if kind.tokens)
 
 
 def complete(workdir: Path, config: dict) -> bool:

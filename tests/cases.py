@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from data.text import BEGIN, END, PAD, SPECIAL
-from pretrain import config, objectives
+from pretrain import config, frontends, objectives
 from pretrain.method.objective import Objective
 from pretrain.models.layers import SPLIT, Linear, gelu
 from pretrain.models.text import text
@@ -115,6 +116,12 @@ def largest_error(got, want) -> float:
   return max(jax.tree.leaves(each))
 
 
+def seen(batch: dict):
+  """What `encode` takes of a raw batch of one stream: the view that evaluators see, of the size that is stored."""
+  modality = frontends.of(batch)
+  return jnp.asarray(modality.view(None)(batch[modality.key]))
+
+
 class Case(NamedTuple):
   """A paper in the shared suite.
 
@@ -122,7 +129,6 @@ class Case(NamedTuple):
   views: views(batch, key) -> batch.
   batch: seed -> raw batch.
   backbone: build(rngs) -> module of width 64.
-  input: the key of the raw batch that `encode` takes.
   turn: steps until every parameter had a gradient.
   draws: whether the loss draws (masks, rotations, mixtures): its value depends on the step and the seed.
   """
@@ -130,7 +136,6 @@ class Case(NamedTuple):
   views: Any
   batch: Any = raw
   backbone: Any = BACKBONE
-  input: str = 'image'
   turn: int = 1
   draws: bool = False
 

@@ -43,7 +43,7 @@ AREAS = {
     'shells': (3, ['pretrain/method/*', 'pretrain/programs/cluster.py'], METHODS),
     'step': (2, [f'pretrain/{name}.py' for name in ('step', 'optim/*', 'machine/sharding', 'interop/initialize')],
              f'step optim phases rs2 train continual ranges processes plan {METHODS}'),
-    'models': (2, ['pretrain/models/*'], f'models quantized plan {METHODS}'),
+    'models': (2, ['pretrain/models/*', 'pretrain/frontends/*'], f'models frontends video quantized plan {METHODS}'),
     'views': (2, ['pretrain/views/*'], 'views fractals frequency video rs2'),
     'data': (3, ['data/*'], 'data sources labels classes csv decode lines identity text video rows rs2 workers '
                             'odd_data fractals evaluate'),

@@ -17,11 +17,13 @@ from sklearn.linear_model import LogisticRegression
 from data.bad import BadRecordsError
 from data.source import images
 from pretrain.evaluate import linear, measure, print_table
-from pretrain.evaluate.features import extract, pixels, unit_range
+from pretrain.evaluate.features import extract
 from pretrain.evaluate.health import health, tolerance
 from pretrain.evaluate.knn import knn
 from pretrain.evaluate.linear import few_shot, linear_probe
 from pretrain.evaluate.run import judge
+from pretrain.frontends import flattened
+from pretrain.frontends.image import unit_range
 from tests.reference import temperature as twin
 
 
@@ -63,14 +65,14 @@ def test_extract_views_and_places():
   def place(batch):
     placed.append(sorted(batch))
     return jax.device_put(batch)
-  features, _ = extract(pixels, source, batch=2, view=lambda u8: 1 - unit_range(u8), place=place)
+  features, _ = extract(flattened, source, batch=2, view=lambda u8: 1 - unit_range(u8), place=place)
   np.testing.assert_allclose(features, np.full((3, 4), .8), rtol=1e-6)
   assert placed == [['good', 'image']] * 2
 
 
 @pytest.mark.parametrize(('source', 'encode', 'batch', 'message'), [
-  (images(np.zeros((0, 2, 2, 1), np.uint8)), pixels, 2, 'got 0 examples'),
-  (images(np.zeros((3, 2, 2, 1), np.uint8)), pixels, 0, 'batch=0'),
+  (images(np.zeros((0, 2, 2, 1), np.uint8)), flattened, 2, 'got 0 examples'),
+  (images(np.zeros((3, 2, 2, 1), np.uint8)), flattened, 0, 'batch=0'),
   (images(np.zeros((3, 2, 2, 1), np.uint8)), lambda x: x, 2, r'wanted an encoder.*\(2, 2, 2, 1\)'),
 ])
 def test_extract_errors(source, encode, batch, message):

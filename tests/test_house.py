@@ -11,6 +11,7 @@ FLOORS = (  # lowest first; a part imports parts of lower floors only, none of i
     ('pretrain.files',),
     ('pretrain.machine', 'data'),
     ('pretrain.losses', 'pretrain.views'),
+    ('pretrain.frontends',),
     ('pretrain.models',),
     ('pretrain.method',),
     ('pretrain.objectives', 'pretrain.optim'),

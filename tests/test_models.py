@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from pretrain.frontends.image import interpolate, patchify, sincos
 from pretrain.machine.sharding import batch_sharding, laid_on, make_mesh, replicated
 from pretrain.models import layers, winograd
 from pretrain.models.convolutions import Conv, convolution, max_pool
 from pretrain.models.functional import functional
 from pretrain.models.heads import MLP, Classifier, MaskedWords, PrototypeHead
 from pretrain.models.layers import REMAT, BatchNorm, Linear, batch_norm, dot_general, layer_norm
-from pretrain.models.patches import interpolate, patchify, sincos
 from pretrain.models.resnet import Block as ResidualBlock
 from pretrain.models.resnet import Norm, resnet
 from pretrain.models.vit import Block, Transformer, drop, vit

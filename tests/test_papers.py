@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from pretrain import config, objectives
 from pretrain.method.objective import check_batch
 from pretrain.models.functional import functional
-from tests.cases import CLASSES, B, objective, of_papers, raw
+from tests.cases import CLASSES, B, objective, of_papers, seen
 
 CASES = of_papers()
 COLLECTIVES = {'psum', 'pmax', 'pmin', 'ppermute', 'all_gather', 'all_to_all', 'reduce_scatter', 'psum_scatter',
@@ -130,7 +130,8 @@ def test_probe(name):
   values = {float(run(*first, batch, jax.random.key(seed), np.int32(1))[2]) for seed in (0, 1)}
   assert len(values) == 1 + case.draws, 'the loss draws, unless `draws` of the case says that it does not'
 
-  images = raw(3)['image'] / np.float32(255) if case.input == 'image' else case.batch(3)[case.input]
+  one = case.batch(3)
+  images = np.asarray(seen(one.get('labeled', one)))
   readers = {what: read for what in ('encode', 'predict', 'project') if (read := getattr(made, what))}
   readout = jax.jit(lambda *given: {what: read(*given) for what, read in readers.items()})
   out, rolled = jax.device_get([readout(params, memory, x) for x in (images, np.roll(images, 3, 0))])

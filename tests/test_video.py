@@ -9,9 +9,10 @@ from PIL import Image
 
 from data.loader import loader
 from data.sources.clips import clips
+from pretrain.frontends.image import patchify, sincos
+from pretrain.frontends.video import positions, tubelets
 from pretrain.method.masks import random_mask, tube_mask
 from pretrain.models.functional import functional
-from pretrain.models.patches import fixed_positions, patchify, sincos, tubelets
 from pretrain.models.vit import vit
 from pretrain.views.videomae import videomae as views
 from tests.checks import assert_close
@@ -53,10 +54,10 @@ def test_a_tube_is_hidden_at_all_times():
 
 
 def test_positions_of_a_clip_differ_and_those_of_one_frame_are_the_image_s():
-  made = fixed_positions((3, 4, 5), 16)
+  made = positions((3, 4, 5), 16)
   assert made.shape == (60, 16) and len(np.unique(made.round(5), axis=0)) == 60
   assert_close(made[7, [0, 8]], [np.sin(7), np.cos(7)])
-  np.testing.assert_array_equal(fixed_positions((1, 4, 5), 16), sincos((4, 5), 16))
+  np.testing.assert_array_equal(positions((1, 4, 5), 16), sincos((4, 5), 16))
 
 
 def test_an_image_is_a_clip_in_which_nothing_moves():

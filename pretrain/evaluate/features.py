@@ -1,4 +1,4 @@
-"""Images, texts or rows of a source -> features on the host, in batches of one compiled shape."""
+"""Examples of a source -> features on the host, in batches of one compiled shape."""
 import functools
 from collections.abc import Callable
 
@@ -9,8 +9,7 @@ from jax.tree_util import Partial
 
 from data.loader import in_order
 from data.source import Source
-
-KINDS = ('image', 'tokens', 'row')  # the first that a batch has is encoded
+from pretrain import frontends
 
 
 def extract(encode: Callable, source: Source, *, batch: int, view: Callable | None = None,
@@ -22,10 +21,10 @@ def extract(encode: Callable, source: Source, *, batch: int, view: Callable | No
   makes them arguments of the program. A closure over them works too, but is compiled anew for each.
 
   Args:
-    encode: f32[b, h, w, c] in [0, 1] -> float[b, d].
-    source: of images, texts ('tokens' i32[b, l]) or rows ('row' f32[b, f]).
+    encode: what the view gives, of images f32[b, h, w, c] in [0, 1] -> float[b, d].
+    source: of any kind in pretrain/frontends.
     batch: examples at a time; the last batch is filled up with copies of the source's last example.
-    view: what is stored -> what `encode` takes, on the device; `unit_range` of images if None.
+    view: what is stored -> what `encode` takes, on the device; that of the source's kind, of its own size, if None.
     place: {'image': ...} on the host -> the same on the mesh; the batch as it is if None.
     rows: those of a batch that `place` wants, where processes share the work; all if None.
     gather: features on the mesh -> all of them as NumPy.
@@ -34,13 +33,12 @@ def extract(encode: Callable, source: Source, *, batch: int, view: Callable | No
   Raises:
     ValueError: the source is empty, the batch is not positive, or `encode` returns something else than [b, d].
   """
-  encode, view = _partial(encode), _partial(unit_range if view is None else view)
-  features, whole, waiting = [], [], None
+  encode, features, whole, waiting = _partial(encode), [], [], None
   for raw, good in in_order(source, batch=batch, rows=rows):
-    key = kind(raw)
-    inputs = {key: raw[key], 'good': good}
+    modality = frontends.of(raw)
+    inputs = {modality.key: raw[modality.key], 'good': good}
     inputs = inputs if place is None else place(inputs)
-    running = _run(encode, view, inputs[key])
+    running = _run(encode, _partial(view or modality.view(None)), inputs[modality.key])
     if running.ndim != 2 or running.shape[0] != batch:
       raise ValueError(f'wanted an encoder that returns [b, d] = [{batch}, d], got {running.shape}')
     if waiting is not None:  # copied while the next batch runs
@@ -49,26 +47,6 @@ def extract(encode: Callable, source: Source, *, batch: int, view: Callable | No
     whole.append(gather(inputs['good']))
   features.append(gather(waiting))
   return np.concatenate(features)[:len(source)], np.concatenate(whole)[:len(source)]
-
-
-def kind(batch: dict[str, np.ndarray]) -> str:
-  """The key of what of a batch an encoder is given."""
-  return next(key for key in KINDS if key in batch)
-
-
-def unit_range(images):
-  """u8 in [0, 255] -> f32 in [0, 1], the same shape."""
-  return images.astype(jnp.float32) / 255
-
-
-def pixels(images):
-  """The encoder to beat: f32[b, h, w, c] -> f32[b, h * w * c]; rows f32[b, f] as they are."""
-  return images.reshape(images.shape[0], -1)
-
-
-def counts(tokens, *, vocabulary: int):
-  """The encoder to beat on texts: i32[b, l] -> f32[b, vocabulary], how often each id is there."""
-  return jnp.zeros((len(tokens), vocabulary)).at[jnp.arange(len(tokens))[:, None], tokens].add(1.)
 
 
 @jax.jit

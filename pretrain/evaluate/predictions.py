@@ -1,29 +1,29 @@
 """What a trained model says of a source: probabilities, how often they are right, and features."""
-import functools
+from collections.abc import Callable
 
 import numpy as np
 from jax.tree_util import Partial
 
 from data.classes import numbered_as
 from data.source import Source
+from pretrain import frontends
 from pretrain.config import ConfigError
 from pretrain.evaluate.features import extract
 from pretrain.machine import processes, sharding
-from pretrain.views.evaluation import evaluation
 
 BATCH = 256  # examples at a time; rounded up to what the mesh divides
 
 
 def predictions(run, state, source: Source, *, size: int | None = None, batch: int = BATCH
                 ) -> tuple[np.ndarray, np.ndarray]:
-  """Probabilities f32[n, k] of all images or texts of a source, in order, unaugmented, by `run.objective.predict`, and
+  """Probabilities f32[n, k] of all examples of a source, in order, unaugmented, by `run.objective.predict`, and
   bool[n]: which could be read; those of the others mean nothing.
 
   Args:
     run: of `pretrain.run.prepare`.
     state: its `TrainState`.
     source: no label of it is read.
-    size: side of the images that the model sees; None: that of the run's evaluation, else the images' shorter side.
+    size: side of the examples that the model sees, as of `seen`.
     batch: examples at a time, of all devices.
   Raises:
     ConfigError: the objective has no classes.
@@ -35,12 +35,12 @@ def predictions(run, state, source: Source, *, size: int | None = None, batch: i
 
 def features(run, state, source: Source, *, size: int | None = None, batch: int = BATCH
              ) -> tuple[np.ndarray, np.ndarray]:
-  """Features f32[n, d] of all images by `run.objective.encode`, and which could be read; arguments as `predictions`."""
+  """Features f32[n, d] of all examples by `run.objective.encode`, which could be read; arguments as `predictions`."""
   return _of_all(run.objective.encode, run, state, source, size, batch)
 
 
 def _of_all(function, run, state, source: Source, size: int | None, batch: int) -> tuple[np.ndarray, np.ndarray]:
-  return extracted(Partial(function, state.params, state.memory), run, source, view(side(run, source, size)), batch)
+  return extracted(Partial(function, state.params, state.memory), run, source, seen(run, source, size), batch)
 
 
 def extracted(function, run, source: Source, view, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray]:
@@ -52,17 +52,14 @@ def extracted(function, run, source: Source, view, batch: int = BATCH) -> tuple[
                    rows=sharding.local_rows(run.mesh, batch), gather=processes.on_host)
 
 
-def side(run, source, size: int | None) -> int | None:
-  """Of the images that the model sees; None for texts and tables."""
-  if len(source.shape) == 1:
-    return None
-  return size or (run.evaluation.size if run.evaluation else min(source.shape[:2]))
+def seen(run, source: Source, size: int | None = None) -> Callable:
+  """The view of a source's examples that the model sees, unaugmented.
 
-
-@functools.cache
-def view(size: int | None):
-  """One function for each size, so that it is compiled once."""
-  return (lambda tokens: tokens) if size is None else evaluation(size=size)
+  Args:
+    size: of a side; None: that of the run's evaluation, else the shorter side of an example.
+  """
+  modality = frontends.of_source(source)
+  return modality.view(size or (run.evaluation.size if run.evaluation else modality.side(source.shape)))
 
 
 def accuracy(run, state, source: Source, *, size: int | None = None) -> float:

@@ -1,6 +1,6 @@
 """Evaluation of a run: kNN while it trains, the table and the report's pictures at its end. From `encode` alone."""
 import dataclasses
-import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +15,15 @@ from data.classes import numbered_as, shown
 from data.source import Source
 from data.text import prompts as class_prompts
 from pretrain import config as configs
+from pretrain import frontends
 from pretrain.config import Count, Natural
 from pretrain.evaluate import geometry, measure, print_table
-from pretrain.evaluate.features import counts, kind, pixels
 from pretrain.evaluate.health import health
 from pretrain.evaluate.knn import knn
-from pretrain.evaluate.predictions import BATCH, accuracy, extracted, view
+from pretrain.evaluate.predictions import BATCH, accuracy, extracted, seen
 from pretrain.evaluate.zero_shot import zero_shot
 from pretrain.files import write_json
+from pretrain.frontends import text
 from pretrain.machine import processes
 from pretrain.report import save_report_data
 
@@ -34,13 +35,13 @@ PER_CLASS = 10  # labels of each class in the few-label probe
 
 
 class Evaluation(NamedTuple):
-  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of images.
+  """config.evaluate: the labeled sets, kNN every so many steps (0: only at the end), and the side of images and clips.
 
   templates: such as ('a photo of a {}',): classify by the classes' names too, with the source's tokeniser.
-  baselines: measure raw pixels (of tables the columns, of texts how often each id is there) and the backbone with
-    random parameters too.
-  pictures: save what the report draws: a projection, and of images views and neighbours. Without, `evaluate` adds it
-    later.
+  baselines: measure what needs no backbone (raw pixels, columns of tables, how often each id is in a text) and the
+    backbone with random parameters too.
+  pictures: save what the report draws: a projection, and of what has pictures views and neighbours. Without, `evaluate`
+    adds it later.
   """
   train: dict
   test: dict
@@ -106,11 +107,12 @@ def open_sets(spec: Evaluation, trained_on: Source | None) -> Sets:
                               f'probe with {PER_CLASS} labels of each; got {shown(few)}')
   prompts = None
   if spec.templates is not None:
-    if trained_on is None or trained_on.tokenizer is None or 'tokens' not in trained_on.beside:
+    if trained_on is None or trained_on.tokenizer is None or text.MODALITY.key not in trained_on.beside:
       raise configs.ConfigError('config.evaluate.templates: classifying by names needs a source of images with texts, '
                                 'and config.source has none')
-    prompts = class_prompts(trained_on.tokenizer, trained_on.column('tokens').shape[1], classes, spec.templates)
-  size = None if len(train.shape) == 1 else spec.size or min(train.shape[:2])
+    length = trained_on.column(text.MODALITY.key).shape[1]
+    prompts = class_prompts(trained_on.tokenizer, length, classes, spec.templates)
+  size = spec.size or frontends.of_source(train).side(train.shape)
   return Sets(train, test, own, foreign, notes, classes, spec.every_steps, size, prompts, spec.baselines, spec.pictures)
 
 
@@ -129,11 +131,10 @@ def check_encodes(objective, state, sets: Sets) -> None:
   """Raises ConfigError where the features of a set cannot be computed: another number of channels or columns, another
   kind of input."""
   for what, source in (('train', sets.train), ('test', sets.test)):
-    batch = source.batch(np.zeros(1, np.int64))
-    raw = batch[kind(batch)]
-    given = jax.ShapeDtypeStruct((BATCH, *raw.shape[1:]), raw.dtype)
+    modality = frontends.of_source(source)
+    view, given = modality.view(sets.size), jax.ShapeDtypeStruct((BATCH, *source.shape), modality.dtype)
     try:
-      jax.eval_shape(lambda *x: objective.encode(*x[:2], view(sets.size)(x[2])), state.params, state.memory, given)
+      jax.eval_shape(lambda *x, view=view: objective.encode(*x[:2], view(x[2])), state.params, state.memory, given)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
       raise configs.ConfigError(f'config.evaluate.{what}: {error}') from error
 
@@ -192,7 +193,7 @@ def judge(run, measured: list[Measured], workdir: Path) -> None:
 
 
 def table(run, state, workdir: Path) -> list[dict]:
-  """Measures pixels, random and pretrained backbone; prints rows, writes evaluation.json and the report's arrays.
+  """Measures baselines, random and pretrained backbone; prints rows, writes evaluation.json and the report's arrays.
 
   Examples that cannot be read are left out and counted in the rows.
 
@@ -202,7 +203,9 @@ def table(run, state, workdir: Path) -> list[dict]:
     BadRecordsError: more of a set cannot be read than config.max_bad_share; the table is written before.
   """
   (train, test), classes = listed(run, workdir), run.evaluation.classes
-  encoders = {**raw(train), 'random backbone': encoder(run, run.training.init())} if run.evaluation.baselines else {}
+  encoders = {}
+  if run.evaluation.baselines:
+    encoders = {**frontends.of_source(train).baselines(train), 'random backbone': encoder(run, run.training.init())}
   encoders['pretrained backbone'] = encoder(run, state)
   measured = {name: Measured(*features(run, encode, train), *features(run, encode, test))
               for name, encode in encoders.items()}
@@ -238,14 +241,6 @@ def print_unreadable(each: Measured) -> None:
           'out and listed in bad_records.jsonl')
 
 
-def raw(source: Source) -> dict[str, Partial]:
-  """The encoder that knows nothing, by what it gives."""
-  if len(source.shape) > 1:
-    return {'raw pixels': Partial(pixels)}
-  return {'raw columns': Partial(pixels)} if source.vocabulary is None else {
-      'counts of the tokens': Partial(functools.partial(counts, vocabulary=source.vocabulary))}
-
-
 HOW = {'accuracy': 'classified by its own head', 'zero_shot': 'classified by the names of the classes'}
 
 
@@ -270,28 +265,36 @@ def pictures(run, train, test, measured, classes, workdir: Path) -> None:
   queries = rng.permutation(len(z))[:SHOWN]
   drawn = rng.permutation(len(z))[:DRAWN]
   drawings = {}
-  if len(test.shape) > 1:
+  places, shown_queries = np.flatnonzero(each.good), np.flatnonzero(each.good_test)[queries]
+  kind = frontends.of_source(test)
+  if (draw := kind.pictures) is not None:
+    first = lambda source, positions: np.asarray(draw(source.batch(positions)[kind.key])[:, 0])  # u8[m, h, w, c]
     nearest = np.argsort(-unit(z[queries]) @ unit(x).T, 1)[:, :SHOWN]  # [q, k]
-    originals, augmented = some_views(run)
-    places, shown_queries = np.flatnonzero(each.good), np.flatnonzero(each.good_test)[queries]
-    drawings = dict(originals=originals, views=augmented, queries=test.batch(shown_queries)['image'],
-                    neighbors=np.stack([train.batch(places[rows])['image'] for rows in nearest]),
+    originals, augmented = some_views(run, draw, kind.key)
+    drawings = dict(originals=originals, views=augmented, queries=first(test, shown_queries),
+                    neighbors=np.stack([first(train, places[rows]) for rows in nearest]),
                     query_labels=truth[queries], neighbor_labels=y[nearest])
   save_report_data(
       workdir, features={name: measured[name].readable()[2][drawn] for name in measured if 'backbone' in name},
       labels=truth[drawn], classes=classes, **drawings)
 
 
-def some_views(run):
-  """A few raw images u8[m, h, w, c] of the first batch, and their views as a list of f32[m, v, h, w, c]."""
+def some_views(run, draw: Callable, key: str):
+  """A few raw pictures u8[m, h, w, c] of the first batch, and their views as a list of f32[m, v, h, w, c].
+
+  Args:
+    draw, key: `pictures` and key of a `frontends.Modality`.
+  """
   with run.batches(start=0, bad_records=None) as batches:
     batch = jax.tree.map(lambda x: jnp.asarray(x[:SHOWN]), next(batches))
   views = jax.jit(run.views)(batch, jax.random.key(run.seed))
-  images = [view if view.ndim == 5 else view[:, None] for view in views.values() if view.ndim in (4, 5)]
-  raw = batch.get('unlabeled', batch).get('image')
-  if raw is None:  # the views draw the images
-    raw = jnp.round(255 * images[0][:, 0]).astype(jnp.uint8)
-  return np.asarray(raw), [np.asarray(view) for view in images if len(view) == len(raw)]
+  drawn = [shown for view in views.values() if (shown := draw(view)) is not None]
+  raw = batch.get('unlabeled', batch).get(key)
+  if raw is None:  # the views draw the examples
+    originals = jnp.round(255 * drawn[0][:, 0]).astype(jnp.uint8)
+  else:
+    originals = draw(raw)[:, 0]
+  return np.asarray(originals), [np.asarray(view) for view in drawn if len(view) == len(originals)]
 
 
 def encoder(run, state) -> Partial:
@@ -300,5 +303,5 @@ def encoder(run, state) -> Partial:
 
 def features(run, encode, source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Features f32[n, d], labels i32[n] and bool[n] which could be read, of a labeled source."""
-  found, good = extracted(encode, run, source, view(run.evaluation.size))
+  found, good = extracted(encode, run, source, seen(run, source))
   return found, source.truth()[0], good

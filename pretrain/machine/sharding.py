@@ -203,6 +203,15 @@ def rows_stay(x):
   return jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
 
+def materialize(x):
+  """x. On CPUs XLA keeps it and its gradient in memory, as it would not by itself.
+
+  It would compute the sum of all branches so far, and of the gradients of all later ones, in each operation that reads
+  them: time that grows with the square of the depth.
+  """
+  return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
+
+
 @jax.custom_jvp
 def barrier_on(x, y):
   """x, for what is computed once y is there: what depends on x alone XLA would make as early as it can, and keep."""

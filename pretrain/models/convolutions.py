@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from pretrain.machine.sharding import barrier_on
+from pretrain.machine.sharding import barrier_on, materialize
 from pretrain.models import winograd
-from pretrain.models.layers import materialize, product_gradients, remembering
+from pretrain.models.layers import product_gradients, remembering
 
 
 class Conv(nnx.Module):

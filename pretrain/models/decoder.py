@@ -1,13 +1,11 @@
 """Light decoders: what was hidden, predicted from what is seen."""
-import math
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pretrain.frontends.image import sincos
 from pretrain.models.convolutions import convolution
 from pretrain.models.layers import Linear, MaskToken, batch_norm
-from pretrain.models.patches import fixed_positions, sincos
 from pretrain.models.resnet import Norm, spread
 from pretrain.models.vit import Transformer
 
@@ -31,16 +29,16 @@ class PatchDecoder(nnx.Module):
     self.trunk = Transformer(width, depth, heads, 4 * width, rngs=rngs, **levers)
     self.predict = Linear(width, out, kernel_init=xavier, rngs=rngs)
 
-  def __call__(self, tokens, visible, grid: tuple[int, ...]):
+  def __call__(self, tokens, visible, positions):
     """tokens [b, e + k, in_] (e extra tokens, then k patches), visible int[b, k] their places -> f32[b, n, out].
 
-    grid: (rows, columns) of the n patches, or (times, rows, columns).
+    positions: f32[n, width] of all patches.
     """
     tokens = self.embed(tokens)
-    b, n, extra = len(tokens), math.prod(grid), tokens.shape[1] - visible.shape[1]
+    b, n, extra = len(tokens), len(positions), tokens.shape[1] - visible.shape[1]
     full = jnp.broadcast_to(self.mask_token[...], (b, n, self.width))
     full = full.at[jnp.arange(b)[:, None], visible].set(tokens[:, extra:])  # [b, n, width]
-    full = full + jnp.asarray(fixed_positions(grid, self.width))[None]
+    full = full + jnp.asarray(positions)[None]
     return self.predict(self.trunk(jnp.concatenate([tokens[:, :extra], full], 1))[:, extra:])
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pretrain.machine.sharding import batch_shares, platform
+from pretrain.machine.sharding import batch_shares, materialize, platform
 from pretrain.models import winograd
 
 
@@ -39,15 +39,6 @@ def check_remat(remat: str) -> None:
 def remembering(run: Callable, remat: str) -> Callable:
   """`run`, whose backward pass keeps of it what `remat`, a key of `REMAT`, says; it must be a pure function."""
   return run if remat == 'none' else jax.checkpoint(run, policy=REMAT[remat])
-
-
-def materialize(x):
-  """x. On CPUs XLA keeps it and its gradient in memory, as it would not by itself.
-
-  It would compute the sum of all branches so far, and of the gradients of all later ones, in each operation that reads
-  them: time that grows with the square of the depth.
-  """
-  return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
 
 
 def gelu(x):

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain.config import Count, Number, Positive
+from pretrain.frontends.image import check_statistics, normalize
 from pretrain.models.convolutions import Conv, convolve, max_pool
 from pretrain.models.layers import batch_norm, check_remat
-from pretrain.models.patches import check_statistics, normalize
 
 # depth: (blocks of each stage, whether they are bottlenecks); 1512.03385v1 table 1
 DEPTHS = {

@@ -1,4 +1,4 @@
-"""Vision Transformer (2010.11929v2): patches to tokens to features, in pieces that masked objectives can take apart."""
+"""Vision Transformer (2010.11929v2): cells to tokens to features, in pieces that masked objectives can take apart."""
 import difflib
 import math
 from collections.abc import Callable, Mapping
@@ -10,19 +10,15 @@ import numpy as np
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from pretrain import config as configs
+from pretrain import frontends
 from pretrain.config import Count, Natural, NonNegative, Number, Positive, Range
-from pretrain.machine.sharding import rows_stay
+from pretrain.frontends import Cells
+from pretrain.frontends.image import image as image_cells
+from pretrain.frontends.video import video as video_cells
+from pretrain.machine.sharding import materialize, rows_stay
 from pretrain.models.attention import attend, check_attention
-from pretrain.models.layers import SPLIT, Linear, check_remat, gelu, layer_norm, materialize, remembering
-from pretrain.models.patches import (
-  check_statistics,
-  fixed_positions,
-  grid_of,
-  interpolate,
-  normalize,
-  patchify,
-  tubelets,
-)
+from pretrain.models.layers import SPLIT, Linear, check_remat, gelu, layer_norm, remembering
 from pretrain.models.quantized import products
 
 # (width, depth, heads, mlp): Ti and S are DeiT's (2012.12877v2 table 1), B, L and H those of 2010.11929v2 table 1,
@@ -214,27 +210,21 @@ class ViT(nnx.Module):
   Attributes:
     width: features of a token, and of the pooled features.
     dtype: of the computation; heads of linear layers take it too.
-    patch: side of a patch in pixels.
-    grid: (rows, columns) of patches of an image of the native size; (times, rows, columns) of cubes of a clip.
-    tubelet: frames of a cube; 1 for images.
+    cells: the front end: patches of images, cubes of clips, or cells of what else it reads.
   """
 
-  def __init__(self, *, image: int, frames: int | None, tubelet: int, channels: int, patch: int, width: int,
-               depth: int, heads: int, mlp: int, registers: int, positions: str, pool: str, mean: tuple[float, ...],
-               std: tuple[float, ...], rngs: nnx.Rngs, dtype: str, **trunk):
-    self.channels, self.patch, self.width, self.registers = channels, patch, width, registers
-    self.mean, self.std, self.pooling, self.dtype = mean, std, pool, dtype
-    self.tubelet, side = tubelet, image // patch
-    self.grid: tuple[int, ...] = (side, side) if frames is None else (frames // tubelet, side, side)
+  def __init__(self, *, cells: Cells, width: int, depth: int, heads: int, mlp: int, registers: int, positions: str,
+               pool: str, rngs: nnx.Rngs, dtype: str, **trunk):
+    self.cells, self.width, self.registers, self.pooling, self.dtype = cells, width, registers, pool, dtype
     small = nnx.initializers.truncated_normal(0.02)
-    self.project = Linear(tubelet * patch * patch * channels, width, kernel_init=nnx.initializers.xavier_uniform(),
-                              dtype=jnp.dtype(dtype), rngs=rngs)
+    self.project = Linear(cells.size, width, kernel_init=nnx.initializers.xavier_uniform(), dtype=jnp.dtype(dtype),
+                          rngs=rngs)
     self.cls = nnx.Param(small(rngs.params(), (width,), jnp.float32), decay=False)
     if registers:
       self.register_tokens = nnx.Param(small(rngs.params(), (registers, width), jnp.float32), decay=False)
     self.learned = positions == 'learned'
     if self.learned:  # the first row is that of the class token
-      table = small(rngs.params(), (1 + math.prod(self.grid), width), jnp.float32)
+      table = small(rngs.params(), (1 + math.prod(cells.grid), width), jnp.float32)
       self.position_table = nnx.Param(table, decay=False)
     levers = ('attention', 'remat', 'scan', 'quantize')
     self.levers = dict(dtype=dtype, **{name: trunk[name] for name in levers})  # for heads that are trunks too
@@ -249,46 +239,29 @@ class ViT(nnx.Module):
     return self.pool(self.encode(self.embed(images), train=train, key=key))
 
   def positions(self, grid: tuple[int, ...] | None = None):
-    """Positions f32[n, width] of the patches of a grid, the native one if None; no class token.
+    """Positions f32[n, width] of the cells of a grid, the native one if None; no class token.
 
-    Raises ValueError for learned positions of a clip of another size: only those of images are interpolated.
+    Raises ValueError for learned positions of another grid, where the front end does not resample them.
     """
-    grid = self.grid if grid is None else grid
-    if not self.learned:
-      return jnp.asarray(fixed_positions(grid, self.width))
-    if len(self.grid) == 3:
-      if grid != self.grid:
-        raise ValueError(f"wanted clips with a grid of {self.grid}, got {grid}; positions='sincos' takes any")
-      return self.position_table[1:]
-    return interpolate(self.position_table[1:], self.grid, grid)
+    grid = self.cells.grid if grid is None else grid
+    if self.learned:
+      return self.cells.resample(self.position_table[1:], grid)
+    return jnp.asarray(self.cells.positions(grid, self.width))
 
   def embed(self, images, mask=None, mask_token=0.0):
-    """Tokens f32[b, n, width] of the patches, positions added, without class token and registers.
+    """Tokens f32[b, n, width] of the cells, positions added, without class token and registers.
 
-    Takes float[b, h, w, c] in [0, 1] of any size that is divisible by `patch`; positions of another size than the
+    Takes float[b, h, w, c] in [0, 1] of any size that is divisible by the patch; positions of another size than the
     native one are interpolated if learned, computed if sine-cosine. Where `mask` bool[b, n] is True, `mask_token`
-    f32[width] stands for the patch; it gets the patch's position.
+    f32[width] stands for the patch; it gets the patch's position. Clips and other inputs: see their front end.
 
     Raises ValueError for other channels, integer pixels, or sides that the patch size does not divide.
     """
-    if len(self.grid) == 3:
-      x, grid = self._clips(images)
-    else:
-      grid = grid_of(images.shape, self.patch) if images.ndim == 4 else None  # `normalize` reports another rank
-      x = patchify(normalize(images, channels=self.channels, mean=self.mean, std=self.std), self.patch)
-    tokens = self.project(x)
+    x = self.cells.normalize(images)
+    tokens = self.project(self.cells.cut(x))
     if mask is not None:
       tokens = jnp.where(mask[..., None], mask_token, tokens)
-    return tokens + self.positions(grid)
-
-  def _clips(self, clips):
-    """Cubes and their grid of clips float[b, t, h, w, c]; an image [b, h, w, c] is a clip in which nothing moves."""
-    if clips.ndim == 4:
-      clips = jnp.broadcast_to(clips[:, None], (len(clips), self.grid[0] * self.tubelet, *clips.shape[1:]))
-    b, t = clips.shape[:2]
-    x = normalize(clips.reshape(b * t, *clips.shape[2:]), channels=self.channels, mean=self.mean, std=self.std)
-    grid = (t // self.tubelet, *grid_of(clips.shape, self.patch))
-    return tubelets(x.reshape(clips.shape), self.patch, self.tubelet), grid
+    return tokens + self.positions(self.cells.grid_of(x.shape))
 
   def encode(self, tokens, *, train: bool = False, key=None):
     """Run the trunk over [class token, registers, tokens]: [b, n, width] -> f32[b, 1 + registers + n, width].
@@ -339,9 +312,10 @@ class ViT(nnx.Module):
     return tokens[:, 1 + self.registers:]
 
 
-def vit(*, variant: str | None = None, image: Count, channels: Count, frames: Count | None = None, tubelet: Count = 1,
-        patch: Count | None = None, width: Count | None = None, depth: Count | None = None, heads: Count | None = None,
-        mlp: Count | None = None, registers: Natural = 0, layer_scale: NonNegative | None = None,
+def vit(*, variant: str | None = None, image: Count | None = None, channels: Count | None = None,
+        frames: Count | None = None, tubelet: Count = 1, frontend: dict | None = None, patch: Count | None = None,
+        width: Count | None = None, depth: Count | None = None, heads: Count | None = None, mlp: Count | None = None,
+        registers: Natural = 0, layer_scale: NonNegative | None = None,
         drop_path: Annotated[float, Range(0, 1, below=True)] = 0.0, drop_group: Count = 1, positions: str = 'learned',
         pool: str = 'cls', mean: tuple[Number, ...] = (0.5,), std: tuple[Positive, ...] = (0.5,),
         attention: str = 'xla', remat: str = 'none', scan: bool = False, dtype: str = 'float32',
@@ -357,10 +331,12 @@ def vit(*, variant: str | None = None, image: Count, channels: Count, frames: Co
     channels: channels of the images.
     frames, tubelet: for clips [b, t, h, w, c]: their frames, and how many of them a token spans (2203.12602v3, section
       3.1: 16 and 2). An image is then a clip in which nothing moves.
+    frontend: for what is neither, in place of image, channels, frames and patch: dict(name='...', ...), a function of
+      pretrain/frontends that gives the cells.
     patch, width, depth, heads, mlp: override the variant.
     registers: number of additional tokens without position, dropped by pooling (2309.16588v2).
     layer_scale, drop_path, drop_group, attention, remat, scan: as in `Transformer`.
-    positions: 'learned' (one for the class token too) or 'sincos' (fixed, see `patches.sincos`).
+    positions: 'learned' (one for the class token too) or 'sincos' (fixed, see `frontends.image.sincos`).
     pool: 'cls', or 'mean' of the patches' tokens. The class token is there in both. Deviation from
       the fine-tuning code of 2111.06377v3: the mean is taken after the final norm.
     mean, std: of the pixels, one for each channel or one for all; applied by the first layer.
@@ -370,29 +346,41 @@ def vit(*, variant: str | None = None, image: Count, channels: Count, frames: Co
 
   Returns build(rngs) -> ViT.
 
-  Raises ValueError for an unknown variant, a size that is missing, or sizes that do not divide.
+  Raises ValueError for an unknown variant, a size that is missing, sizes that do not divide, or a frontend and sizes of
+  images.
   """
-  given = dict(width=width, depth=depth, heads=heads, mlp=mlp, patch=patch)
-  sizes = _parse(variant) | {name: size for name, size in given.items() if size is not None}
-  if missing := [name for name in given if name not in sizes]:
+  given = dict(width=width, depth=depth, heads=heads, mlp=mlp)
+  pixels = dict(patch=patch, image=image, channels=channels)
+  sizes = _parse(variant) | {name: size for name, size in (given | pixels).items() if size is not None}
+  if missing := [name for name in (given if frontend else given | pixels) if name not in sizes]:
     raise ValueError(f'wanted {", ".join(missing)}, from a variant such as \'S/16\' or by name, '
                      f'got variant={variant!r}')
-  grid_of((1, image, image, channels), sizes['patch'])
-  check_statistics(channels, mean=mean, std=std)
-  if (frames or 1) % tubelet:
-    raise ValueError(f'wanted frames that a tubelet divides, or tubelet=1 for images; got frames={frames}, '
-                     f'tubelet={tubelet}')
+  pixels = {name: sizes.pop(name) for name in pixels if name in sizes}
+  cells = _cells(frontend, pixels, frames, tubelet, dict(mean=tuple(mean), std=tuple(std)))
   for name, value, valid in (('positions', positions, ('learned', 'sincos')), ('pool', pool, ('cls', 'mean'))):
     if value not in valid:
       raise ValueError(f'wanted {name} to be one of {valid}, got {value!r}')
 
   def build(rngs: nnx.Rngs) -> ViT:
-    return ViT(image=image, frames=frames, tubelet=tubelet, channels=channels, registers=registers,
-               layer_scale=layer_scale, drop_path=drop_path, drop_group=drop_group, attention=attention, remat=remat,
-               scan=scan, positions=positions, pool=pool, mean=tuple(mean), std=tuple(std), dtype=dtype,
+    return ViT(cells=cells, registers=registers, layer_scale=layer_scale, drop_path=drop_path, drop_group=drop_group,
+               attention=attention, remat=remat, scan=scan, positions=positions, pool=pool, dtype=dtype,
                quantize=quantize, rngs=rngs, **sizes)
 
   return build
+
+
+def _cells(frontend: dict | None, pixels: dict, frames: int | None, tubelet: int, statistics: dict) -> Cells:
+  """The front end that is named, or that of images or clips: `pixels` are image, channels and patch."""
+  if frontend is not None:
+    if pixels or frames:
+      raise ValueError(f'wanted frontend alone, or {", ".join(pixels) or "frames"} of images or clips; got frontend='
+                       f'{frontend} too')
+    return configs.build(frontends, frontend, 'vit.frontend')
+  if (frames or 1) % tubelet:
+    raise ValueError(f'wanted frames that a tubelet divides, or tubelet=1 for images; got frames={frames}, '
+                     f'tubelet={tubelet}')
+  of = dict(size=pixels['image'], channels=pixels['channels'], patch=pixels['patch']) | statistics
+  return image_cells(**of) if frames is None else video_cells(**of, frames=frames, tubelet=tubelet)
 
 
 def _parse(variant: str | None) -> dict[str, int]:

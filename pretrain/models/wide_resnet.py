@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pretrain.config import Count, Number, Positive
+from pretrain.frontends.image import check_statistics, normalize
 from pretrain.models.convolutions import Conv, convolve
 from pretrain.models.layers import batch_norm, check_remat
-from pretrain.models.patches import check_statistics, normalize
 
 leaky_relu = partial(jax.nn.leaky_relu, negative_slope=0.1)
 norm_of = partial(batch_norm, momentum=0.999, epsilon=1e-3)

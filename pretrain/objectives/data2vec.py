@@ -11,7 +11,6 @@ from pretrain.method.memory import Average
 from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import linear
 from pretrain.models.layers import Linear, MaskToken, standardize
-from pretrain.models.patches import grid_of
 
 PAPER = dict(title='data2vec: A General Framework for Self-supervised Learning in Speech, Vision and Language',
              arxiv='2202.03555v3', family='masked modelling', modality='image')
@@ -47,7 +46,7 @@ def data2vec(backbone: Callable, *, mask_ratio: ProperPart, smallest_block: Coun
       raise ValueError(f'data2vec wants 1 to {len(outputs)} layers, the blocks of the backbone, got {layers}')
     target = standardize(sum(standardize(teacher.backbone.patches(x)) for x in outputs[-layers:]) / layers)  # [b, n, d]
 
-    grid = grid_of(images.shape, f.patch)
+    grid = f.cells.grid_of(images.shape)
     n = math.prod(grid)
     count = int(mask_ratio * n)
     if not 0 < count < n:

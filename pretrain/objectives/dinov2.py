@@ -15,7 +15,6 @@ from pretrain.method.objective import Objective, flat, method
 from pretrain.method.schedules import cosine, linspace
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
-from pretrain.models.patches import grid_of
 
 PAPER = dict(title='DINOv2: Learning Robust Visual Features without Supervision',
              arxiv='2304.07193v2', family='self-distillation', modality='image')
@@ -61,7 +60,7 @@ def dinov2(backbone: Callable, *, prototypes: Count, patch_prototypes: Count, hi
     large, small = flat(batch['global']), flat(batch['local'])  # [2b, h, w, c], [bv, s, s, c]
 
     f = student.backbone
-    masks = one_of_two_masks(keys[0], batch['index'], grid_of(large.shape, f.patch), mask_ratio)  # [b, 2, n]
+    masks = one_of_two_masks(keys[0], batch['index'], f.cells.grid_of(large.shape), mask_ratio)  # [b, 2, n]
     crops = f.embed(large, flat(masks), student.mask_token()), f.embed(small)
     tokens, local = encode_crops(f, crops, b, keys[1:], packed)
     features, local = f.pool(tokens), student.head(f.pool(local))

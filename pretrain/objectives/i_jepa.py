@@ -13,7 +13,6 @@ from pretrain.method.objective import Objective, method
 from pretrain.method.schedules import linear
 from pretrain.models.decoder import BlockPredictor
 from pretrain.models.layers import standardize
-from pretrain.models.patches import grid_of
 
 PAPER = dict(title='Self-Supervised Learning from Images with a Joint-Embedding Predictive Architecture',
              arxiv='2301.08243v3', family='masked modelling', modality='image')
@@ -49,7 +48,7 @@ def i_jepa(backbone: Callable, *, targets: Count, target_scale: Parts, target_as
     tokens = teacher.backbone.encode(teacher.backbone.embed(images), train=True)
     whole = standardize(teacher.backbone.patches(tokens))  # [b, n, d]
 
-    grid = grid_of(images.shape, f.patch)
+    grid = f.cells.grid_of(images.shape)
     context, target = multi_block(keys[0], batch['index'], grid, targets=targets, target_scale=target_scale,
                                   target_aspect=target_aspect, context_scale=context_scale,
                                   context_patches=context_patches)  # [b, k], [b, m, t]

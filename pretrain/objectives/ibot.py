@@ -16,7 +16,6 @@ from pretrain.method.objective import Objective, flat, method
 from pretrain.method.schedules import cosine, linspace
 from pretrain.models.heads import PrototypeHead
 from pretrain.models.layers import MaskToken
-from pretrain.models.patches import grid_of
 
 PAPER = dict(title='iBOT: Image BERT Pre-Training with Online Tokenizer',
              arxiv='2111.07832v3', family='self-distillation', modality='image')
@@ -76,7 +75,7 @@ def ibot(backbone: Callable, *, prototypes: Count, hidden: Count, bottleneck: Co
     t_patches = teacher.head(teacher.backbone.patches(tokens))  # [2b, n, k]
 
     f = student.backbone
-    mask = view_masks(keys[0], batch['index'], grid_of(large.shape, f.patch), mask_probability, mask_ratio)  # [2b, n]
+    mask = view_masks(keys[0], batch['index'], f.cells.grid_of(large.shape), mask_probability, mask_ratio)  # [2b, n]
     crops = f.embed(large, mask, student.mask_token()), f.embed(small)
     tokens, local = encode_crops(f, crops, b, keys[1:], packed)
     s = jnp.concatenate([views_first(student.head(f.pool(x)), b) for x in (tokens, local)])  # [2 + v, b, k]

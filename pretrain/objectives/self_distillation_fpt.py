@@ -33,7 +33,7 @@ def self_distillation_fpt(backbone: Callable, *, weight: NonNegative, mask_ratio
   def loss(student, frozen_teacher, batch, key):
     images = batch['image']
     hide = lambda grid: random_mask(key, batch['index'], math.prod(grid), mask_ratio)
-    masked = hidden_error(student, images, hide, lambda x, f: pixels_of(x, f, standardize), key)
+    masked = hidden_error(student, images, hide, lambda x, cells: pixels_of(x, cells, standardize), key)
     distance = hidden_distance(student.backbone(images), frozen_teacher.backbone(images))
     return masked + weight * distance, {'masked': masked, 'distance': distance}
 

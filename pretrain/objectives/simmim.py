@@ -9,7 +9,6 @@ from pretrain.config import Count, ProperPart
 from pretrain.method.masks import random_mask
 from pretrain.method.objective import Objective, method
 from pretrain.models.layers import Linear, MaskToken
-from pretrain.models.patches import grid_of, normalize, patchify
 
 PAPER = dict(title='SimMIM: A Simple Framework for Masked Image Modeling',
              arxiv='2111.09886v2', family='masked modelling', modality='image')
@@ -21,7 +20,7 @@ def simmim(backbone: Callable, *, mask_ratio: ProperPart, mask_size: Count) -> O
   arXiv:2111.09886v2, section 3; pixels are normalised as the backbone's mean and std say, as in the authors' code.
 
   Args:
-    backbone: a ViT, build(rngs) -> module with `embed`, `encode`, `patches`, `patch`, `channels`, `mean`, `std`.
+    backbone: a ViT, build(rngs) -> module with `embed`, `encode`, `patches`, `cells`.
     mask_ratio: share of hidden squares, in (0, 1), rounded up to whole ones; 0.6 in the paper.
     mask_size: side of a square in pixels, a multiple of the patch; 32 in the paper.
   Raises:
@@ -30,13 +29,14 @@ def simmim(backbone: Callable, *, mask_ratio: ProperPart, mask_size: Count) -> O
   def modules(rngs):
     f = backbone(rngs)
     return nnx.Dict(backbone=f, mask_token=MaskToken(f.width, rngs=rngs),
-                    head=Linear(f.width, f.channels * f.patch ** 2, rngs=rngs))
+                    head=Linear(f.width, f.cells.size, rngs=rngs))
 
   def loss(student, batch, key):
     images, f = batch['image'], student.backbone
-    mask = square_mask(key, batch['index'], grid_of(images.shape, f.patch), mask_ratio, mask_size, f.patch)  # [b, n]
+    grid = f.cells.grid_of(images.shape)
+    mask = square_mask(key, batch['index'], grid, mask_ratio, mask_size, images.shape[1] // grid[0])  # [b, n]
     tokens = f.encode(f.embed(images, mask, student.mask_token()), train=True, key=key)
-    target = patchify(normalize(images, channels=f.channels, mean=f.mean, std=f.std), f.patch)  # [b, n, p]
+    target = f.cells.cut(f.cells.normalize(images))  # [b, n, p]
     return masked_l1(student.head(f.patches(tokens)), target, mask=mask), {}
 
   return method({'image': 'b h w c', 'index': 'b'}, modules, loss)

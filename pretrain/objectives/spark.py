@@ -6,10 +6,10 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, ProperPart
+from pretrain.frontends.image import grid_of, normalize, patchify
 from pretrain.method.masks import random_mask
 from pretrain.method.objective import Objective, method
 from pretrain.models.decoder import MapDecoder
-from pretrain.models.patches import grid_of, normalize, patchify
 
 PAPER = dict(title='Designing BERT for Convolutional Networks: Sparse and Hierarchical Masked Modeling',
              arxiv='2301.03580', family='masked modelling', modality='image')

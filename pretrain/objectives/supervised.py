@@ -8,6 +8,7 @@ from flax import nnx
 
 from pretrain import losses
 from pretrain.config import Count, Range
+from pretrain.frontends import image, text
 from pretrain.method.objective import Objective, method
 from pretrain.method.semi_supervised import classifier
 from pretrain.models.heads import MLP, Classifier
@@ -29,7 +30,7 @@ def supervised(backbone: Callable, *, classes: Count, label_smoothing: Annotated
     weighted: batches hold the examples' weights; the loss is the mean of weight times cross-entropy.
     tokens: the backbone reads texts.
   """
-  source, shape = ('tokens', 'b l') if tokens else ('image', 'b h w c')
+  modality = text.MODALITY if tokens else image.MODALITY
 
   def modules(rngs):
     f = backbone(rngs)
@@ -42,11 +43,11 @@ def supervised(backbone: Callable, *, classes: Count, label_smoothing: Annotated
     return network.head(jax.nn.relu(network.projector(h, train=train)) if projector else h)
 
   def loss(student, batch, key):
-    logits = classify(student, batch[source], train=True, key=key)
+    logits = classify(student, batch[modality.reads], train=True, key=key)
     targets = (1 - label_smoothing) * jax.nn.one_hot(batch['label'], classes) + label_smoothing / classes  # [b, k]
     value = jnp.mean((batch['weight'] if weighted else 1.) * losses.soft_cross_entropy(targets, logits))
     return value, {'accuracy': jnp.mean(logits.argmax(-1) == batch['label'])}
 
-  wanted = {source: shape, 'label': 'b'} | ({'weight': 'b'} if weighted else {})
+  wanted = modality.batch | {'label': 'b'} | ({'weight': 'b'} if weighted else {})
   return method(wanted, modules if projector else classifier(backbone, classes), loss,
                 predict=lambda network, images: jax.nn.softmax(classify(network, images)))

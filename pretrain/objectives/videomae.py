@@ -4,10 +4,10 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from pretrain.config import Count, ProperPart
-from pretrain.method.masked_autoencoder import autoencoder, hidden_error
+from pretrain.frontends import video
+from pretrain.method.masked_autoencoder import masked_autoencoder
 from pretrain.method.masks import tube_mask
-from pretrain.method.objective import Objective, method
-from pretrain.models.patches import tubelets
+from pretrain.method.objective import Objective
 
 PAPER = dict(title='VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training',
              arxiv='2203.12602v3', family='masked modelling', modality='video')
@@ -29,18 +29,15 @@ def videomae(backbone: Callable, *, mask_ratio: ProperPart, decoder_width: Count
   Raises:
     ValueError: the mask ratio leaves no place visible, or hides none.
   """
-  def targets(clips, f):
-    target = tubelets(clips, f.patch, f.tubelet)  # [b, n, p * c]
+  def target(clips, cells):
+    cubes = cells.cut(clips)  # [b, n, p * c]
     if not standardize:
-      return target
-    return standardize_cubes(target.reshape(*target.shape[:2], -1, f.channels)).reshape(target.shape)
+      return cubes
+    return standardize_cubes(cubes.reshape(*cubes.shape[:2], -1, clips.shape[-1])).reshape(cubes.shape)
 
-  def loss(student, batch, key):
-    hide = lambda grid: tube_mask(key, batch['index'], grid, mask_ratio)
-    return hidden_error(student, batch['video'], hide, targets, key), {}
-
-  return method({'video': 'b t h w c', 'index': 'b'},
-                autoencoder(backbone, width=decoder_width, depth=decoder_depth, heads=decoder_heads), loss)
+  return masked_autoencoder(
+      video.MODALITY, backbone, hide=lambda key, index, grid: tube_mask(key, index, grid, mask_ratio), target=target,
+      width=decoder_width, depth=decoder_depth, heads=decoder_heads)
 
 
 def standardize_cubes(cubes):

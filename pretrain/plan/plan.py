@@ -24,7 +24,7 @@ import data.sources
 import pretrain.models
 from data.wrap import few_labels
 from pretrain import config as configs
-from pretrain import run
+from pretrain import frontends, run
 from pretrain.config import ConfigError
 from pretrain.machine import flops, hardware, sharding
 from pretrain.method.objective import Objective
@@ -95,7 +95,7 @@ def batches(config: dict, mesh, examples: int | None):
     try:
       return configs.build(data.sources, spec, key)
     except OSError as error:
-      if not (spec.get('size') or spec.get('length') or spec['name'] == 'table'):
+      if not frontends.planned(spec, config['backbone']):
         raise ConfigError(f'{key}: {error}; to plan without it wants {key}.size, the side of its images') from error
       if config['steps'] is None and examples is None:
         raise ConfigError(f'{key}: {error}; the config counts in epochs, so planning without it wants --examples=N, '
@@ -105,16 +105,10 @@ def batches(config: dict, mesh, examples: int | None):
   def shapes(source, spec, n, labeled=True):
     if source is not None:
       return run.abstract(source, n)
-    arrays = {'tokens': jax.ShapeDtypeStruct((n, spec['length']), np.int32)} if 'length' in spec else {}
-    rows = ('index', 'epoch', 'label') if labeled and not arrays else ('index', 'epoch')
-    if 'size' in spec:
-      frames = (spec['frames'],) if 'frames' in spec else ()
-      image = (n, *frames, spec['size'], spec['size'], spec.get('channels', 3))
-      arrays['image'] = jax.ShapeDtypeStruct(image, np.uint8)
-    if spec['name'] == 'table':
-      columns = config['backbone'].get('numeric', 0) + len(config['backbone'].get('categories', ()))
-      arrays['row'] = jax.ShapeDtypeStruct((n, columns), np.float32)
-    return arrays | {k: jax.ShapeDtypeStruct((n,), np.int32) for k in rows}
+    kinds = frontends.planned(spec, config['backbone'])
+    arrays = {kind.key: jax.ShapeDtypeStruct((n, *shape), kind.dtype) for kind, shape in kinds}
+    labeled = labeled and all(kind.labeled for kind, _ in kinds)
+    return arrays | {k: jax.ShapeDtypeStruct((n,), np.int32) for k in ('index', 'epoch', *(['label'] * labeled))}
 
   original = opened(config['source'], 'config.source')
   indexed = len(original) if original is not None else examples or size

@@ -16,8 +16,9 @@ from data import identity as identities
 from data import labels as stores
 from data.source import Source
 from pretrain import config as configs
+from pretrain import frontends
 from pretrain.config import ConfigError, Count, Natural
-from pretrain.evaluate.predictions import predictions, side
+from pretrain.evaluate.predictions import predictions, seen
 from pretrain.evaluate.run import check_encoding
 from pretrain.interop.initialize import check_classes
 from pretrain.machine import processes, rundir
@@ -127,7 +128,7 @@ def write_labels(workdir: str | os.PathLike, out: str | os.PathLike, *, source: 
       pulse.now('labeling', part)
       clock = time.perf_counter()
       rows = np.arange(part * examples_per_part, min(n, (part + 1) * examples_per_part))
-      p, good = predictions(run, state, images.take(rows), size=side(run, images, size), batch=batch)
+      p, good = predictions(run, state, images.take(rows), size=size, batch=batch)
       if part % jax.process_count() == jax.process_index():
         stores.write_part(out, part, parts, stores.Labels(
             about, images.index[rows], np.where(good, p.argmax(1), -1).astype(np.int32),
@@ -155,7 +156,6 @@ def classes_of(run: Run, images: Source, size: int | None) -> int:
   """The width of what the run's `predict` gives."""
   if run.objective.predict is None:
     raise ConfigError('config.objective: it has no classes (no `predict`); wanted a supervised or semi-supervised one')
-  pixels, state = side(run, images, size), run.training.abstract
-  one = jax.ShapeDtypeStruct((1, *images.shape), np.int32) if pixels is None else jax.ShapeDtypeStruct(
-      (1, pixels, pixels, images.shape[2]), np.float32)
-  return jax.eval_shape(run.objective.predict, state.params, state.memory, one).shape[1]
+  view, state = seen(run, images, size), run.training.abstract
+  one = jax.ShapeDtypeStruct((1, *images.shape), frontends.of_source(images).dtype)
+  return jax.eval_shape(lambda *x: run.objective.predict(*x[:2], view(x[2])), state.params, state.memory, one).shape[1]

@@ -78,7 +78,7 @@ def other_words(hidden):
 
 CASE = cases.Case(dict(mask_ratio=0.25), cases.unchanged, cases.words,
                   text(vocabulary=cases.WORDS, length=cases.LENGTH, width=64, depth=1, heads=2, mlp=128,
-                       pool='mean'), 'tokens', draws=True)
+                       pool='mean'), draws=True)
 TWIN = Twin(
     bert(text(vocabulary=WORDS, length=LENGTH, width=8, depth=2, heads=2, mlp=16, pool='mean'), mask_ratio=0.35),
     batch, twin, encode=lambda params, _, x: Text(params['backbone'], causal=False, pool='mean')(x),

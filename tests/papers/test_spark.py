@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pretrain import losses
+from pretrain.frontends.image import patchify
 from pretrain.method.masks import random_mask
-from pretrain.models.patches import patchify
 from pretrain.models.resnet import resnet, spread
 from pretrain.models.vit import vit
 from pretrain.objectives.spark import spark

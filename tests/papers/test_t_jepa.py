@@ -97,7 +97,7 @@ def other_numbers(batch, draws, rng):
 CASE = cases.Case(dict(context_columns=3, targets=2, target_columns=2, predictor_width=32, predictor_depth=1,
                        predictor_heads=2, momentum=0.9), cases.unchanged, cases.rows,
                   table(numeric=6, categories=(4, 3), width=64, depth=1, heads=2, mlp=128, registers=1),
-                  'row', draws=True)
+                  draws=True)
 TWIN = Twin(
     t_jepa(table(numeric=NUMBERS, categories=CATEGORIES, width=8, depth=2, heads=2, mlp=16, registers=1),
            context_columns=CONTEXT, targets=TARGETS, target_columns=TARGET, predictor_width=12, predictor_depth=1,

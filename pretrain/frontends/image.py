@@ -1,11 +1,62 @@
-"""The front end of images and clips: normalisation, patches and their positions."""
-import math
+"""Images: normalisation, patches and their positions; evaluated by raw pixels, drawn as they are."""
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
-from pretrain.models.layers import materialize
+from pretrain.config import Count, Number, Positive
+from pretrain.frontends import Cells, Modality, flattened
+from pretrain.machine.sharding import materialize
+from pretrain.views.evaluation import evaluation
+
+
+def unit_range(images):
+  """u8 in [0, 255] -> f32 in [0, 1], the same shape."""
+  return images.astype(jnp.float32) / 255
+
+
+@functools.cache
+def view(side: int | None):
+  """u8[b, h, w, c] -> f32 in [0, 1], [b, side, side, c] or as it is."""
+  return unit_range if side is None else evaluation(size=side)
+
+
+def pictures(x):
+  """Images [b, h, w, c] or several of each example, [b, v, h, w, c] -> [b, v, h, w, c]."""
+  return x if x.ndim == 5 else x[:, None] if x.ndim == 4 else None
+
+
+def planned(source: dict, backbone: dict) -> tuple[int, ...] | None:
+  """(h, w, c) where the source has a size and no frames."""
+  del backbone
+  return None if 'size' not in source or 'frames' in source else (source['size'],) * 2 + (source.get('channels', 3),)
+
+
+MODALITY = Modality(key='image', dims='h w c', dtype=np.uint8, reads='image', planned=planned, view=view,
+                    baselines=lambda _: {'raw pixels': Partial(flattened)}, side=lambda shape: min(shape[:2]),
+                    pictures=pictures)
+
+
+def image(*, size: Count, channels: Count, patch: Count, mean: tuple[Number, ...] = (0.5,),
+          std: tuple[Positive, ...] = (0.5,)) -> Cells:
+  """Square patches of images float[b, h, w, c] in [0, 1], whose sides `patch` divides.
+
+  Args:
+    size: native side in pixels.
+    channels: of the images.
+    patch: side of a patch in pixels.
+    mean, std: of the pixels, one for each channel or one for all.
+  Raises:
+    ValueError: `patch` does not divide `size`; statistics for another number of channels.
+  """
+  check_statistics(channels, mean=mean, std=std)
+  grid = grid_of((size, size, channels), patch)
+  return Cells(
+      grid, patch * patch * channels, functools.partial(normalize, channels=channels, mean=mean, std=std),
+      lambda shape: grid_of(shape, patch), lambda images: patchify(images, patch), sincos,
+      lambda table, target: interpolate(table, grid, target))
 
 
 def normalize(images, *, channels: int, mean: tuple[float, ...], std: tuple[float, ...]):
@@ -31,7 +82,7 @@ def check_statistics(channels: int, **statistics: tuple[float, ...]):
 
 
 def grid_of(shape: tuple[int, ...], size: int) -> tuple[int, int]:
-  """(rows, columns) of patches of an image batch of shape [b, h, w, c], or of clips [b, t, h, w, c].
+  """(rows, columns) of patches of images of shape [..., h, w, c].
 
   Raises ValueError if a side is not divisible by the patch size.
   """
@@ -57,24 +108,8 @@ def patchify(images, size: int):
   return x.reshape(b, rows * columns, size * size * c)
 
 
-def tubelets(clips, size: int, length: int):
-  """Cut clips [b, t, h, w, c] into cubes of `length` frames: [b, t / length * n, length * size * size * c].
-
-  Cubes come by time, then row by row (2203.12602v3, section 3.1); inside one the order is frame, row, column, channel.
-
-  Raises ValueError if `length` does not divide the frames, or `size` the sides.
-  """
-  b, t = clips.shape[:2]
-  if t % length:
-    raise ValueError(f'wanted a number of frames that cubes of {length} divide, got {t}; the nearest is '
-                     f'{max(length, round(t / length) * length)}')
-  x = patchify(clips.reshape(b * t, *clips.shape[2:]), size)  # [b * t, n, p]
-  x = x.reshape(b, t // length, length, *x.shape[1:]).swapaxes(2, 3)  # [b, t / length, n, length, p]
-  return x.reshape(b, x.shape[1] * x.shape[2], -1)
-
-
-def sincos(grid: tuple[int, int], width: int, *, temperature: float = 10_000.0) -> np.ndarray:
-  """Fixed sine-cosine positions f32[rows * columns, width] of a grid of patches.
+def sincos(grid: tuple[int, ...], width: int, *, temperature: float = 10_000.0) -> np.ndarray:
+  """Fixed sine-cosine positions f32[rows * columns, width] of a grid of (rows, columns).
 
   The first half of the features encodes the column, the second half the row; each is [sin, cos] of the coordinate times
   temperature**(-i / (width / 4)), i = 0, 1, ... (1706.03762v7 section 3.5 along both axes; the order of the
@@ -89,17 +124,6 @@ def sincos(grid: tuple[int, int], width: int, *, temperature: float = 10_000.0) 
   frequencies = temperature ** (-np.arange(width // 4) / (width / 4))
   angles = [np.outer(axis.reshape(-1), frequencies) for axis in (columns, rows)]  # 2 x [n, width / 4]
   return np.concatenate([f(a) for a in angles for f in (np.sin, np.cos)], axis=1).astype(np.float32)
-
-
-def fixed_positions(grid: tuple[int, ...], width: int) -> np.ndarray:
-  """Positions f32[n, width] of a grid: `sincos` of (rows, columns); of (times, rows, columns) sines and cosines of the
-  place in their sequence, as in the code of 2203.12602v3 (there they alternate), and for one time those of its image.
-  """
-  if len(grid) == 2 or grid[0] == 1:
-    return sincos((grid[-2], grid[-1]), width)
-  frequencies = 10_000.0 ** (-np.arange(width // 2) / (width / 2))
-  angles = np.outer(np.arange(math.prod(grid)), frequencies)
-  return np.concatenate([np.sin(angles), np.cos(angles)], 1).astype(np.float32)
 
 
 def interpolate(positions, grid: tuple[int, ...], target: tuple[int, ...]):
