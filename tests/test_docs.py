@@ -122,7 +122,7 @@ def test_the_example_holds_and_is_an_objective(monkeypatch):
 def test_the_example_row_fits_the_example_objective():
   made, namespace = {}, {}
   exec(blocks('docs/add_a_paper.md')[1], made)
-  exec(blocks('docs/add_a_paper.md')[4], namespace)
+  exec(blocks('docs/add_a_paper.md')[2], namespace)
   row, = config.rows(namespace).values()
   tree = row().to_dict()
   name = tree['objective'].pop('name')
