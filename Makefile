@@ -20,6 +20,7 @@ test: $(VENV)/.ready  ## the fast tests
 
 test-all: $(VENV)/.ready  ## every paper's whole suite, recorded in tests/proved.json, then the slow ones
 	$(RUN) -m pytest --everything -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+	$(RUN) -m pretrain list papers --markdown > docs/papers.md
 	$(MAKE) slow
 
 slow: $(VENV)/.ready  ## learning runs and kill tests

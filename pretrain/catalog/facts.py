@@ -9,6 +9,7 @@ another one. `PAPER = 'byol'` says that a file is a part of that paper, `PAPER =
 """
 import ast
 import functools
+import json
 import re
 import typing
 from pathlib import Path
@@ -71,6 +72,12 @@ class Rows(NamedTuple):
   programs: frozenset[str]
   published: list[dict]
   table: dict | None
+
+
+def proved() -> dict:
+  """The record of the last `make test-all`: date, counts, versions, papers whose whole suite passed; {} of none."""
+  path = ROOT / 'tests/proved.json'
+  return json.loads(path.read_text()) if path.is_file() else {}
 
 
 @functools.cache

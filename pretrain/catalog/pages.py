@@ -103,6 +103,8 @@ def paper_lines(paper: Paper) -> Iterable[str]:
   yield f'modality  {paper.modality}'
   yield f'file      {", ".join(paper.files)}'
   yield f'test      {", ".join(paper.tests) or "none of its own"}'
+  if (record := facts.proved()) and paper.name in record['papers']:
+    yield f'proved    {record["date"]} UTC, its whole suite (`make test-all`)'
   for file in paper.files:
     path = facts.ROOT / file
     for each in facts.functions_of(path, path.stem):
@@ -171,6 +173,10 @@ def gallery() -> str:
   verdicts = [claims.verdict(table, file).word if table else claims.NOT_SHOWN for table, file in tables]
   pages.append(f'{len(papers)} papers: ' + ', '.join(
       f'{verdicts.count(word)} {word}' for word in (claims.HELD, claims.NOT_SHOWN, claims.DID_NOT_HOLD)) + '.\n')
+  if record := facts.proved():
+    pages.append(f'All tests but the slow ones were last run on {record["date"]} (UTC, jax {record["versions"]["jax"]}): '
+                 f'{record["passed"]} passed, {record["failed"]} failed, {record["skipped"]} were skipped; the whole '
+                 f'suite of {len(record["papers"])} objectives passed (`make test-all`).\n')
   for family in FAMILIES:
     if found := [paper for paper in papers.values() if paper.family == family]:
       pages.append('\n'.join([f'## {family.capitalize()}', '', *COLUMNS, *map(gallery_row, found)]) + '\n')
