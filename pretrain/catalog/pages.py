@@ -174,7 +174,8 @@ def gallery() -> str:
   pages.append(f'{len(papers)} papers: ' + ', '.join(
       f'{verdicts.count(word)} {word}' for word in (claims.HELD, claims.NOT_SHOWN, claims.DID_NOT_HOLD)) + '.\n')
   if record := facts.proved():
-    pages.append(f'All tests but the slow ones were last run on {record["date"]} (UTC, jax {record["versions"]["jax"]}): '
+    when = f'{record["date"]} UTC, jax {record["versions"]["jax"]}'
+    pages.append(f'All tests but the slow ones were last run on {when}: '
                  f'{record["passed"]} passed, {record["failed"]} failed, {record["skipped"]} were skipped; the whole '
                  f'suite of {len(record["papers"])} objectives passed (`make test-all`).\n')
   for family in FAMILIES:
