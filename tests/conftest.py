@@ -79,10 +79,10 @@ def pytest_configure(config):
 
 def pytest_terminal_summary(terminalreporter):
   if os.environ['PRETRAIN_SUITES'] == CHANGED:
-    why = list(proved.wanted().values())
+    changed, tenth = proved.changed(), sum(map(proved.drawn, proved.papers()))
     terminalreporter.write_line(
-        f'suites of {len(why)} of {len(proved.papers())} papers: {why.count("changed")} are not what `make test-all` '
-        f'last proved, {why.count("of the tenth")} are of the tenth of every run')
+        f'{len(changed)} of {len(proved.suites())} suites are not what `make test-all` last proved and were run: '
+        f'{", ".join(sorted(changed)) or "none"}; of the others a tenth, {tenth} papers and tests of the system')
 
 
 def group(item) -> str:
@@ -98,10 +98,8 @@ def group(item) -> str:
 def pytest_collection_modifyitems(config, items):
   """Group by group, which workers of xdist take as a whole: many short ones at the end, so that all end together."""
   if os.environ['PRETRAIN_SUITES'] == CHANGED:
-    why = proved.wanted()
-    left = [item for item in items if (paper := proved.paper_of(item.nodeid)) and paper not in why]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in set(left)]
+    config.hook.pytest_deselected(items=[item for item in items if not proved.needed(item.nodeid)])
+    items[:] = [item for item in items if proved.needed(item.nodeid)]
   order = {name: i for i, name in enumerate(dict.fromkeys(map(group, items)))}
   items.sort(key=lambda item: (item.path.name == 'test_objectives.py', order[group(item)]))
   for item in items:

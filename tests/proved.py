@@ -1,8 +1,10 @@
-"""Which papers' suites a test run needs: those whose code is not what `make test-all` last proved, and a tenth.
+"""Which suites a test run needs: those whose code is not what `make test-all` last proved, and a tenth.
 
 A paper's suite is its file in tests/papers and its part of tests/test_objectives.py. It rests on the files that these
-import, directly or not, but for the spine, which tests/spine proves on made-up objectives. `make test-all` writes
-tests/proved.json: what the files of each paper whose suite passed were then.
+import, directly or not, but for the spine, which tests/spine proves on made-up objectives. The system's suite is the
+files of tests that are marked `system`: kills, several processes, programs, launchers. It rests on all code but that of
+methods and networks, which papers' suites prove. `make test-all` writes tests/proved.json: what the files of each suite
+that passed were then.
 """
 import ast
 import functools
@@ -16,7 +18,10 @@ ROOT = Path(__file__).parents[1]
 RECORD = ROOT / 'tests/proved.json'
 SPINE = ('pretrain/__init__.py', 'pretrain/__main__.py', 'pretrain/config.py', 'pretrain/files.py', 'pretrain/run.py',
          'pretrain/step.py', 'pretrain/train.py', 'pretrain/machine/')
-PACKAGES = ('jax', 'flax', 'optax', 'numpy')
+SYSTEM = 'system'  # the name of its suite, and of the mark of its files
+METHODS = ('pretrain/catalog/', 'pretrain/frontends/', 'pretrain/losses/', 'pretrain/method/', 'pretrain/models/',
+           'pretrain/objectives/', 'pretrain/views/', 'launch/tables/')  # what the system does not rest on
+PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
 
 
 @functools.cache
@@ -24,8 +29,18 @@ def papers() -> tuple[str, ...]:
   return tuple(sorted(path.stem.removeprefix('test_') for path in (ROOT / 'tests/papers').glob('test_*.py')))
 
 
-def paper_of(test: str) -> str | None:
-  """The paper to whose suite a test belongs, by its id: its file in tests/papers, its part of test_objectives.py."""
+@functools.cache
+def system_tests() -> tuple[str, ...]:
+  """The files of tests that are marked as the system's."""
+  mark = f'\npytestmark = pytest.mark.{SYSTEM}\n'
+  return tuple(str(file.relative_to(ROOT)) for file in sorted((ROOT / 'tests').rglob('test_*.py'))
+               if mark in file.read_text())
+
+
+def suite_of(test: str) -> str | None:
+  """The suite to which a test belongs, by its id: a paper, the system, or None for what every run has."""
+  if test.partition('::')[0] in system_tests():
+    return SYSTEM
   if not test.startswith(('tests/papers/', 'tests/test_objectives.py')):
     return None
   parts = re.split(r'tests/papers/test_|\.py::|[\[\]@-]', test)
@@ -53,16 +68,25 @@ def imported(file: str) -> frozenset[str]:
   return frozenset(found)
 
 
-def closure(paper: str) -> list[str]:
-  """The files that a paper's suite rests on, the spine left out."""
-  found, waiting = set(), {f'tests/papers/test_{paper}.py', 'tests/test_objectives.py'}
+def closure(waiting: set[str], without: tuple[str, ...]) -> set[str]:
+  """These files and those that they import, directly or not, but for those `without`."""
+  found: set[str] = set()
   while waiting:
     file = waiting.pop()
-    if file in found or file.startswith(SPINE) or not (ROOT / file).is_file():
-      continue
-    found.add(file)
-    waiting |= imported(file)
-  return sorted(found)
+    if file not in found and not file.startswith(without) and (ROOT / file).is_file():
+      found.add(file)
+      waiting |= imported(file)
+  return found
+
+
+def files(suite: str) -> list[str]:
+  """The files that a suite rests on."""
+  if suite != SYSTEM:
+    return sorted(closure({f'tests/papers/test_{suite}.py', 'tests/test_objectives.py'}, SPINE))
+  code = {str(file.relative_to(ROOT)) for place in ('pretrain', 'data', 'launch')
+          for file in (ROOT / place).rglob('*.py')}
+  without = (*METHODS, *(file for file in code if file.startswith(METHODS)))
+  return sorted(closure(code | set(system_tests()) | {'tests/tiny.py'}, without))
 
 
 @functools.cache
@@ -75,20 +99,24 @@ def content(file: str) -> str:
   return ast.unparse(tree)
 
 
-def digest(paper: str) -> str:
-  """What a paper's suite rests on, in 16 digits."""
-  text = '\n'.join(f'{file}\n{content(file)}' for file in closure(paper))
+def digest(suite: str) -> str:
+  """What a suite rests on, in 16 digits."""
+  text = '\n'.join(f'{file}\n{content(file)}' for file in files(suite))
   versions = [f'{package} {importlib.metadata.version(package)}' for package in PACKAGES]
   return hashlib.sha256('\n'.join([*versions, text]).encode()).hexdigest()[:16]
 
 
+def suites() -> tuple[str, ...]:
+  return (*papers(), SYSTEM)
+
+
 def record() -> dict:
-  return json.loads(RECORD.read_text()) if RECORD.is_file() else {'papers': {}}
+  return json.loads(RECORD.read_text()) if RECORD.is_file() else {'suites': {}}
 
 
-def drawn(paper: str) -> bool:
-  """Whether a paper is of the tenth that every run proves again: by its name, so that it does not depend on others."""
-  return int(hashlib.sha256(paper.encode()).hexdigest(), 16) % 10 == 0
+def drawn(name: str) -> bool:
+  """Whether a paper, or a test of the system, is of the tenth that every run has: by its name alone."""
+  return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10 == 0
 
 
 def write(outcomes: dict[str, str], date: str) -> None:
@@ -98,20 +126,23 @@ def write(outcomes: dict[str, str], date: str) -> None:
     outcomes: {id of a test: 'passed', 'failed' or 'skipped'}.
     date: of its end.
   """
-  suites: dict[str, list[str]] = {}
+  found: dict[str | None, list[str]] = {}
   for test, outcome in outcomes.items():
-    if paper := paper_of(test):
-      suites.setdefault(paper, []).append(outcome)
+    found.setdefault(suite_of(test), []).append(outcome)
   counts = {each: list(outcomes.values()).count(each) for each in ('passed', 'failed', 'skipped')}
-  whole = {paper: digest(paper) for paper in papers() if 'failed' not in suites.get(paper, ['failed'])}
+  whole = {suite: digest(suite) for suite in suites() if 'failed' not in found.get(suite, ['failed'])}
   versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-  RECORD.write_text(json.dumps(dict(date=date, **counts, versions=versions, papers=whole), indent=2) + '\n')
+  RECORD.write_text(json.dumps(dict(date=date, **counts, versions=versions, suites=whole), indent=2) + '\n')
 
 
 @functools.cache
-def wanted() -> dict[str, str]:
-  """{paper: why} of the suites that a run of all tests needs."""
-  known = record()['papers']
-  changed = {paper for paper in papers() if known.get(paper) != digest(paper)}
-  return {paper: 'changed' if paper in changed else 'of the tenth' for paper in papers()
-          if paper in changed or drawn(paper)}
+def changed() -> frozenset[str]:
+  """The suites whose code is not what was proved."""
+  known = record()['suites']
+  return frozenset(suite for suite in suites() if known.get(suite) != digest(suite))
+
+
+def needed(test: str) -> bool:
+  """Whether a run of all tests has this one."""
+  suite = suite_of(test)
+  return suite is None or suite in changed() or drawn(test.partition('@')[0] if suite == SYSTEM else suite)

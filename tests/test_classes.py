@@ -17,6 +17,8 @@ from pretrain.run import prepare
 from pretrain.train import DONE
 from tests.test_train import tiny
 
+pytestmark = pytest.mark.system
+
 COLOURS = dict(a=40, b=120, c=200, d=250)
 
 

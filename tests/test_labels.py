@@ -30,6 +30,8 @@ from pretrain.train import DONE, STOPPED, prepare
 from tests.test_train import final, tiny
 from tests.tiny import pixels
 
+pytestmark = pytest.mark.system
+
 DIGITS = dict(name='digits', split='train')
 N, K = 1437, 10
 SUPERVISED = ["views={'name': 'supervised', 'size': 8, 'pad': 1}", "objective={'name': 'supervised', 'classes': 10}",

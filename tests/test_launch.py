@@ -25,6 +25,8 @@ from pretrain.files import read_rows
 from tests.slurm_cluster import Cluster, installed
 from tests.test_launch_input import HOSTILE
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[1]
 TINY = f'--config={ROOT}/tests/tiny.py'
 VIT_L = '--config=configs/mae.py:vit_l16_imagenet'

@@ -24,6 +24,8 @@ from pretrain.config import ConfigError
 from pretrain.machine.hardware import target
 from tests.test_launch_input import attempt
 
+pytestmark = pytest.mark.system
+
 WANTS_ANOTHER = {75, 76, *range(129, 193)}  # as a shell has them
 
 # one command, over attempts

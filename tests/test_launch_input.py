@@ -19,6 +19,8 @@ from launch.spec import read
 from launch.table import main as run_table
 from tests.test_table import SPEC, finish
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[1]
 TINY = f'--config={ROOT}/tests/tiny.py'
 SLURM, K8S = ('--engine=slurm',), ('--engine=k8s', '--image=r/i:1')

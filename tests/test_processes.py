@@ -24,6 +24,8 @@ from tests.test_labels import N
 from tests.test_programs import HARD
 from tests.test_train import tiny
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[1]
 STEPS = 60
 TRAIN = ('train', '--config=tests/tiny.py', f'--config.steps={STEPS}', '--config.checkpoint.every_steps=20')

@@ -37,6 +37,8 @@ from tests.test_train import StopAfter, assert_same, final, tiny
 from tests.test_train import losses as losses_of
 from tests.tiny import pixels
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[1]
 TEST = dict(name='digits', split='test')
 HARD = ["views={'name': 'supervised', 'size': 8, 'pad': 1, 'flip': 0.}",

@@ -19,7 +19,9 @@ def tree(tmp_path, monkeypatch):
       'tests/test_objectives.py': 'import pretrain.step\n', 'pretrain/step.py': '"""A step."""\n',
       'tests/papers/test_one.py': 'from pretrain.objectives.one import one\n',
       'tests/papers/test_two.py': 'from pretrain.objectives.two import two\nfrom . import kit\n',
-      'tests/papers/kit.py': ''}
+      'tests/papers/kit.py': '',
+      'tests/test_kills.py': 'import pytest\nfrom tests import kit\n\npytestmark = pytest.mark.system\n',
+      'tests/kit.py': 'x = 0\n'}
   for name, text in files.items():
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text(text)
@@ -31,25 +33,26 @@ def tree(tmp_path, monkeypatch):
 
 
 def forget():
-  for function in (proved.papers, proved.imported, proved.content, proved.wanted):
+  for function in (proved.papers, proved.system_tests, proved.imported, proved.content, proved.changed):
     function.cache_clear()
 
 
 def changed() -> list[str]:
   forget()
-  return [paper for paper, why in proved.wanted().items() if why == 'changed']
+  return sorted(proved.changed())
 
 
 PASSED = {'tests/papers/test_one.py::test_a': 'passed', 'tests/test_objectives.py::test_b[data=8-two]@g': 'passed',
-          'tests/test_objectives.py::test_c[two-2]@g': 'passed', 'tests/test_step.py::test_d': 'failed'}
+          'tests/test_objectives.py::test_c[two-2]@g': 'passed', 'tests/test_kills.py::test_k[1]@g': 'passed',
+          'tests/test_step.py::test_d': 'failed'}
 
 
 @pytest.mark.usefixtures('tree')
 def test_a_papers_suite_rests_on_what_its_tests_import_without_the_spine():
-  assert proved.closure('one') == [
+  assert proved.files('one') == [
       'pretrain/losses/__init__.py', 'pretrain/losses/basic.py', 'pretrain/objectives/one.py',
       'tests/papers/test_one.py', 'tests/test_objectives.py']
-  assert {'tests/papers/kit.py', 'pretrain/models/net.py'} <= set(proved.closure('two'))
+  assert {'tests/papers/kit.py', 'pretrain/models/net.py'} <= set(proved.files('two'))
 
 
 @pytest.mark.parametrize(('file', 'text', 'papers'), [
@@ -58,10 +61,12 @@ def test_a_papers_suite_rests_on_what_its_tests_import_without_the_spine():
     ('tests/papers/kit.py', 'x = 1\n', ['two']),
     ('tests/test_objectives.py', 'x = 1\n', ['one', 'two']),
     ('pretrain/losses/basic.py', '"""What it says."""\n# and why\nmean = 1\n', []),
-    ('pretrain/step.py', 'x = 1\n', []),
+    ('pretrain/step.py', 'x = 1\n', ['system']),
+    ('tests/kit.py', 'x = 1\n', ['system']),
+    ('tests/test_kills.py', 'x = 1\n\npytestmark = pytest.mark.system\n', ['system']),
     ('pretrain/objectives/three.py', 'x = 1\n', [])])
 def test_what_is_not_as_it_was_proved_has_its_suite_run(tree, file, text, papers):
-  assert changed() == ['one', 'two']  # nothing is on record
+  assert changed() == ['one', 'system', 'two']  # nothing is on record
   proved.write(PASSED, '2026-01-01')
   assert changed() == []
   (tree / file).write_text(text)
@@ -73,20 +78,34 @@ def test_a_suite_that_failed_or_was_not_run_is_not_proved():
   proved.write(PASSED | {'tests/test_objectives.py::test_e[one]@g': 'failed'}, '2026-01-01')
   assert changed() == ['one']
   kept = json.loads(proved.RECORD.read_text())
-  assert (kept['passed'], kept['failed'], kept['date']) == (3, 2, '2026-01-01')
+  assert (kept['passed'], kept['failed'], kept['date']) == (4, 2, '2026-01-01')
   proved.write({}, '2026-01-02')
-  assert changed() == ['one', 'two']
+  assert changed() == ['one', 'system', 'two']
 
 
 @pytest.mark.usefixtures('tree')
 def test_versions_of_what_computes_are_part_of_it(monkeypatch):
   proved.write(PASSED, '2026-01-01')
   monkeypatch.setattr(proved.importlib.metadata, 'version', lambda _: '0')
-  assert changed() == ['one', 'two']
+  assert changed() == ['one', 'system', 'two']
 
 
 def test_a_tenth_is_drawn_by_name():
   many = [f'paper_{i}' for i in range(2000)]
   assert 150 < sum(map(proved.drawn, many)) < 250
-  assert all(proved.paper_of(f'tests/papers/test_{paper}.py::test_x[a-1]') == paper for paper in proved.papers())
-  assert proved.paper_of('tests/test_step.py::test_x[dino]') is None
+  assert all(proved.suite_of(f'tests/papers/test_{paper}.py::test_x[a-1]') == paper for paper in proved.papers())
+  assert proved.suite_of('tests/test_step.py::test_x[dino]') is None
+
+
+@pytest.mark.usefixtures('tree')
+def test_a_run_has_what_changed_a_tenth_and_what_belongs_to_no_suite():
+  proved.write(PASSED, '2026-01-01')
+  forget()
+  papers = {paper: proved.needed(f'tests/papers/test_{paper}.py::test_a') for paper in ('one', 'two')}
+  assert papers == {paper: proved.drawn(paper) for paper in papers}
+  system = [f'tests/test_kills.py::test_k[{i}]@g' for i in range(2000)]
+  assert 150 < sum(map(proved.needed, system)) < 250
+  assert proved.needed('tests/test_step.py::test_d')
+  (proved.ROOT / 'pretrain/step.py').write_text('x = 1\n')
+  forget()
+  assert all(map(proved.needed, system))

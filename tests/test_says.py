@@ -18,6 +18,8 @@ from pretrain.plan import memory
 from pretrain.train import DONE
 from tests.test_train import FIXMATCH, tiny
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[1]
 
 

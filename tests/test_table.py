@@ -19,6 +19,8 @@ from pretrain.run import prepare, views_of
 from pretrain.train import fingerprint
 from tests.test_small_files import damages
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[1]
 SPEC = """
 def get_table():

@@ -24,6 +24,8 @@ from pretrain.plan.plan import plan
 from pretrain.train import DONE, FAILED, STOPPED, prepare
 from tests.tiny import pixels
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
 FIXMATCH = ["unlabeled={'batch': 64}", "views={'name': 'fixmatch'}",

@@ -75,7 +75,7 @@ class Rows(NamedTuple):
 
 
 def proved() -> dict:
-  """The record of the last `make test-all`: date, counts, versions, papers whose whole suite passed; {} of none."""
+  """The record of the last `make test-all`: date, counts, versions, suites that passed; {} of none."""
   path = ROOT / 'tests/proved.json'
   return json.loads(path.read_text()) if path.is_file() else {}
 

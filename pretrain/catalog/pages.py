@@ -103,7 +103,7 @@ def paper_lines(paper: Paper) -> Iterable[str]:
   yield f'modality  {paper.modality}'
   yield f'file      {", ".join(paper.files)}'
   yield f'test      {", ".join(paper.tests) or "none of its own"}'
-  if (record := facts.proved()) and paper.name in record['papers']:
+  if (record := facts.proved()) and paper.name in record['suites']:
     yield f'proved    {record["date"]} UTC, its whole suite (`make test-all`)'
   for file in paper.files:
     path = facts.ROOT / file
@@ -177,7 +177,7 @@ def gallery() -> str:
     when = f'{record["date"]} UTC, jax {record["versions"]["jax"]}'
     pages.append(f'All tests but the slow ones were last run on {when}: '
                  f'{record["passed"]} passed, {record["failed"]} failed, {record["skipped"]} were skipped; the whole '
-                 f'suite of {len(record["papers"])} objectives passed (`make test-all`).\n')
+                 f'suite of {len(record["suites"].keys() & papers)} papers passed (`make test-all`).\n')
   for family in FAMILIES:
     if found := [paper for paper in papers.values() if paper.family == family]:
       pages.append('\n'.join([f'## {family.capitalize()}', '', *COLUMNS, *map(gallery_row, found)]) + '\n')

@@ -27,6 +27,8 @@ from tests.chaos.test_kills import SETS, run, spawn
 from tests.test_programs import curriculum
 from tests.test_train import StopAfter, assert_same, events, final, losses, tiny
 
+pytestmark = pytest.mark.system
+
 # checkpoints
 
 def largest(workdir: Path, step: int) -> Path:

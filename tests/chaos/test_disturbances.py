@@ -36,6 +36,8 @@ from pretrain.train import DONE
 from tests.chaos.test_kills import SUPERVISED, run, spawn
 from tests.test_train import TINY, assert_same, final, losses, tiny
 
+pytestmark = pytest.mark.system
+
 LONG = ['steps=30', 'checkpoint.every_steps=4']
 
 
