@@ -1,10 +1,11 @@
 """Which suites a test run needs: those whose code is not what `make test-all` last proved, and a tenth.
 
-A paper's suite is its file in tests/papers and its part of tests/test_objectives.py. It rests on the files that these
-import, directly or not, but for the spine, which tests/spine proves on made-up objectives. The system's suite is the
-files of tests that are marked `system`: kills, several processes, programs, launchers. It rests on all code but that of
-methods and networks, which papers' suites prove. `make test-all` writes tests/proved.json: what the files of each suite
-that passed were then.
+A paper's suite is its file in tests/papers, its part of tests/test_objectives.py, and the tests of the rows of its file
+in configs. It rests on the files that these import, directly or not, but for the spine, which tests/spine proves on
+made-up objectives; the tests of rows rest on the spine too. The system's suite is kills, several processes, programs,
+launchers; it rests on all code but that of methods and networks, which papers' suites prove. A further file of tests
+says that it belongs to a suite: `pytestmark = pytest.mark.suite('system')`. `make test-all` writes tests/proved.json:
+what the files of each suite that passed were then.
 """
 import ast
 import functools
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 RECORD = ROOT / 'tests/proved.json'
 SPINE = ('pretrain/__init__.py', 'pretrain/__main__.py', 'pretrain/config.py', 'pretrain/files.py', 'pretrain/run.py',
          'pretrain/step.py', 'pretrain/train.py', 'pretrain/machine/')
-SYSTEM = 'system'  # the name of its suite, and of the mark of its files
+SYSTEM = 'system'
 METHODS = ('pretrain/catalog/', 'pretrain/frontends/', 'pretrain/losses/', 'pretrain/method/', 'pretrain/models/',
            'pretrain/objectives/', 'pretrain/views/', 'launch/tables/')  # what the system does not rest on
 PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
@@ -30,21 +31,27 @@ def papers() -> tuple[str, ...]:
 
 
 @functools.cache
-def system_tests() -> tuple[str, ...]:
-  """The files of tests that are marked as the system's."""
-  mark = f'\npytestmark = pytest.mark.{SYSTEM}\n'
-  return tuple(str(file.relative_to(ROOT)) for file in sorted((ROOT / 'tests').rglob('test_*.py'))
-               if mark in file.read_text())
+def marked() -> dict[str, str]:
+  """{file of tests: the suite that it says it belongs to}."""
+  found = {}
+  for file in sorted((ROOT / 'tests').rglob('test_*.py')):
+    if mark := re.search(r"^pytestmark = pytest\.mark\.suite\('(\w+)'\)$", file.read_text(), re.M):
+      found[str(file.relative_to(ROOT))] = mark[1]
+  return found
 
 
-def suite_of(test: str) -> str | None:
-  """The suite to which a test belongs, by its id: a paper, the system, or None for what every run has."""
-  if test.partition('::')[0] in system_tests():
-    return SYSTEM
+def suites_of(test: str) -> tuple[str, ...]:
+  """The suites to which a test belongs, by its id: one, for a row its paper's and the system's; () of those that are
+  always run.
+  """
+  if suite := marked().get(test.partition('::')[0]):
+    return (suite,)
+  if (row := re.search(r'\[(\w+)\.py:', test)) and row[1] in papers():
+    return (row[1], SYSTEM)
   if not test.startswith(('tests/papers/', 'tests/test_objectives.py')):
-    return None
+    return ()
   parts = re.split(r'tests/papers/test_|\.py::|[\[\]@-]', test)
-  return next((part for part in parts if part in papers()), None)
+  return tuple(part for part in parts if part in papers())[:1]
 
 
 @functools.cache
@@ -81,12 +88,14 @@ def closure(waiting: set[str], without: tuple[str, ...]) -> set[str]:
 
 def files(suite: str) -> list[str]:
   """The files that a suite rests on."""
+  tests = {file for file, name in marked().items() if name == suite}
   if suite != SYSTEM:
-    return sorted(closure({f'tests/papers/test_{suite}.py', 'tests/test_objectives.py'}, SPINE))
+    own = {f'tests/papers/test_{suite}.py', f'configs/{suite}.py', 'tests/test_objectives.py'}
+    return sorted(closure(own | tests, SPINE))
   code = {str(file.relative_to(ROOT)) for place in ('pretrain', 'data', 'launch')
           for file in (ROOT / place).rglob('*.py')}
   without = (*METHODS, *(file for file in code if file.startswith(METHODS)))
-  return sorted(closure(code | set(system_tests()) | {'tests/tiny.py'}, without))
+  return sorted(closure(code | tests | {'tests/tiny.py'}, without))
 
 
 @functools.cache
@@ -126,9 +135,10 @@ def write(outcomes: dict[str, str], date: str) -> None:
     outcomes: {id of a test: 'passed', 'failed' or 'skipped'}.
     date: of its end.
   """
-  found: dict[str | None, list[str]] = {}
+  found: dict[str, list[str]] = {}
   for test, outcome in outcomes.items():
-    found.setdefault(suite_of(test), []).append(outcome)
+    for suite in suites_of(test):
+      found.setdefault(suite, []).append(outcome)
   counts = {each: list(outcomes.values()).count(each) for each in ('passed', 'failed', 'skipped')}
   whole = {suite: digest(suite) for suite in suites() if 'failed' not in found.get(suite, ['failed'])}
   versions = {package: importlib.metadata.version(package) for package in PACKAGES}
@@ -144,5 +154,6 @@ def changed() -> frozenset[str]:
 
 def needed(test: str) -> bool:
   """Whether a run of all tests has this one."""
-  suite = suite_of(test)
-  return suite is None or suite in changed() or drawn(test.partition('@')[0] if suite == SYSTEM else suite)
+  suites = suites_of(test)
+  name = test.partition('@')[0] if suites == (SYSTEM,) else suites[0] if suites else ''
+  return not suites or not changed().isdisjoint(suites) or drawn(name)

@@ -17,7 +17,7 @@ from pretrain.run import prepare
 from pretrain.train import DONE
 from tests.test_train import tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 COLOURS = dict(a=40, b=120, c=200, d=250)
 

@@ -21,6 +21,8 @@ from tests.cases import SIZE, TEACHER, VIT, of_papers, raw
 from tests.papers.test_weighted import PARTS, VIEWS_OF_PARTS
 from tests.tiny import get_config
 
+pytestmark = pytest.mark.suite('weighted')
+
 CASES = of_papers()
 
 SIMCLR, MAE = PARTS['simclr'], PARTS['mae']

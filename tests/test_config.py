@@ -1,30 +1,16 @@
 """Configs: what is refused before anything is compiled, and in which words; every config of the project fits."""
-import dataclasses
-import functools
-import inspect
-import json
 import os
-import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
-from data import source as of_source
-from data.source import Arrays, Source
-from data.sources import array_record, clips, folder, pairs, table, text
-from data.sources.clips import Clips
-from data.sources.table import Rows
-from data.text import Tokenizer
 from pretrain import config
 from pretrain.__main__ import main
 from pretrain.config import ConfigError, fits
 from pretrain.train import fingerprint, prepare
-from tests.shipped import FILES, LAST, ROWS
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')
@@ -185,99 +171,6 @@ def test_data_that_is_not_there(make, capsys, tmp_path):
     flags += [f'--config.objective={dict(name="supervised", classes=10)}',
               f'--config.views={dict(name="supervised", size=8, pad=1)}']
   assert words in refused(capsys, tmp_path, *flags).lower()
-
-
-def imitate(monkeypatch, module, made) -> None:
-  """Puts what made(**kwargs) returns behind a source that reads files of data sets; its signature stays."""
-  name = module.__name__.rpartition('.')[2]
-  real = getattr(module, name)
-
-  @functools.wraps(real)
-  def source(**kwargs):
-    return made(**kwargs) if kwargs['path'].startswith('data_sets/') else real(**kwargs)
-
-  monkeypatch.setattr(module, name, source)
-
-
-def images(n: int, size, channels=3, length=None, **kwargs) -> Source:
-  """n black images of 10 classes, perhaps with texts."""
-  del kwargs
-  pixels = np.broadcast_to(np.uint8(0), (n, size, size, channels))
-  made = of_source.images(pixels, np.arange(n) % 10, tuple('0123456789'))
-  texts = {'tokens': np.broadcast_to(np.uint16(1), (n, length or 1))}  # by a tokenizer of no size: it fits every model
-  return dataclasses.replace(made, beside={**made.beside, **texts}, tokenizer=Tokenizer(0)) if length else made
-
-
-def shallow(backbone: dict, objective: dict, **rest) -> dict:
-  """A config of few blocks, as they are alike: one of each stage, or those whose outputs the method wants."""
-  few = max(2, objective.get('layers', 2))
-
-  def cut(model: dict) -> dict:
-    by_name = {'resnet': {'blocks': (1, 1, 1, 1)} | model, 'wide_resnet': {'depth': 10}}
-    return model | by_name.get(model['name'], {'depth': min(model.get('depth', 99), few)})
-
-  objective = {key: cut(value) if isinstance(value, dict) and 'name' in value else
-               min(value, few) if key.endswith('_depth') else value for key, value in objective.items()}
-  return rest | {'backbone': cut(backbone), 'objective': objective}
-
-
-@pytest.mark.parametrize('name', ROWS)
-def test_every_row_can_be_prepared(name, monkeypatch):
-  """Shapes are traced, of one row of each file also a step's; data sets that are not embedded are imitated."""
-  for module, made in {
-      folder: partial(images, 50_000),           # CIFAR-10
-      array_record: partial(images, 1_281_167),  # ImageNet-1k
-      pairs: partial(images, 1_000_000),         # LAION-400M, WebLI
-      clips: lambda frames, every, **kwargs: Source(
-          Clips(images(100_000, **kwargs).examples, np.arange(5000), frames, every), 'clips'),
-      text: lambda length, **_: Source(Arrays({'tokens': np.broadcast_to(np.uint16(1), (1_000_000, length))}), 'texts',
-                                       tokenizer=Tokenizer(30522)),
-      table: lambda **_: Source(Rows({'row': np.broadcast_to(np.float32(0), (66_986, 54))}), 'rows')}.items():  # Jannis
-    imitate(monkeypatch, module, made)
-  tree = config.load(f'{ROOT}/configs/{name}', [])
-  json.dumps(tree)
-  if 'program' in tree:
-    return  # its runs are prepared in tests/test_programs.py
-  run = config.call(prepare, shallow(**tree), 'config')
-  if name not in LAST:
-    return  # for time: a slow test of tests/test_plan.py traces the steps of all
-  state, metrics = jax.eval_shape(run.training.step, run.training.abstract, run.abstract_batch)
-  assert metrics['loss'].shape == ()
-  assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, run.training.abstract)
-
-
-@pytest.mark.parametrize('path', [path for path in FILES if path.stem != 'demo'], ids=lambda path: path.stem)
-def test_a_papers_file_says_what_its_rows_cost_and_give(path):
-  """A command that names a row; of each row the cost, and a number that stands in the page named, or in PUBLISHED."""
-  namespace = config.from_file(str(path))
-  rows, about = config.rows(namespace), ' '.join(namespace['__doc__'].split())
-  command, = re.findall(r'python -m pretrain (\w+) --config=configs/(\w+\.py):(\w+) --workdir=runs/\w+', about)
-  assert command == ('program' if 'program' in rows[command[2]]() else 'train', path.name, next(iter(rows)))
-  for name, row in rows.items():
-    said = ' '.join(row.__doc__.split())
-    cost, last = re.search(r' Cost: (.*) (?:Result|Published): (.*)$', said).groups()
-    assert len(inspect.getsource(row).splitlines()) <= 40
-    if 'Published:' in said:
-      assert 'not run here' in cost
-      assert all(entry['value'] in last for entry in namespace['PUBLISHED'] if entry['config'] == name)
-      assert re.search(r'\d', last) or last == 'no number published in this setting.'
-    else:
-      pages = ''.join((ROOT / page).read_text() for page in re.findall(r'docs/[\w/]+\.md', last))
-      assert all(number in pages for number in re.findall(r'\d+\.\d+ ± \d+\.\d+|\d+\.\d+', last)), last
-      assert re.search(r'n=\d', last) or last == 'no number measured.'
-
-
-def test_published_numbers_name_their_sources():
-  """Literal lists, so that a table can be held against them; where nothing was found the docstring says so."""
-  for path in FILES:
-    if path.stem != 'demo':
-      about = config.from_file(str(path))
-      assert about['PUBLISHED'] or any(words in about['__doc__'].replace('\n', ' ')
-                                       for words in ('could not be looked up', 'no row of a paper'))
-      for entry in about['PUBLISHED']:
-        assert list(entry) == ['config', 'metric', 'value', 'source', 'seen'] and entry['metric'] and entry['source']
-        assert entry['config'] is None or entry['config'] in config.rows(about)
-        assert re.search(r'\d', entry['value']) and re.match(r'read$|quoted in .', entry['seen'])
 
 
 def test_types_of_literals():

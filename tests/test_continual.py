@@ -14,7 +14,7 @@ from pretrain.programs.stages import program
 from pretrain.train import DONE, STOPPED
 from tests.test_train import StopAfter, assert_same, final, losses, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 ROOT = Path(__file__).parents[1]
 INFINITE = dict(name='infinite', peak=1e-3, warmup_steps=1, cooldown_steps=1, constant=5e-4, annealing_steps=2,

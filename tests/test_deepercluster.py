@@ -19,7 +19,7 @@ from tests.checks import normal
 from tests.test_train import StopAfter, tiny
 from tests.test_train import losses as losses_of
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 VIEWS = dict(name='supervised', size=8, pad=0, flip=0.)
 

@@ -19,7 +19,7 @@ from pretrain.machine import checkpoint
 from pretrain.train import DONE
 from tests.test_train import events, final, losses, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 FORMATS = Path(__file__).parent / 'formats'
 SMALL = ('batch=8', 'steps=8', 'schedule.warmup_steps=2', 'checkpoint.every_steps=100', 'backbone.width=8',

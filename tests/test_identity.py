@@ -27,7 +27,7 @@ from pretrain.train import DONE, STOPPED
 from tests.test_data import encoded, parquet_table, photo
 from tests.test_train import ROOT, StopAfter, losses, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 VIT = ('batch=8', 'steps=6', 'schedule.warmup_steps=1', 'checkpoint.every_steps=100', 'evaluate=None')
 

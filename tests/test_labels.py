@@ -30,7 +30,7 @@ from pretrain.train import DONE, STOPPED, prepare
 from tests.test_train import final, tiny
 from tests.tiny import pixels
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 DIGITS = dict(name='digits', split='train')
 N, K = 1437, 10

@@ -25,7 +25,7 @@ from pretrain.files import read_rows
 from tests.slurm_cluster import Cluster, installed
 from tests.test_launch_input import HOSTILE
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 ROOT = Path(__file__).parents[1]
 TINY = f'--config={ROOT}/tests/tiny.py'

@@ -24,7 +24,7 @@ from pretrain.config import ConfigError
 from pretrain.machine.hardware import target
 from tests.test_launch_input import attempt
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 WANTS_ANOTHER = {75, 76, *range(129, 193)}  # as a shell has them
 

@@ -19,7 +19,7 @@ from launch.spec import read
 from launch.table import main as run_table
 from tests.test_table import SPEC, finish
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 ROOT = Path(__file__).parents[1]
 TINY = f'--config={ROOT}/tests/tiny.py'

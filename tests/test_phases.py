@@ -8,7 +8,7 @@ from pretrain.files import read_rows
 from pretrain.train import DONE, STOPPED, prepare
 from tests.test_train import StopAfter, assert_same, final, losses, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 PHASES = "phases=((2, {'size': 4}), (4, {'size': 12, 'blur': 0.0}))"
 SHORT = (PHASES, 'steps=6', 'checkpoint.every_steps=100', 'schedule.warmup_steps=1')

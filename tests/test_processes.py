@@ -24,7 +24,7 @@ from tests.test_labels import N
 from tests.test_programs import HARD
 from tests.test_train import tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 ROOT = Path(__file__).parents[1]
 STEPS = 60

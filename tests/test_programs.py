@@ -31,13 +31,12 @@ from pretrain.programs import stages
 from pretrain.programs.stages import program
 from pretrain.train import DONE, STOPPED, prepare
 from pretrain.views.supervised import supervised as supervised_views
-from tests.shipped import PROGRAMS
-from tests.test_config import shallow
+from tests.shipped import PROGRAMS, shallow
 from tests.test_train import StopAfter, assert_same, final, tiny
 from tests.test_train import losses as losses_of
 from tests.tiny import pixels
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 ROOT = Path(__file__).parents[1]
 TEST = dict(name='digits', split='test')

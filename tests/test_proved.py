@@ -20,7 +20,7 @@ def tree(tmp_path, monkeypatch):
       'tests/papers/test_one.py': 'from pretrain.objectives.one import one\n',
       'tests/papers/test_two.py': 'from pretrain.objectives.two import two\nfrom . import kit\n',
       'tests/papers/kit.py': '',
-      'tests/test_kills.py': 'import pytest\nfrom tests import kit\n\npytestmark = pytest.mark.system\n',
+      'tests/test_kills.py': 'import pytest\nfrom tests import kit\n\npytestmark = pytest.mark.suite(\'system\')\n',
       'tests/kit.py': 'x = 0\n'}
   for name, text in files.items():
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def forget():
-  for function in (proved.papers, proved.system_tests, proved.imported, proved.content, proved.changed):
+  for function in (proved.papers, proved.marked, proved.imported, proved.content, proved.changed):
     function.cache_clear()
 
 
@@ -63,7 +63,7 @@ def test_a_papers_suite_rests_on_what_its_tests_import_without_the_spine():
     ('pretrain/losses/basic.py', '"""What it says."""\n# and why\nmean = 1\n', []),
     ('pretrain/step.py', 'x = 1\n', ['system']),
     ('tests/kit.py', 'x = 1\n', ['system']),
-    ('tests/test_kills.py', 'x = 1\n\npytestmark = pytest.mark.system\n', ['system']),
+    ('tests/test_kills.py', 'x = 1\n\npytestmark = pytest.mark.suite(\'system\')\n', ['system']),
     ('pretrain/objectives/three.py', 'x = 1\n', [])])
 def test_what_is_not_as_it_was_proved_has_its_suite_run(tree, file, text, papers):
   assert changed() == ['one', 'system', 'two']  # nothing is on record
@@ -93,8 +93,9 @@ def test_versions_of_what_computes_are_part_of_it(monkeypatch):
 def test_a_tenth_is_drawn_by_name():
   many = [f'paper_{i}' for i in range(2000)]
   assert 150 < sum(map(proved.drawn, many)) < 250
-  assert all(proved.suite_of(f'tests/papers/test_{paper}.py::test_x[a-1]') == paper for paper in proved.papers())
-  assert proved.suite_of('tests/test_step.py::test_x[dino]') is None
+  assert all(proved.suites_of(f'tests/papers/test_{paper}.py::test_x[a-1]') == (paper,) for paper in proved.papers())
+  assert proved.suites_of('tests/test_step.py::test_x[dino]') == ()
+  assert proved.suites_of('tests/test_configs.py::test_x[dino.py:fashion_mnist]@g') == ('dino', 'system')
 
 
 @pytest.mark.usefixtures('tree')

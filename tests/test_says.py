@@ -18,7 +18,7 @@ from pretrain.plan import memory
 from pretrain.train import DONE
 from tests.test_train import FIXMATCH, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 ROOT = Path(__file__).parents[1]
 

@@ -24,7 +24,7 @@ from pretrain.train import DONE, STOPPED
 from tests.test_labels import made
 from tests.test_train import StopAfter, losses, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 OTHER = (None, 'x', -1, 0.5, True, [], {}, 10 ** 400, ['x'], {'x': 1})
 CONFIG = tiny('steps=4', 'checkpoint.every_steps=2')

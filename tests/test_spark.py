@@ -14,6 +14,8 @@ from pretrain.models.resnet import Norm, resnet, spread
 from tests.checks import normal
 from tests.reference import spark as twin
 
+pytestmark = pytest.mark.suite('spark')
+
 SMALL = dict(depth=18, blocks=(1, 1), width=4, channels=1, zero_init=False)
 VISIBLE = np.array([[[1, 0, 1, 0], [0, 0, 1, 1], [1, 1, 0, 0], [1, 0, 0, 1]],
                     [[0, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0], [1, 1, 0, 1]]], bool)

@@ -19,7 +19,7 @@ from pretrain.run import prepare, views_of
 from pretrain.train import fingerprint
 from tests.test_small_files import damages
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 ROOT = Path(__file__).parents[1]
 SPEC = """

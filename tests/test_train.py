@@ -24,7 +24,7 @@ from pretrain.plan.plan import plan
 from pretrain.train import DONE, FAILED, STOPPED, prepare
 from tests.tiny import pixels
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 ROOT = Path(__file__).parents[1]
 TINY = str(ROOT / 'tests' / 'tiny.py')

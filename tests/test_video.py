@@ -18,6 +18,8 @@ from pretrain.views.videomae import videomae as views
 from tests.checks import assert_close
 from tests.reference import videomae as twin
 
+pytestmark = pytest.mark.suite('videomae')
+
 KEY = jax.random.key(5)
 TINY = dict(image=8, patch=4, width=16, depth=1, heads=2, mlp=16)
 

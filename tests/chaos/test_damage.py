@@ -27,7 +27,7 @@ from tests.chaos.test_kills import SETS, run, spawn
 from tests.test_programs import curriculum
 from tests.test_train import StopAfter, assert_same, events, final, losses, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 # checkpoints
 

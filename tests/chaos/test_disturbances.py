@@ -36,7 +36,7 @@ from pretrain.train import DONE
 from tests.chaos.test_kills import SUPERVISED, run, spawn
 from tests.test_train import TINY, assert_same, final, losses, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 LONG = ['steps=30', 'checkpoint.every_steps=4']
 

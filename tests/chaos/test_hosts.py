@@ -11,7 +11,7 @@ from pretrain.machine.metrics import read_events, read_metrics
 from tests.chaos.test_damage import flip, largest
 from tests.test_processes import Processes, wait_for
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 LONG = ('train', '--config=tests/tiny.py', '--config.steps=100000', '--config.checkpoint.every_steps=100000',
         '--config.log_every_steps=20')

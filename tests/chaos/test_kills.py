@@ -23,7 +23,7 @@ from pretrain.files import read_rows
 from pretrain.train import DONE, STOPPED
 from tests.test_train import FIXMATCH, ROOT, TINY, assert_same, final, losses, tiny
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.suite('system')
 
 SETS = "evaluate=dict(train=dict(name='digits', split='train'), test=dict(name='digits', split='test'), every_steps=10)"
 OBJECTIVES = {  # name -> overrides of tests/tiny.py
