@@ -79,18 +79,18 @@ def pytest_configure(config):
 
 def pytest_terminal_summary(terminalreporter):
   if os.environ['PRETRAIN_SUITES'] == CHANGED:
-    changed, tenth = proved.changed(), sum(map(proved.drawn, proved.papers()))
-    terminalreporter.write_line(
-        f'{len(changed)} of {len(proved.suites())} suites are not what `make test-all` last proved and were run: '
-        f'{", ".join(sorted(changed)) or "none"}; of the others a tenth, {tenth} papers and tests of the system')
+    changed = sorted(proved.changed())
+    names = ', '.join(changed if len(changed) < 9 else [*changed[:8], '...']) or 'none'
+    terminalreporter.write_line(f'of {len(proved.suites())} suites {len(changed)} are not what `make test-all` last '
+                                f'proved, and were run ({names}); of the others a tenth')
 
 
 def group(item) -> str:
-  """What shares compiled programs: a file, and of the tests of papers all of one, or of some papers' small runs."""
+  """What shares compiled programs: a file; of papers' properties all of one, of small runs and rows those of some."""
   name = item.callspec.params.get('name') if hasattr(item, 'callspec') else None
   if item.path.name == 'test_objectives.py':
     return f'{item.path.name}-{name}'
-  if item.path.name == 'test_papers.py' and name:
+  if name and (item.path.name == 'test_papers.py' or '.py:' in str(name)):
     return f'{item.path.name}-{zlib.crc32(name.encode()) % 6}'
   return item.path.name
 
