@@ -1,4 +1,4 @@
-"""VideoMAE: Masked Autoencoders are Data-Efficient Learners for Video Pre-Training (arXiv:2203.12602v3).
+"""VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training (arXiv:2203.12602v3).
 
 Published numbers: on Kinetics-400.
 
