@@ -1,6 +1,6 @@
-"""VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training (arXiv:2203.12602v3).
+"""VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training.
 
-Published numbers: on Kinetics-400.
+arXiv:2203.12602v3. Published numbers: on Kinetics-400.
 
   python -m pretrain train --config=configs/videomae.py:fashion_mnist --workdir=runs/videomae
 """
