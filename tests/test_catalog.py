@@ -1,6 +1,7 @@
 """`pretrain list` and `describe`, and the gallery: what they say is what code, configs and tables have."""
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,15 @@ def test_every_paper_is_described(name):
     (['train', '--family=contrastive'], '--family: train does not use it')])
 def test_what_there_is_not_is_refused_in_words(argv, words, capsys):
   assert words in refused(*argv, capsys=capsys)
+
+
+def test_an_installed_package_describes_without_docs_and_tests(tmp_path):
+  for place in ('pretrain', 'data', 'configs'):
+    shutil.copytree(ROOT / place, tmp_path / place, ignore=shutil.ignore_patterns('__pycache__', 'fashion_mnist'))
+  done = subprocess.run([sys.executable, '-m', 'pretrain', 'describe', 'byol'], cwd=tmp_path, capture_output=True,
+                        text=True)
+  assert done.returncode == 0, done.stderr
+  assert 'in docs/tables/learning_digits.md of the repository' in done.stdout and '\ntest ' not in done.stdout
 
 
 def test_list_and_describe_import_no_jax():

@@ -102,7 +102,8 @@ def paper_lines(paper: Paper) -> Iterable[str]:
   yield f'family    {paper.family}'
   yield f'modality  {paper.modality}'
   yield f'file      {", ".join(paper.files)}'
-  yield f'test      {", ".join(paper.tests) or "none of its own"}'
+  if (facts.ROOT / 'tests').is_dir():
+    yield f'test      {", ".join(paper.tests) or "none of its own"}'
   if (record := facts.proved()) and paper.name in record['suites']:
     yield f'proved    {record["date"]} UTC, its whole suite (`make test-all`)'
   for file in paper.files:
@@ -118,7 +119,10 @@ def paper_lines(paper: Paper) -> Iterable[str]:
   yield from ('', 'published' if rows.published else 'published: none')
   yield from indented((each['value'], said(each)) for each in rows.published)
   yield ''
-  if rows.table is None:
+  if rows.table and not (facts.ROOT / 'docs/tables').is_dir():  # an installed package has no docs
+    yield f'claim     {rows.table["claim"]}'
+    yield f'ours      in docs/tables/{rows.table["table"]}.md of the repository, which is not here'
+  elif rows.table is None:
     yield f'verdict   {claims.NOT_SHOWN}: no table tests it'
   else:
     yield f'claim     {rows.table["claim"]}'
