@@ -125,8 +125,9 @@ def point(seed, b, q, d, classes, neighbors, temperature):
           rng.integers(0, classes, q), queue_index, neighbors, temperature)
 
 
-def extreme(query, queue, neighbors=2):
-  return query, np.array([0, 1, 0, 2]), np.arange(4), queue, np.array([0, 1, 1, 0]), np.arange(3, 7), neighbors, 0.01
+def extreme(query, queue, neighbors=2, queue_index=(3, 4, 5, 6)):
+  return (query, np.array([0, 1, 0, 2]), np.arange(4), queue, np.array([0, 1, 1, 0]), np.array(queue_index), neighbors,
+          0.01)
 
 
 def refused(query=Z1, label=4, index=4, queue=Z2, queue_label=4, queue_index=4, neighbors=2):
@@ -137,7 +138,8 @@ def refused(query=Z1, label=4, index=4, queue=Z2, queue_label=4, queue_index=4, 
 LOSS = Loss(
     jit_loss, loss_twin, moving=(0,),
     points=[point(0, 6, 9, 3, 3, 2, 1.0), point(10, 8, 12, 8, 4, 3, 0.2), point(21, 5, 7, 4, 4, 2, 0.5)],
-    extremes=[*(extreme(x, y) for x, y in PAIRS), extreme(Z1, Z2, 4), extreme(Z1, Z1, 4)],
+    extremes=[*(extreme(x, y) for x, y in PAIRS), extreme(Z1, Z2, 4), extreme(Z1, Z1, 4),
+              extreme(Z1, Z2, 4, queue_index=(0, 0, 0, 0))],  # nothing is left for the first
     refused=[(refused(label=1), ['(4,)', '(1,)']), (refused(index=1), ['(4,)', '(1,)']),
              (refused(queue=normal(0, 4, 1)), ['(8,)', '(1,)']), (refused(queue_label=1), ['(4,)', '(1,)']),
              (refused(queue_index=1), ['(4,)', '(1,)']), (refused(neighbors=5), ['5', '4'])])
