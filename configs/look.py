@@ -33,7 +33,7 @@ def resnet50_imagenet():
   --config.source.path=DIR.
 
   Cost: 1,000,911 steps of 256 examples (200 epochs); not run here.
-  Published: no number could be looked up.
+  Published: no number published in this setting.
   """
   c = on_imagenet()
   c.views = dict(name='simclr', size=224, scale=(0.2, 1.0), jitter=0.5, blur=0.5)
