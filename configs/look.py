@@ -16,7 +16,7 @@ def fashion_mnist():
   steps.
 
   Cost: 300 steps of 256 examples; some three minutes on two CPU cores.
-  Result: no number measured.
+  Result: kNN 84.2 %, linear 84.2 % (n=1, this row; random backbone 69.5 %, 71.0 %, raw pixels 81.2 %, 85.6 %).
   """
   c = two_views()
   c.objective = dict(name='look', hidden=(256,), dim=64, neighbors=100, temperature=0.1, momentum=0.99, queue=4096)
