@@ -4,8 +4,8 @@ A paper's suite is its file in tests/papers, its part of tests/test_objectives.p
 in configs. It rests on the files that these import, directly or not, but for the spine, which tests/spine proves on
 made-up objectives; the tests of rows rest on the spine too. The system's suite is kills, several processes, programs,
 launchers; it rests on all code but that of methods and networks, which papers' suites prove. A further file of tests
-says that it belongs to a suite: `pytestmark = pytest.mark.suite('system')`. `make test-all` writes tests/proved.json:
-what the files of each suite that passed were then.
+says that it belongs to a suite: `pytestmark = pytest.mark.suite('system')`; a suite of another name rests on what its
+files import. `make test-all` writes tests/proved.json: what the files of each suite that passed were then.
 """
 import ast
 import functools
@@ -89,9 +89,11 @@ def closure(waiting: set[str], without: tuple[str, ...]) -> set[str]:
 def files(suite: str) -> list[str]:
   """The files that a suite rests on."""
   tests = {file for file, name in marked().items() if name == suite}
-  if suite != SYSTEM:
+  if suite in papers():
     own = {f'tests/papers/test_{suite}.py', f'configs/{suite}.py', 'tests/test_objectives.py'}
     return sorted(closure(own | tests, SPINE))
+  if suite != SYSTEM:
+    return sorted(closure(tests, ()))
   code = {str(file.relative_to(ROOT)) for place in ('pretrain', 'data', 'launch')
           for file in (ROOT / place).rglob('*.py')}
   without = (*METHODS, *(file for file in code if file.startswith(METHODS)))
@@ -116,7 +118,7 @@ def digest(suite: str) -> str:
 
 
 def suites() -> tuple[str, ...]:
-  return (*papers(), SYSTEM)
+  return tuple(sorted({*papers(), *marked().values()}))
 
 
 def record() -> dict:
@@ -124,7 +126,7 @@ def record() -> dict:
 
 
 def drawn(name: str) -> bool:
-  """Whether a paper, or a test of the system, is of the tenth that every run has: by its name alone."""
+  """Whether a paper, or a test of another suite, is of the tenth that every run has: by its name alone."""
   return int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10 == 0
 
 
@@ -155,5 +157,6 @@ def changed() -> frozenset[str]:
 def needed(test: str) -> bool:
   """Whether a run of all tests has this one."""
   suites = suites_of(test)
-  name = test.partition('@')[0] if suites == (SYSTEM,) else suites[0] if suites else ''
-  return not suites or not changed().isdisjoint(suites) or drawn(name)
+  if not suites or not changed().isdisjoint(suites):
+    return True
+  return drawn(suites[0] if suites[0] in papers() else test.partition('@')[0])

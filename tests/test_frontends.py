@@ -30,6 +30,8 @@ from pretrain.train import train
 from tests.checks import assert_close
 from tests.tiny import get_config
 
+pytestmark = pytest.mark.suite('frontends')
+
 KEY = jax.random.key(5)
 VIT = dict(name='vit', channels=1, patch=4, width=16, depth=1, heads=2, mlp=16)
 

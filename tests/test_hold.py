@@ -19,6 +19,8 @@ from tests.papers.test_weighted import PARTS, VIEWS_OF_PARTS
 from tests.reference import optim as twin
 from tests.test_optim import problem, schedule
 
+pytestmark = pytest.mark.suite('hold')
+
 CASES = of_papers()
 
 OPTIMIZERS = {  # name -> optimizer, and the twin's step of a matrix that decays: (param, grad, step, rate, buffers)

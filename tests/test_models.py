@@ -20,6 +20,8 @@ from pretrain.models.resnet import Norm, resnet
 from pretrain.models.vit import Block, Transformer, drop, vit
 from pretrain.models.wide_resnet import wide_resnet
 
+pytestmark = pytest.mark.suite('models')
+
 TINY = dict(image=8, channels=3, patch=4, width=16, depth=2, heads=2, mlp=24)
 
 

@@ -21,6 +21,7 @@ def tree(tmp_path, monkeypatch):
       'tests/papers/test_two.py': 'from pretrain.objectives.two import two\nfrom . import kit\n',
       'tests/papers/kit.py': '',
       'tests/test_kills.py': 'import pytest\nfrom tests import kit\n\npytestmark = pytest.mark.suite(\'system\')\n',
+      'tests/test_net.py': 'from pretrain.models import net\n\npytestmark = pytest.mark.suite(\'nets\')\n',
       'tests/kit.py': 'x = 0\n'}
   for name, text in files.items():
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ def changed() -> list[str]:
 
 PASSED = {'tests/papers/test_one.py::test_a': 'passed', 'tests/test_objectives.py::test_b[data=8-two]@g': 'passed',
           'tests/test_objectives.py::test_c[two-2]@g': 'passed', 'tests/test_kills.py::test_k[1]@g': 'passed',
-          'tests/test_step.py::test_d': 'failed'}
+          'tests/test_net.py::test_n': 'passed',           'tests/test_step.py::test_d': 'failed'}
 
 
 @pytest.mark.usefixtures('tree')
@@ -57,7 +58,7 @@ def test_a_papers_suite_rests_on_what_its_tests_import_without_the_spine():
 
 @pytest.mark.parametrize(('file', 'text', 'papers'), [
     ('pretrain/losses/basic.py', 'mean = 2\n', ['one']),
-    ('pretrain/models/net.py', 'def net(): return 1\n', ['two']),
+    ('pretrain/models/net.py', 'def net(): return 1\n', ['nets', 'two']),
     ('tests/papers/kit.py', 'x = 1\n', ['two']),
     ('tests/test_objectives.py', 'x = 1\n', ['one', 'two']),
     ('pretrain/losses/basic.py', '"""What it says."""\n# and why\nmean = 1\n', []),
@@ -66,7 +67,7 @@ def test_a_papers_suite_rests_on_what_its_tests_import_without_the_spine():
     ('tests/test_kills.py', 'x = 1\n\npytestmark = pytest.mark.suite(\'system\')\n', ['system']),
     ('pretrain/objectives/three.py', 'x = 1\n', [])])
 def test_what_is_not_as_it_was_proved_has_its_suite_run(tree, file, text, papers):
-  assert changed() == ['one', 'system', 'two']  # nothing is on record
+  assert changed() == ['nets', 'one', 'system', 'two']  # nothing is on record
   proved.write(PASSED, '2026-01-01')
   assert changed() == []
   (tree / file).write_text(text)
@@ -78,16 +79,16 @@ def test_a_suite_that_failed_or_was_not_run_is_not_proved():
   proved.write(PASSED | {'tests/test_objectives.py::test_e[one]@g': 'failed'}, '2026-01-01')
   assert changed() == ['one']
   kept = json.loads(proved.RECORD.read_text())
-  assert (kept['passed'], kept['failed'], kept['date']) == (4, 2, '2026-01-01')
+  assert (kept['passed'], kept['failed'], kept['date']) == (5, 2, '2026-01-01')
   proved.write({}, '2026-01-02')
-  assert changed() == ['one', 'system', 'two']
+  assert changed() == ['nets', 'one', 'system', 'two']
 
 
 @pytest.mark.usefixtures('tree')
 def test_versions_of_what_computes_are_part_of_it(monkeypatch):
   proved.write(PASSED, '2026-01-01')
   monkeypatch.setattr(proved.importlib.metadata, 'version', lambda _: '0')
-  assert changed() == ['one', 'system', 'two']
+  assert changed() == ['nets', 'one', 'system', 'two']
 
 
 def test_a_tenth_is_drawn_by_name():

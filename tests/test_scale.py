@@ -33,6 +33,8 @@ from pretrain.views.simclr import simclr as simclr_views
 from tests.cases import SIZE, of_papers
 from tests.checks import assert_close, normal
 
+pytestmark = pytest.mark.suite('scale')
+
 CASES = of_papers()
 
 ROOT = Path(__file__).parents[1]

@@ -19,6 +19,8 @@ from pretrain.views.ops import blur, color, geometry, keys, randaugment
 from pretrain.views.simclr import simclr
 from pretrain.views.supervised import supervised
 
+pytestmark = pytest.mark.suite('views')
+
 
 def photos(n: int, h: int, w: int):
   """u8[n, h, w, 3]: crops of two real photographs, half size so that they have detail at 32 pixels."""
