@@ -45,7 +45,7 @@ def changed() -> list[str]:
 
 PASSED = {'tests/papers/test_one.py::test_a': 'passed', 'tests/test_objectives.py::test_b[data=8-two]@g': 'passed',
           'tests/test_objectives.py::test_c[two-2]@g': 'passed', 'tests/test_kills.py::test_k[1]@g': 'passed',
-          'tests/test_net.py::test_n': 'passed',           'tests/test_step.py::test_d': 'failed'}
+          'tests/test_net.py::test_n': 'passed', 'tests/test_step.py::test_d': 'failed'}
 
 
 @pytest.mark.usefixtures('tree')
