@@ -91,11 +91,15 @@ def batches(config: dict, mesh, examples: int | None):
   size = config['batch']
   sharding.check_divisible(size, mesh, 'config.batch')
 
+  def planned(spec):
+    said = {name: value for name, value in spec.items() if value is not None}
+    return frontends.planned(said, config['backbone'])
+
   def opened(spec, key):
     try:
       return configs.build(data.sources, spec, key)
     except OSError as error:
-      if not frontends.planned(spec, config['backbone']):
+      if not planned(spec):
         raise ConfigError(f'{key}: {error}; to plan without it wants {key}.size, the side of its images') from error
       if config['steps'] is None and examples is None:
         raise ConfigError(f'{key}: {error}; the config counts in epochs, so planning without it wants --examples=N, '
@@ -105,7 +109,7 @@ def batches(config: dict, mesh, examples: int | None):
   def shapes(source, spec, n, labeled=True):
     if source is not None:
       return run.abstract(source, n)
-    kinds = frontends.planned(spec, config['backbone'])
+    kinds = planned(spec)
     arrays = {kind.key: jax.ShapeDtypeStruct((n, *shape), kind.dtype) for kind, shape in kinds}
     labeled = labeled and all(kind.labeled for kind, _ in kinds)
     return arrays | {k: jax.ShapeDtypeStruct((n,), np.int32) for k in ('index', 'epoch', *(['label'] * labeled))}
