@@ -40,7 +40,7 @@ def twin(params, stopped, memory, batch, draws, step, sigma=SIGMA):
   return loss, {}, lambda params: (params, {'statistics': statistics})
 
 
-CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.2, sigma=0.5),
+CASE = cases.Case(dict(hidden=(64,), dim=16, temperature=0.5, sigma=0.5),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
 built = partial(dcl, tiny(), hidden=(8,), dim=5, temperature=TEMPERATURE, sigma=SIGMA)
 TWIN = Twin(
