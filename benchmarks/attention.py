@@ -17,8 +17,10 @@ import jax
 import jax.numpy as jnp
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pretrain import sharding  # noqa: E402
-from pretrain.machine import hardware
+from pretrain.machine import (
+  hardware,
+  sharding,  # noqa: E402
+)
 from pretrain.models.functional import functional  # noqa: E402
 from pretrain.models.vit import Block, vit  # noqa: E402
 from pretrain.plan import hlo  # noqa: E402

@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from step import prepared, seconds  # noqa: E402  (the benchmark beside this one)
 
-from pretrain import config, sharding  # noqa: E402
+from pretrain import config  # noqa: E402
+from pretrain.machine import sharding  # noqa: E402
 
 SIMCLR = dict(views=dict(name='simclr', size=32, scale=(0.2, 1.0), jitter=0.5, blur=0.0),
               objective=dict(name='simclr', hidden=(128,), dim=64, temperature=0.2),

@@ -22,8 +22,8 @@ import jax
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.step import prepared  # noqa: E402
-from pretrain import sharding  # noqa: E402
 from pretrain.files import read_rows  # noqa: E402
+from pretrain.machine import sharding  # noqa: E402
 
 CALLS = 200
 NARROW = dict(

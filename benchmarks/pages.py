@@ -18,7 +18,7 @@ import jax
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from pretrain import config as configs  # noqa: E402
-from pretrain import sharding  # noqa: E402
+from pretrain.machine import sharding  # noqa: E402
 from pretrain.run import prepare  # noqa: E402
 
 NAMES = ('simclr', 'mae', 'dino', 'fixmatch')

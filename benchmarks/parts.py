@@ -22,7 +22,7 @@ from pathlib import Path  # noqa: E402
 import jax  # noqa: E402
 from objectives import everything, prepared  # noqa: E402  the benchmark beside this one
 
-from pretrain import sharding  # noqa: E402
+from pretrain.machine import sharding  # noqa: E402
 
 KINDS = ('views', 'products', 'update', 'else')
 OPERATION = re.compile(r'^\s+(?:ROOT )?%?([\w.\-]+) = .*?\s([\w\-]+)\(')

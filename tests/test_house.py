@@ -1,7 +1,11 @@
 """Rules of the house: short functions on the spine, and imports that go down."""
 import ast
+import importlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SPINE = ('train', 'run', 'step', 'config', 'files', '__main__')  # of pretrain
@@ -76,3 +80,12 @@ def test_lower_floors_import_nothing_above():
           wrong.add((part, other))
   assert seen == floor.keys()
   assert wrong == KNOWN
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'benchmarks').glob('*.py')), ids=lambda path: path.stem)
+def test_what_a_benchmark_imports_is_there(path):
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.ImportFrom) and str(node.module).split('.')[0] in ('pretrain', 'data', 'launch'):
+      module = importlib.import_module(node.module)
+      for each in node.names:
+        assert hasattr(module, each.name) or importlib.util.find_spec(f'{node.module}.{each.name}'), each.name
