@@ -54,7 +54,7 @@ def twin(params, stopped, memory, batch, draws, step):
   return loss, {}, after
 
 
-CASE = cases.Case(dict(hidden=(64, 64), dim=16, temperature=0.2, momentum=0.9, queue=64),
+CASE = cases.Case(dict(hidden=(64, 64), dim=16, temperature=0.5, momentum=0.9, queue=64),
                   simclr_views(size=cases.SIZE, scale=(0.3, 1.), jitter=0.5, blur=0.5))
 built = partial(simclr_v2, tiny(), hidden=(8, 9), dim=5, temperature=TEMPERATURE, momentum=MOMENTUM, queue=QUEUE)
 TWIN = Twin(
