@@ -6,7 +6,7 @@ from configs import supervised
 
 
 def fashion_mnist():
-  """Random subsets of 10 % of the embedded 10,000 images of Fashion-MNIST, drawn anew in each round.
+  """Random subsets of 10 % of the embedded 10,000 images of Fashion-MNIST, drawn again in each round.
 
   No row of the paper: the supervised baseline, for 400 steps whatever the share of the images.
 
@@ -27,4 +27,4 @@ PUBLISHED = [
 ]
 
 TABLE = dict(table='rs2', row='RS2 with replacement, 0.1', metric='accuracy', than=dict(row='fixed subset, 0.1'),
-             claim='A subset of 10 % drawn anew in each round is better than a fixed one.')
+             claim='A subset of 10 % drawn again in each round is better than a fixed one.')

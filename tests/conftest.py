@@ -72,14 +72,25 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-  """What a run has is decided once; the environment tells it to the workers of xdist, who are given other flags."""
-  named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
-  os.environ.setdefault('PRETRAIN_SUITES', EVERYTHING if config.option.everything else NAMED if named else CHANGED)
+  """What a run has is decided once; the environment tells it to the workers of xdist, who are given other flags.
+
+  A run that a test starts decides for itself.
+  """
+  if hasattr(config, 'workerinput'):
+    return
+  what = EVERYTHING if config.option.everything else CHANGED if whole(config) else NAMED
+  os.environ['PRETRAIN_SUITES'] = what
+  os.environ['PRETRAIN_CHANGED'] = ' '.join(sorted(proved.changed())) if what == CHANGED else ''
+
+
+def whole(config) -> bool:
+  """Whether no file is named."""
+  return config.args_source is pytest.Config.ArgsSource.TESTPATHS
 
 
 def pytest_terminal_summary(terminalreporter):
   if os.environ['PRETRAIN_SUITES'] == CHANGED:
-    changed = sorted(proved.changed())
+    changed = os.environ['PRETRAIN_CHANGED'].split()
     names = ', '.join(changed if len(changed) < 9 else [*changed[:8], '...']) or 'none'
     terminalreporter.write_line(f'of {len(proved.suites())} suites {len(changed)} are not what `make test-all` last '
                                 f'proved, and were run ({names}); of the others a tenth')
@@ -98,8 +109,10 @@ def group(item) -> str:
 def pytest_collection_modifyitems(config, items):
   """Group by group, which workers of xdist take as a whole: many short ones at the end, so that all end together."""
   if os.environ['PRETRAIN_SUITES'] == CHANGED:
-    config.hook.pytest_deselected(items=[item for item in items if not proved.needed(item.nodeid)])
-    items[:] = [item for item in items if proved.needed(item.nodeid)]
+    changed = frozenset(os.environ['PRETRAIN_CHANGED'].split())
+    needed = {item: proved.needed(item.nodeid, changed) for item in items}
+    config.hook.pytest_deselected(items=[item for item in items if not needed[item]])
+    items[:] = [item for item in items if needed[item]]
   order = {name: i for i, name in enumerate(dict.fromkeys(map(group, items)))}
   items.sort(key=lambda item: (item.path.name == 'test_objectives.py', order[group(item)]))
   for item in items:
@@ -111,8 +124,11 @@ def pytest_runtest_logreport(report):
     outcomes[report.nodeid] = 'failed' if outcomes.get(report.nodeid) == 'failed' else report.outcome
 
 
-def pytest_sessionfinish(session):
-  if session.config.option.everything and not hasattr(session.config, 'workerinput'):
+def pytest_sessionfinish(session, exitstatus):
+  """Writes the record, but not of a part: of a run that was interrupted, names files or words, or runs nothing."""
+  config, given = session.config, session.config.option
+  part = given.keyword or given.maxfail or given.collectonly or not whole(config) or exitstatus not in (0, 1)
+  if config.option.everything and not hasattr(config, 'workerinput') and not part:
     proved.write(outcomes, datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M'))
 
 

@@ -110,11 +110,17 @@ def content(file: str) -> str:
   return ast.unparse(tree)
 
 
+@functools.cache
+def versions() -> dict[str, str]:
+  """Of the packages that compute."""
+  return {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
 def digest(suite: str) -> str:
   """What a suite rests on, in 16 digits."""
   text = '\n'.join(f'{file}\n{content(file)}' for file in files(suite))
-  versions = [f'{package} {importlib.metadata.version(package)}' for package in PACKAGES]
-  return hashlib.sha256('\n'.join([*versions, text]).encode()).hexdigest()[:16]
+  computed_by = [f'{package} {version}' for package, version in versions().items()]
+  return hashlib.sha256('\n'.join([*computed_by, text]).encode()).hexdigest()[:16]
 
 
 def suites() -> tuple[str, ...]:
@@ -143,20 +149,18 @@ def write(outcomes: dict[str, str], date: str) -> None:
       found.setdefault(suite, []).append(outcome)
   counts = {each: list(outcomes.values()).count(each) for each in ('passed', 'failed', 'skipped')}
   whole = {suite: digest(suite) for suite in suites() if 'failed' not in found.get(suite, ['failed'])}
-  versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-  RECORD.write_text(json.dumps(dict(date=date, **counts, versions=versions, suites=whole), indent=2) + '\n')
+  RECORD.write_text(json.dumps(dict(date=date, **counts, versions=versions(), suites=whole), indent=2) + '\n')
 
 
-@functools.cache
 def changed() -> frozenset[str]:
   """The suites whose code is not what was proved."""
   known = record()['suites']
   return frozenset(suite for suite in suites() if known.get(suite) != digest(suite))
 
 
-def needed(test: str) -> bool:
-  """Whether a run of all tests has this one."""
+def needed(test: str, changed: frozenset[str]) -> bool:
+  """Whether a run of all tests has this one, where these suites are `changed`."""
   suites = suites_of(test)
-  if not suites or not changed().isdisjoint(suites):
+  if not suites or not changed.isdisjoint(suites):
     return True
   return drawn(suites[0] if suites[0] in papers() else test.partition('@')[0])

@@ -1,5 +1,9 @@
 """Which papers' suites a run of all tests has: those whose code is not what was proved, and a tenth."""
+import functools
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -34,7 +38,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def forget():
-  for function in (proved.papers, proved.marked, proved.imported, proved.content, proved.changed):
+  for function in (proved.papers, proved.marked, proved.imported, proved.content, proved.versions):
     function.cache_clear()
 
 
@@ -103,11 +107,22 @@ def test_a_tenth_is_drawn_by_name():
 def test_a_run_has_what_changed_a_tenth_and_what_belongs_to_no_suite():
   proved.write(PASSED, '2026-01-01')
   forget()
-  papers = {paper: proved.needed(f'tests/papers/test_{paper}.py::test_a') for paper in ('one', 'two')}
+  needed = functools.partial(proved.needed, changed=proved.changed())
+  papers = {paper: needed(f'tests/papers/test_{paper}.py::test_a') for paper in ('one', 'two')}
   assert papers == {paper: proved.drawn(paper) for paper in papers}
   system = [f'tests/test_kills.py::test_k[{i}]@g' for i in range(2000)]
-  assert 150 < sum(map(proved.needed, system)) < 250
-  assert proved.needed('tests/test_step.py::test_d')
+  assert 150 < sum(map(needed, system)) < 250
+  assert needed('tests/test_step.py::test_d')
   (proved.ROOT / 'pretrain/step.py').write_text('x = 1\n')
   forget()
-  assert all(map(proved.needed, system))
+  assert all(map(functools.partial(proved.needed, changed=proved.changed()), system))
+
+
+def test_a_run_inside_of_another_has_what_it_names_and_a_part_leaves_the_record_alone():
+  before = proved.RECORD.read_bytes()
+  env = os.environ | {'PRETRAIN_SUITES': 'changed', 'PRETRAIN_CHANGED': ''}
+  for flags in ([], ['--everything']):
+    command = [sys.executable, '-m', 'pytest', '--collect-only', '-p', 'no:xdist', 'tests/papers/test_byol.py', *flags]
+    done = subprocess.run(command, cwd=proved.ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and 'tests/papers/test_byol.py::test_its_twin' in done.stdout, done.stdout + done.stderr
+  assert proved.RECORD.read_bytes() == before

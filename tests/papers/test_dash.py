@@ -78,7 +78,7 @@ def test_its_twin():
 # --- The loss ------------------------------------------------------------------------------------------------------
 
 def threshold_twin(start, step, constant, base, lowest, every_steps):
-  """C gamma^-(t - 1) rho^, t - 1 = 0, 1, ... every so many steps, not below the lowest: arXiv:2109.00650v1 alg. 1."""
+  """C gamma^-(t - 1) rho^, t - 1 = 0, 1, ... one more every n steps, at least the lowest: arXiv:2109.00650v1 alg. 1."""
   threshold = constant * start
   for _ in range(every_steps, step + 1, every_steps):
     threshold /= base
